@@ -1,0 +1,1 @@
+//! The Docker network and IPAM plugin with Calico's data path, and BIRD's configuration.

@@ -1,0 +1,1 @@
+//! The scheduler that keeps N slots running.

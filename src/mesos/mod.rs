@@ -1,0 +1,1 @@
+//! A Mesos client library.

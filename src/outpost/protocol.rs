@@ -1,0 +1,495 @@
+//! What the runner and an outpost say to each other: one JSON document per line, requests on the outpost's standard input,
+//! answers on its standard output, in any order (matched by `id`). Nothing else is written to standard output.
+//!
+//! The runner stamps a probe's begin when it writes the request and its end when it has read the answer: an interval that
+//! surely contains the look, without comparing clocks of machines.
+//!
+//! An outpost holds the faults that it injected. When its input ends, or no line came for `heartbeat_timeout_ms`, it undoes
+//! all of them and exits 0.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Incarnation, Slot};
+
+/// Version of this protocol; both sides come from one build, so a difference is a mistake of assembly.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// A line from the runner.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    /// Chosen by the runner, unique per stream.
+    pub id: u64,
+    /// What to do.
+    pub call: Call,
+    /// The outpost gives up after this time and answers with an error.
+    pub timeout_ms: u64,
+}
+
+/// A line from the outpost.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Answer {
+    /// The request's id.
+    pub id: u64,
+    /// The result, or why there is none.
+    pub result: Result<Reply, String>,
+}
+
+/// What a runner can ask for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Call {
+    /// First line of every stream. Answer: [`Reply::Ready`].
+    Hello(Box<Hello>),
+    /// Keeps faults alive. Answer: [`Reply::Done`].
+    Heartbeat,
+    /// The node containers of this host (all states). Answer: [`Reply::Containers`].
+    Containers,
+    /// Ask etcd at these addresses, each directly, at the same time. Answer: [`Reply::Etcd`].
+    Etcd {
+        /// Client addresses, by slot.
+        endpoints: BTreeMap<Slot, Ipv4Addr>,
+    },
+    /// Routes to the pool and BGP sessions of this machine. Answer: [`Reply::Routes`].
+    Routes,
+    /// Ask every master and agent over HTTP. Answer: [`Reply::Mesos`].
+    Mesos,
+    /// Ask every ZooKeeper (`srvr`), and read the masters' election directory. Answer: [`Reply::ZooKeeper`].
+    ZooKeeper,
+    /// Fresh logins: outside → `from` with the operator's key, then `ssh <to.name>` there, strict checking, keys only; one entry per name.
+    /// Answer: [`Reply::Logins`].
+    Logins {
+        /// The first hop.
+        from: Ipv4Addr,
+        /// Host names to log in to from there.
+        names: Vec<String>,
+    },
+    /// From inside each running container of this host, one ICMP echo to every address. Answer: [`Reply::Reach`].
+    Reach {
+        /// Addresses to reach.
+        to: Vec<Ipv4Addr>,
+    },
+    /// Heal state and brick state of the volume. Answer: [`Reply::Gluster`].
+    Gluster,
+    /// Put one key (linearizable) through any of the endpoints, trying one after another. Answer: [`Reply::Done`] = acknowledged.
+    EtcdPut {
+        /// Endpoints to try in this order; only the first that connects is used, an ambiguous outcome is an error.
+        endpoints: Vec<Ipv4Addr>,
+        /// Key.
+        key: String,
+        /// Value.
+        value: String,
+    },
+    /// Read all keys with a prefix, linearizable. Answer: [`Reply::EtcdRange`].
+    EtcdRange {
+        /// Endpoints to try in this order.
+        endpoints: Vec<Ipv4Addr>,
+        /// Prefix.
+        prefix: String,
+    },
+    /// Create a file of one's own under the shared volume, write, fsync file and directory. Answer: [`Reply::Done`] = acknowledged.
+    FileWrite {
+        /// Path relative to the mount; must not exist. Parents are created.
+        path: PathBuf,
+        /// Content.
+        content: String,
+        /// The container (id) whose `/shared` is written, through `/proc/<pid>/root`; this host's own mount when absent.
+        container: Option<String>,
+    },
+    /// Read every file of a directory under the shared volume. Answer: [`Reply::Files`].
+    FileReadAll {
+        /// Directory relative to the mount.
+        dir: PathBuf,
+        /// As in `FileWrite`.
+        container: Option<String>,
+    },
+    /// Inject a fault; the outpost holds it under `fault`. Answer: [`Reply::Done`] once the engine or kernel has done it.
+    Inject {
+        /// The runner's name of this fault, unique per run.
+        fault: String,
+        /// What to do.
+        act: Act,
+    },
+    /// Undo a held fault. Undoing one that isn't held is an error; a target that is gone meanwhile is not. Answer: [`Reply::Done`].
+    Undo {
+        /// The fault.
+        fault: String,
+    },
+    /// The last lines of every log on this machine. Answer: [`Reply::Logs`].
+    Logs {
+        /// Lines per log.
+        lines_max: usize,
+    },
+}
+
+/// What an outpost must know; sent on its standard input only, because it holds secrets.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`] of the runner.
+    pub protocol: u32,
+    /// Undo everything and exit after this long without a line.
+    pub heartbeat_timeout_ms: u64,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The operator's private key (OpenSSH format). A secret.
+    pub operator_private_key: String,
+    /// Port of Jupyter in node containers.
+    pub jupyter_port: u16,
+    /// Mount of the shared volume on this machine, if it is a host.
+    pub shared_mount: Option<PathBuf>,
+    /// Name of the GlusterFS volume.
+    pub volume: String,
+    /// The pool (CIDR): routes to look for.
+    pub pool: String,
+    /// Mesos masters: name → `ip:port`.
+    pub masters: BTreeMap<String, String>,
+    /// Mesos agents: name → `ip:port`.
+    pub agents: BTreeMap<String, String>,
+    /// ZooKeeper servers: name → `ip:port`.
+    pub zookeepers: BTreeMap<String, String>,
+    /// Path of the masters' election in ZooKeeper.
+    pub election_path: String,
+    /// Directory of this machine's log files.
+    pub log_dir: PathBuf,
+}
+
+impl std::fmt::Debug for Hello {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hello")
+            .field("protocol", &self.protocol)
+            .field("cluster", &self.cluster)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A fault that an outpost makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "kebab-case")]
+pub enum Act {
+    /// SIGKILL to a container's process 1 through the engine. Has no undo: the system must bring the slot back.
+    KillContainer {
+        /// Full id.
+        container: String,
+    },
+    /// Freeze a container; undone by thawing it.
+    PauseContainer {
+        /// Full id.
+        container: String,
+    },
+}
+
+/// Answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "got", content = "value", rename_all = "kebab-case")]
+pub enum Reply {
+    /// Answer to [`Call::Hello`].
+    Ready {
+        /// [`PROTOCOL_VERSION`] of the outpost.
+        protocol: u32,
+    },
+    /// It happened, for certain.
+    Done,
+    /// Node containers of this host.
+    Containers(Vec<ContainerView>),
+    /// By slot; an endpoint that didn't answer has its error.
+    Etcd(BTreeMap<Slot, Result<EtcdView, String>>),
+    /// Routes and sessions.
+    Routes(RoutesView),
+    /// Masters and agents.
+    Mesos(MesosView),
+    /// ZooKeeper servers and the election directory.
+    ZooKeeper(ZooKeeperView),
+    /// By host name.
+    Logins(BTreeMap<String, Result<LoginView, String>>),
+    /// Echo results: (container id, address) that did not answer are listed, with the number of pairs tried.
+    Reach {
+        /// Pairs tried.
+        tried: usize,
+        /// Pairs without an answer.
+        failed: Vec<(String, Ipv4Addr)>,
+    },
+    /// Heal and bricks.
+    Gluster(GlusterView),
+    /// Key → value.
+    EtcdRange(BTreeMap<String, String>),
+    /// File name → content.
+    Files(BTreeMap<String, String>),
+    /// Log name → last lines.
+    Logs(BTreeMap<String, String>),
+}
+
+/// State of a container as its engine reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContainerState {
+    /// Created, not started.
+    Created,
+    /// Running and not paused.
+    Running,
+    /// Frozen.
+    Paused,
+    /// Being restarted by the engine.
+    Restarting,
+    /// Ended.
+    Exited,
+    /// Anything else (dead, removing).
+    Dead,
+}
+
+/// One node container, seen from its host: engine, `/proc`, sockets. Nothing here comes from the node agent's own words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerView {
+    /// Full container id.
+    pub id: String,
+    /// Container name (`mesos-<uuid>`).
+    pub name: String,
+    /// From its label.
+    pub slot: Slot,
+    /// From its label.
+    pub incarnation: Incarnation,
+    /// Engine state.
+    pub state: ContainerState,
+    /// Process id of its process 1 on the host, when running.
+    pub pid: Option<i32>,
+    /// Start, in milliseconds since the Unix epoch.
+    pub started_unix_ms: u64,
+    /// Exit code, when ended.
+    pub exit_code: Option<i64>,
+    /// Its hostname (`PREFIX-s<k>`).
+    pub hostname: String,
+    /// Its address on the workload network.
+    pub address: Option<Ipv4Addr>,
+    /// Content of its /etc/hosts, read through `/proc/<pid>/root`.
+    pub hosts_file: Result<String, String>,
+    /// Content of root's authorized_keys, likewise.
+    pub authorized_keys: Result<String, String>,
+    /// TCP ports that something listens on in its network namespace, from `/proc/<pid>/net/tcp{,6}`.
+    pub listening: Vec<u16>,
+}
+
+/// One etcd endpoint's answer (maintenance status and member list, asked of that endpoint alone).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtcdView {
+    /// Cluster id of the answering member.
+    pub cluster_id: u64,
+    /// Member that answered.
+    pub member_id: u64,
+    /// Member it takes for the leader; 0 = none.
+    pub leader_id: u64,
+    /// Raft term.
+    pub term: u64,
+    /// Raft index.
+    pub index: u64,
+    /// Raft index it has applied.
+    pub applied_index: u64,
+    /// It is a learner.
+    pub learner: bool,
+    /// Errors and alarms that it reports.
+    pub errors: Vec<String>,
+    /// Its (serializable) view of the members.
+    pub members: Vec<EtcdMember>,
+}
+
+/// A member in etcd's list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtcdMember {
+    /// Member id.
+    pub id: u64,
+    /// Name; empty until it has started.
+    pub name: String,
+    /// Peer URLs.
+    pub peer_urls: Vec<String>,
+    /// It is a learner.
+    pub learner: bool,
+}
+
+/// Routes and BGP sessions of one machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RoutesView {
+    /// Routes to addresses of the pool (/32s).
+    pub routes: Vec<Route>,
+    /// BGP sessions: protocol name → state (`Established`, `Active`, …).
+    pub bgp: BTreeMap<String, String>,
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Destination.
+    pub to: Ipv4Addr,
+    /// Next hop; none for a local workload.
+    pub via: Option<Ipv4Addr>,
+    /// Interface.
+    pub dev: String,
+}
+
+/// Masters and agents as their HTTP endpoints show them.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct MesosView {
+    /// By master name.
+    pub masters: BTreeMap<String, Result<MasterView, String>>,
+    /// By agent name: the hostname of the master that it takes for the leader (`master_hostname` of its `/state`), if any.
+    pub agents: BTreeMap<String, Result<Option<String>, String>>,
+}
+
+/// One master.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MasterView {
+    /// `master/elected` of `/metrics/snapshot`.
+    pub elected: bool,
+    /// Where `/redirect` points (`host:port`); none = 503, no leader known.
+    pub redirect: Option<String>,
+    /// `/state`, from an elected master only.
+    pub state: Option<MasterState>,
+}
+
+/// The part of a leading master's `/state` that the judge needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MasterState {
+    /// Master id.
+    pub id: String,
+    /// Registered agents.
+    pub agents: Vec<AgentView>,
+    /// Frameworks, completed ones left out.
+    pub frameworks: Vec<FrameworkView>,
+}
+
+/// An agent in `/state`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentView {
+    /// Agent id.
+    pub id: String,
+    /// Host name.
+    pub hostname: String,
+    /// Active.
+    pub active: bool,
+}
+
+/// A framework in `/state`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameworkView {
+    /// Framework id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Active.
+    pub active: bool,
+    /// Connected.
+    pub connected: bool,
+    /// Tasks that aren't completed.
+    pub tasks: Vec<TaskView>,
+}
+
+/// A task in `/state`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Task id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// `TASK_RUNNING`, ….
+    pub state: String,
+    /// Agent id.
+    pub agent_id: String,
+}
+
+/// The ZooKeeper ensemble.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZooKeeperView {
+    /// By server name.
+    pub servers: BTreeMap<String, Result<ZooKeeperServer, String>>,
+    /// Children of the masters' election path that are candidates: (znode, address `ip:port`), smallest sequence first.
+    pub election: Result<Vec<(String, String)>, String>,
+}
+
+/// One server's `srvr`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZooKeeperServer {
+    /// `leader`, `follower`, `standalone`; anything else as it says.
+    pub mode: String,
+    /// Epoch: the upper 32 bits of its last zxid.
+    pub epoch: u64,
+}
+
+/// A fresh login that worked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginView {
+    /// `hostname` as printed there.
+    pub hostname: String,
+    /// IPv4 addresses of its interfaces, loopback left out.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Time of the second hop alone.
+    pub took_ms: u64,
+}
+
+/// The volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GlusterView {
+    /// Entries that wait for heal, over all bricks.
+    pub heal_pending: u64,
+    /// Entries in split brain.
+    pub split_brain: u64,
+    /// Bricks online.
+    pub bricks_online: u32,
+    /// Bricks in all.
+    pub bricks: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_survives_the_wire() -> Result<(), serde_json::Error> {
+        let request = Request {
+            id: 7,
+            call: Call::Inject {
+                fault: "s1".into(),
+                act: Act::PauseContainer {
+                    container: "c".into(),
+                },
+            },
+            timeout_ms: 1000,
+        };
+        let line = serde_json::to_string(&request)?;
+        assert!(!line.contains('\n'));
+        let back: Request = serde_json::from_str(&line)?;
+        assert_eq!(back.id, 7);
+        let answer = Answer {
+            id: 7,
+            result: Ok(Reply::Etcd(BTreeMap::from([(0, Err("refused".into()))]))),
+        };
+        let back: Answer = serde_json::from_str(&serde_json::to_string(&answer)?)?;
+        assert_eq!(back.result, answer.result);
+        let answer = Answer {
+            id: 8,
+            result: Ok(Reply::Done),
+        };
+        let back: Answer = serde_json::from_str(&serde_json::to_string(&answer)?)?;
+        assert_eq!(back.result, answer.result);
+        Ok(())
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let hello = Hello {
+            protocol: 1,
+            heartbeat_timeout_ms: 1,
+            cluster: "c".into(),
+            operator_private_key: "hush".into(),
+            jupyter_port: 1,
+            shared_mount: None,
+            volume: String::new(),
+            pool: String::new(),
+            masters: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            zookeepers: BTreeMap::new(),
+            election_path: String::new(),
+            log_dir: PathBuf::new(),
+        };
+        assert!(!format!("{hello:?}").contains("hush"));
+    }
+}
