@@ -1,1 +1,16 @@
-//! t
+//! Stormbed's testbed: starts the whole topology for real, breaks it from scenario files, watches it, and judges what it saw.
+//!
+//! # Layout
+//! * `image`, `engine`, `topology`: images, the Docker engine, the machines and their network.
+//! * `scenario`: scenario files and the plans made from them.
+//! * [`fault`]: what can be broken, and each fault's life.
+//! * [`observe`]: probes and observations.
+//! * [`invariant`]: what must hold; pure.
+//! * `history`: recovery times, coverage of the evidence; pure.
+//! * `report`: what a run leaves behind.
+//! * `runner`: the phases of a run.
+//! * `cli`: the commands.
+
+pub mod fault;
+pub mod invariant;
+pub mod observe;
