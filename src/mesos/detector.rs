@@ -1,0 +1,101 @@
+//! Who leads? Follows an election in ZooKeeper and publishes the leader's data.
+//!
+//! The same rules as Mesos's detector: the smallest sequence number leads; a leader whose data can't be read as `T` is no
+//! leader; a session that ended (the client ends it by itself when no server answers for too long) means "no leader known"
+//! until a new one is open. A mere disconnection changes nothing.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use zookeeper_client::{Client, Error};
+
+use super::zk::{RETRY_MS, ZkUrl, leading};
+
+/// Follows the election at `url` in a task of its own; the receiver holds the leader's data, read from JSON, or `None`.
+///
+/// The task lives until every receiver is dropped, through expired sessions and while ZooKeeper is away.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::time::Duration;
+/// use stormbed::mesos::detector::detect;
+/// let mut leader = detect::<serde_json::Value>("zk://zk-1:2181/mesos".parse()?, Duration::from_secs(10));
+/// leader.changed().await?;
+/// println!("{:?}", *leader.borrow_and_update());
+/// # Ok(()) }
+/// ```
+#[must_use]
+pub fn detect<T>(url: ZkUrl, session_timeout: Duration) -> watch::Receiver<Option<T>>
+where
+    T: DeserializeOwned + PartialEq + Send + Sync + 'static,
+{
+    let (publish, leader) = watch::channel(None);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = publish.closed() => {}
+            () = follow(&url, session_timeout, &publish) => {}
+        }
+    });
+    leader
+}
+
+async fn follow<T>(url: &ZkUrl, session_timeout: Duration, publish: &watch::Sender<Option<T>>)
+where
+    T: DeserializeOwned + PartialEq,
+{
+    loop {
+        let client = url.open_patiently(session_timeout).await;
+        while !client.state().is_terminated() {
+            if let Err(error) = look(&client, &url.path, publish).await {
+                tracing::debug!(%url, %error, "looking for the leader failed");
+                tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+            }
+        }
+        tracing::warn!(%url, "the detector's session ended: no leader known");
+        set(publish, None);
+    }
+}
+
+/// One look at the election, which returns when its children have changed since.
+async fn look<T>(
+    client: &Client,
+    path: &str,
+    publish: &watch::Sender<Option<T>>,
+) -> Result<(), Error>
+where
+    T: DeserializeOwned + PartialEq,
+{
+    let (children, _, changed) = client.get_and_watch_children(path).await?;
+    let leader = match leading(&children) {
+        Some(child) => read(client, &format!("{path}/{child}")).await?,
+        None => None,
+    };
+    set(publish, leader);
+    changed.changed().await;
+    Ok(())
+}
+
+/// A candidate's data; `None` when it is gone again or can't be understood.
+async fn read<T: DeserializeOwned>(client: &Client, node: &str) -> Result<Option<T>, Error> {
+    let data = match client.get_data(node).await {
+        Ok((data, _)) => data,
+        Err(Error::NoNode) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match serde_json::from_slice(&data) {
+        Ok(leader) => Ok(Some(leader)),
+        Err(error) => {
+            tracing::warn!(node, %error, "the leader's data can't be understood: no leader");
+            Ok(None)
+        }
+    }
+}
+
+fn set<T: PartialEq>(publish: &watch::Sender<Option<T>>, leader: Option<T>) {
+    publish.send_if_modified(|known| {
+        let changed = *known != leader;
+        *known = leader;
+        changed
+    });
+}
