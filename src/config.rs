@@ -5,6 +5,8 @@
 //! files on a tmpfs ([`SecretsConfig`]). Times are milliseconds and say so in their names. Defaults of the Mesos programs are
 //! Mesos's own (master/constants.hpp, agent flags); the harness sets the topology's tighter ones.
 
+mod defaults;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -74,27 +76,27 @@ pub struct MasterConfig {
     /// Name announced to clients in redirects and `MasterInfo` (usually the address).
     pub hostname: String,
     /// Port of the HTTP API.
-    #[serde(default = "port_master")]
+    #[serde(default = "defaults::port_master")]
     pub port: u16,
     /// `zk://host:port,…/path` of the election.
     pub zk: String,
     /// ZooKeeper session timeout.
-    #[serde(default = "ms_10s")]
+    #[serde(default = "defaults::ms_10s")]
     pub zk_session_timeout_ms: u64,
     /// Time between pings of an agent.
-    #[serde(default = "ms_15s")]
+    #[serde(default = "defaults::ms_15s")]
     pub agent_ping_timeout_ms: u64,
     /// Missed pings after which an agent is unreachable.
-    #[serde(default = "five")]
+    #[serde(default = "defaults::five")]
     pub max_agent_ping_timeouts: u32,
     /// How long a new leader waits for the agents that its predecessor knew.
-    #[serde(default = "ms_10min")]
+    #[serde(default = "defaults::ms_10min")]
     pub agent_reregister_timeout_ms: u64,
     /// Time between batch allocations.
-    #[serde(default = "ms_1s")]
+    #[serde(default = "defaults::ms_1s")]
     pub allocation_interval_ms: u64,
     /// Time between HEARTBEAT events on a scheduler's stream.
-    #[serde(default = "ms_15s")]
+    #[serde(default = "defaults::ms_15s")]
     pub heartbeat_interval_ms: u64,
     /// Offers are rescinded after this time; never when absent.
     #[serde(default)]
@@ -110,7 +112,7 @@ pub struct AgentConfig {
     /// Name in offers (`Offer.hostname`); the framework takes it for a slot's home.
     pub hostname: String,
     /// Port of the agent's HTTP endpoints.
-    #[serde(default = "port_agent")]
+    #[serde(default = "defaults::port_agent")]
     pub port: u16,
     /// `zk://host:port,…/path` where the master is found.
     pub zk: String,
@@ -119,19 +121,19 @@ pub struct AgentConfig {
     /// Resources in Mesos's notation, e.g. `cpus:2;mem:2048;disk:1024`.
     pub resources: String,
     /// The engine that runs containers.
-    #[serde(default = "docker_socket")]
+    #[serde(default = "defaults::docker_socket")]
     pub docker_socket: PathBuf,
     /// Registration is retried after a random part of this, doubled each time, at most a minute.
-    #[serde(default = "ms_1s")]
+    #[serde(default = "defaults::ms_1s")]
     pub registration_backoff_ms: u64,
     /// First retry of an unacknowledged status update; doubled each time, at most ten minutes.
-    #[serde(default = "ms_10s")]
+    #[serde(default = "defaults::ms_10s")]
     pub status_update_retry_ms: u64,
     /// Grace of a KILL without a policy.
-    #[serde(default = "ms_5s")]
+    #[serde(default = "defaults::ms_5s")]
     pub executor_shutdown_grace_ms: u64,
     /// A stopped container is removed after this time.
-    #[serde(default = "ms_6h")]
+    #[serde(default = "defaults::ms_6h")]
     pub docker_remove_delay_ms: u64,
 }
 
@@ -148,10 +150,10 @@ pub struct ClusterConfig {
     /// Network of the workloads (CIDR), e.g. `198.19.0.0/24`.
     pub pool: String,
     /// Slot k has the address pool base + this + k.
-    #[serde(default = "ten")]
+    #[serde(default = "defaults::ten")]
     pub first_address: u32,
     /// Name of the Docker network on every host.
-    #[serde(default = "network")]
+    #[serde(default = "defaults::network")]
     pub network: String,
     /// Image of the nodes.
     pub image: String,
@@ -160,22 +162,22 @@ pub struct ClusterConfig {
     /// Memory per node.
     pub mem_mb: f64,
     /// etcd's heartbeat interval.
-    #[serde(default = "ms_100")]
+    #[serde(default = "defaults::ms_100")]
     pub etcd_heartbeat_ms: u64,
     /// etcd's election timeout.
-    #[serde(default = "ms_1s")]
+    #[serde(default = "defaults::ms_1s")]
     pub etcd_election_ms: u64,
     /// TTL of a registration's lease, in seconds (etcd's unit).
-    #[serde(default = "five_s")]
+    #[serde(default = "defaults::five_s")]
     pub lease_ttl_s: i64,
     /// Port of Jupyter on the leader.
-    #[serde(default = "port_jupyter")]
+    #[serde(default = "defaults::port_jupyter")]
     pub jupyter_port: u16,
     /// Directory on a host where GlusterFS is mounted; `/shared` in the node.
-    #[serde(default = "shared_on_host")]
+    #[serde(default = "defaults::shared_on_host")]
     pub shared_on_host: PathBuf,
     /// Directory on a host under which each slot's data directory lies (`<dir>/<cluster>/<slot>`); `/var/lib/stormbed` in the node.
-    #[serde(default = "slots_on_host")]
+    #[serde(default = "defaults::slots_on_host")]
     pub slots_on_host: PathBuf,
     /// The secrets' directory on a host (tmpfs), mounted read-only at the same place in the node.
     #[serde(default)]
@@ -258,19 +260,19 @@ pub struct FrameworkConfig {
     /// `zk://host:port,…/path` under which the framework keeps its election, id and slot table.
     pub state_zk: String,
     /// ZooKeeper session timeout.
-    #[serde(default = "ms_10s")]
+    #[serde(default = "defaults::ms_10s")]
     pub zk_session_timeout_ms: u64,
     /// Mesos role to subscribe with.
-    #[serde(default = "role")]
+    #[serde(default = "defaults::role")]
     pub role: String,
     /// Mesos's `failover_timeout`, in seconds: how long tasks outlive a scheduler that is gone. Mesos's default 0 kills every task.
-    #[serde(default = "seconds_7days")]
+    #[serde(default = "defaults::seconds_7days")]
     pub failover_timeout_s: f64,
     /// A slot waits this long for an offer from its home before it may start elsewhere.
-    #[serde(default = "ms_30s")]
+    #[serde(default = "defaults::ms_30s")]
     pub home_patience_ms: u64,
     /// Time between implicit reconciliations.
-    #[serde(default = "ms_60s")]
+    #[serde(default = "defaults::ms_60s")]
     pub reconcile_interval_ms: u64,
     /// What to keep running.
     pub cluster: ClusterConfig,
@@ -343,13 +345,13 @@ pub struct ProxyConfig {
     /// Address of every slot: where etcd (2379) is asked for the leader.
     pub addresses: BTreeMap<Slot, Ipv4Addr>,
     /// Port of Jupyter on the leader.
-    #[serde(default = "port_jupyter")]
+    #[serde(default = "defaults::port_jupyter")]
     pub jupyter_port: u16,
     /// A GET or HEAD that meets a move waits at most this long for the next leader before it gets 503.
-    #[serde(default = "ms_15s")]
+    #[serde(default = "defaults::ms_15s")]
     pub wait_max_ms: u64,
     /// Requests that may wait at the same time; more get 503 at once.
-    #[serde(default = "waiting_max")]
+    #[serde(default = "defaults::waiting_max")]
     pub waiting_max: usize,
 }
 
@@ -358,7 +360,7 @@ pub struct ProxyConfig {
 #[serde(deny_unknown_fields)]
 pub struct CalicoConfig {
     /// Directory of the plugin sockets (`calico.sock`, `calico-ipam.sock`).
-    #[serde(default = "plugin_dir")]
+    #[serde(default = "defaults::plugin_dir")]
     pub plugin_dir: PathBuf,
     /// Directory of the persisted allocations.
     pub state_dir: PathBuf,
@@ -379,7 +381,7 @@ pub struct BirdConfig {
     /// The pool (CIDR) whose /32s are announced and accepted.
     pub pool: String,
     /// Autonomous system number (Calico's default 64512).
-    #[serde(default = "asn")]
+    #[serde(default = "defaults::asn")]
     pub asn: u32,
 }
 
@@ -417,7 +419,7 @@ pub struct SuperviseConfig {
     /// This machine's name.
     pub name: String,
     /// Where the parts' logs go, one file each.
-    #[serde(default = "log_dir")]
+    #[serde(default = "defaults::log_dir")]
     pub log_dir: PathBuf,
     /// Prepare nested cgroups and writable /sys (hosts only).
     #[serde(default)]
@@ -438,82 +440,6 @@ pub struct SuperviseConfig {
     pub framework: Option<FrameworkConfig>,
     /// The proxy (after BIRD).
     pub proxy: Option<ProxyConfig>,
-}
-
-fn port_master() -> u16 {
-    5050
-}
-fn port_agent() -> u16 {
-    5051
-}
-fn port_jupyter() -> u16 {
-    8888
-}
-fn five() -> u32 {
-    5
-}
-fn five_s() -> i64 {
-    5
-}
-fn ten() -> u32 {
-    10
-}
-fn ms_100() -> u64 {
-    100
-}
-fn ms_1s() -> u64 {
-    1_000
-}
-fn ms_5s() -> u64 {
-    5_000
-}
-fn ms_10s() -> u64 {
-    10_000
-}
-fn ms_15s() -> u64 {
-    15_000
-}
-fn ms_30s() -> u64 {
-    30_000
-}
-fn ms_60s() -> u64 {
-    60_000
-}
-fn ms_10min() -> u64 {
-    600_000
-}
-fn ms_6h() -> u64 {
-    6 * 3_600_000
-}
-fn seconds_7days() -> f64 {
-    7.0 * 86_400.0
-}
-fn waiting_max() -> usize {
-    256
-}
-fn asn() -> u32 {
-    64_512
-}
-fn role() -> String {
-    "stormbed".to_owned()
-}
-fn network() -> String {
-    "calico".to_owned()
-}
-fn docker_socket() -> PathBuf {
-    "/var/run/docker.sock".into()
-}
-fn plugin_dir() -> PathBuf {
-    "/run/docker/plugins".into()
-}
-fn log_dir() -> PathBuf {
-    "/var/log/stormbed".into()
-}
-fn shared_on_host() -> PathBuf {
-    "/srv/shared".into()
-}
-fn slots_on_host() -> PathBuf {
-    "/var/lib/stormbed/slots".into()
 }
 
 #[cfg(test)]
