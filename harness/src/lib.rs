@@ -12,5 +12,8 @@
 //! * `cli`: the commands.
 
 pub mod fault;
+pub mod history;
 pub mod invariant;
 pub mod observe;
+pub mod report;
+pub mod scenario;

@@ -1,6 +1,21 @@
 //! What must hold: pure functions of what was seen.
+//!
+//! One file per invariant, each with the bad observations that it rejects. An invariant sees a [`Look`]: one observation, the
+//! ground truth drawn from it ([`truth`]), the shape of the cluster, and what held faults keep down. What a fault excuses
+//! stands in one file, too; how long things stayed broken is the business of [`crate::history`].
+
+pub mod truth;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use stormbed::clock::Millis;
+use stormbed::config::Slot;
+
+use crate::fault::{Fault, FaultKind, TargetClass};
+use crate::observe::observation::{Observation, Shape};
+use truth::Truth;
 
 /// What an invariant says of one observation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,4 +27,194 @@ pub enum Judgement {
     Broken(String),
     /// The evidence doesn't suffice to tell.
     Unknown(String),
+}
+
+/// The invariants' names, in the order of reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Name {
+    /// Every member's /etc/hosts is right.
+    Hosts,
+    /// Every ordered pair logs in by name.
+    Ssh,
+    /// The leader, and nobody else, serves Jupyter.
+    Jupyter,
+    /// What one node writes all read; nothing acknowledged is lost.
+    Storage,
+    /// One leader, N healthy voting members.
+    Etcd,
+    /// One leading master on whom all agree; N tasks.
+    Mesos,
+    /// One leader, the rest followers.
+    ZooKeeper,
+    /// Addresses, reachability, BGP.
+    Network,
+}
+
+impl Name {
+    /// All of them.
+    pub const ALL: [Name; 8] = [
+        Name::Hosts,
+        Name::Ssh,
+        Name::Jupyter,
+        Name::Storage,
+        Name::Etcd,
+        Name::Mesos,
+        Name::ZooKeeper,
+        Name::Network,
+    ];
+
+    /// As scenario files and reports write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Name::Hosts => "hosts",
+            Name::Ssh => "ssh",
+            Name::Jupyter => "jupyter",
+            Name::Storage => "storage",
+            Name::Etcd => "etcd",
+            Name::Mesos => "mesos",
+            Name::ZooKeeper => "zookeeper",
+            Name::Network => "network",
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How often the evidence comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// Probed in every tick.
+    Fast,
+    /// Newest results of slower sweeps.
+    Deep,
+}
+
+/// What one tier's evidence says, and how old that evidence is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The judgement.
+    pub judgement: Judgement,
+    /// Earliest begin of the probes it rests on: a recovery counts only if this lies after the fault. None: no probe was used.
+    pub from: Option<Millis>,
+    /// Earliest end of those probes: how stale the evidence is.
+    pub to: Option<Millis>,
+}
+
+/// What an invariant says of one look.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Judged {
+    /// From the fast tier; none if it has no evidence there (`ssh`, `storage`).
+    pub fast: Option<Part>,
+    /// From the deep tier; none if it has no evidence there.
+    pub deep: Option<Part>,
+    /// A safety clause that this look shows broken. Nothing excuses it once it lasts longer than its bound.
+    pub breach: Option<Breach>,
+}
+
+impl Judged {
+    /// The part of this tier.
+    #[must_use]
+    pub fn part(&self, tier: Tier) -> Option<&Part> {
+        match tier {
+            Tier::Fast => self.fast.as_ref(),
+            Tier::Deep => self.deep.as_ref(),
+        }
+    }
+
+    /// Both tiers in one: broken if one is, else unknown if one is.
+    #[must_use]
+    pub fn overall(&self) -> Judgement {
+        let parts = || [&self.fast, &self.deep].into_iter().flatten();
+        let pick = |wanted: fn(&Judgement) -> bool| {
+            parts()
+                .map(|part| &part.judgement)
+                .find(|judgement| wanted(judgement))
+                .cloned()
+        };
+        pick(|j| matches!(j, Judgement::Broken(_)))
+            .or_else(|| pick(|j| matches!(j, Judgement::Unknown(_))))
+            .unwrap_or(Judgement::Holds)
+    }
+}
+
+/// A promise that no fault excuses, seen broken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breach {
+    /// What was seen.
+    pub why: String,
+    /// How long it may be seen without a gap; 0 = never.
+    pub tolerated_ms: u64,
+}
+
+/// Judgements of one look by all invariants.
+pub type Judgements = BTreeMap<Name, Judged>;
+
+/// What held faults keep down: these parts can't do their share, and the others must hold without them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Held {
+    /// Masters that a fault killed or froze.
+    pub masters: BTreeSet<String>,
+    /// ZooKeeper servers likewise.
+    pub zookeepers: BTreeSet<String>,
+    /// Slots whose container is frozen. (A killed node isn't held: the system brings it back.)
+    pub slots: BTreeSet<Slot>,
+}
+
+impl Held {
+    /// What these faults hold down now: begun, not undone, and of a kind that the testbed must undo.
+    #[must_use]
+    pub fn of(faults: &[Fault]) -> Self {
+        let mut held = Self::default();
+        for fault in faults.iter().filter(|fault| fault.life.in_force()) {
+            let Some(victim) = &fault.victim else {
+                continue;
+            };
+            match (victim.class, fault.kind) {
+                (TargetClass::MesosMaster, _) => {
+                    held.masters.insert(victim.name.clone());
+                }
+                (TargetClass::ZooKeeper, _) => {
+                    held.zookeepers.insert(victim.name.clone());
+                }
+                (TargetClass::Node, FaultKind::Pause) => {
+                    held.slots.extend(victim.node.map(|(slot, _)| slot));
+                }
+                (TargetClass::Node, FaultKind::Kill) => {}
+            }
+        }
+        held
+    }
+}
+
+/// Everything that an invariant may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// What was seen.
+    pub seen: &'a Observation,
+    /// What is true, by engine and foreign APIs.
+    pub truth: &'a Truth,
+    /// The cluster.
+    pub shape: &'a Shape,
+    /// What held faults keep down.
+    pub held: &'a Held,
+}
+
+/// A promise of the system.
+pub trait Invariant {
+    /// Judges one look. Pure: the same look always gets the same judgement.
+    fn judge(&self, look: &Look<'_>) -> Judged;
+}
+
+/// Asks every invariant.
+#[must_use]
+pub fn judge_all(look: &Look<'_>) -> Judgements {
+    let _ = look;
+    Judgements::new()
 }
