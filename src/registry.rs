@@ -4,8 +4,13 @@
 //! /stormbed/<cluster>/nodes/<slot>         NodeRecord    under the node's lease
 //! /stormbed/<cluster>/leader               LeaderRecord  no lease; never goes back in term
 //! /stormbed/<cluster>/incarnations/<slot>  20 digits     highest incarnation that ever registered; never deleted
+//! /stormbed/<cluster>/membership           a slot        who changes etcd's membership now, under a lease
 //! ```
+//! [`state`] is one view of these keys; [`store`] reads, watches and writes them.
 //! Every write by a node is one transaction on "slot k's incarnation ≤ mine" ([`fence_text`] makes numbers compare as text).
+
+pub mod state;
+pub mod store;
 
 use std::net::Ipv4Addr;
 
@@ -93,6 +98,18 @@ impl Keys {
     #[must_use]
     pub fn incarnation(&self, slot: Slot) -> String {
         format!("{}/incarnations/{slot}", self.root)
+    }
+
+    /// Lock of the one membership change that may be under way: the slot that makes it, under a lease.
+    #[must_use]
+    pub fn membership(&self) -> String {
+        format!("{}/membership", self.root)
+    }
+
+    /// Prefix of all [`Keys::incarnation`]s.
+    #[must_use]
+    pub fn incarnations(&self) -> String {
+        format!("{}/incarnations/", self.root)
     }
 
     /// The testbed's own keys (ledger, probes) live here, outside of [`Keys::prefix`] so that nodes never see them.
