@@ -1,1 +1,3 @@
 //! The agent inside each node container.
+
+pub mod core;
