@@ -1,1 +1,92 @@
-fn main() {}
+//! `stormd`: every program of the system in one binary; the first argument says which.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// The programs of Stormbed's system under test.
+#[derive(Debug, Parser)]
+#[command(name = "stormd", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    program: Program,
+}
+
+/// Which program to run.
+#[derive(Debug, Subcommand)]
+enum Program {
+    /// The embedded Mesos master.
+    Master(ConfigFile),
+    /// The embedded Mesos agent.
+    Agent(ConfigFile),
+    /// The scheduler that keeps the cluster's slots running.
+    Framework(ConfigFile),
+    /// The agent inside a node container; configured by the environment variable `STORMBED_NODE`.
+    Node,
+    /// The way in from outside: follows the leader.
+    Proxy(ConfigFile),
+    /// The Docker network and IPAM plugin.
+    Calico(ConfigFile),
+    /// Process 1 of a container of the topology.
+    Supervise(ConfigFile),
+    /// The testbed's probes and faults, over standard input and output.
+    Outpost,
+}
+
+/// Where a program's configuration lies.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// TOML file with the program's configuration.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Whatever ended a program early; `main` prints its chain.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    match run(Arguments::parse().program).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("stormd: {failure}");
+            let mut cause = failure.source();
+            while let Some(inner) = cause {
+                eprintln!("  because: {inner}");
+                cause = inner.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one program to its end; one line each.
+async fn run(program: Program) -> Result<(), Failure> {
+    match program {
+        Program::Master(file) => not_here("master", Some(&file)),
+        Program::Agent(file) => not_here("agent", Some(&file)),
+        Program::Framework(file) => not_here("framework", Some(&file)),
+        Program::Node => not_here("node", None),
+        Program::Proxy(file) => not_here("proxy", Some(&file)),
+        Program::Calico(file) => not_here("calico", Some(&file)),
+        Program::Supervise(file) => not_here("supervise", Some(&file)),
+        Program::Outpost => not_here("outpost", None),
+    }
+}
+
+/// The answer of a program that isn't wired yet.
+fn not_here(program: &str, file: Option<&ConfigFile>) -> Result<(), Failure> {
+    let config = file.map(|file| file.config.display().to_string());
+    Err(
+        format!("the program '{program}' (configuration {config:?}) is not part of this build")
+            .into(),
+    )
+}

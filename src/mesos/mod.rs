@@ -1,7 +1,13 @@
 //! A Mesos client library.
 //!
+//! * [`types`]: the v1 scheduler API's messages.
+//! * [`resources`]: arithmetic on resources.
+//! * [`recordio`]: the framing of streams.
 //! * [`zk`]: `zk://` URLs and the rules of an election; [`detector`]: who leads; [`contender`]: stand in an election.
 
 pub mod contender;
 pub mod detector;
+pub mod recordio;
+pub mod resources;
+pub mod types;
 pub mod zk;
