@@ -1,1 +1,3 @@
 //! The embedded Mesos agent.
+
+pub mod protocol;
