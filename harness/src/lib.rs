@@ -11,8 +11,10 @@
 //! * `runner`: the phases of a run.
 //! * `cli`: the commands.
 
+pub mod engine;
 pub mod fault;
 pub mod history;
+pub mod image;
 pub mod invariant;
 pub mod observe;
 pub mod report;

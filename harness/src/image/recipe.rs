@@ -1,0 +1,229 @@
+//! What each image is made of, and the tag that follows from it. Pure: the inputs are files compiled into this program.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::sources::Source;
+use crate::engine::LABEL_IMAGE;
+use crate::engine::build::{Build, ContextFile};
+
+/// `packages.toml`: the one place that says which packages an image has.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    /// Debian's archive where the machine's own apt doesn't know it.
+    archive: Vec<Archive>,
+    /// What stormd is linked against.
+    runtime: Vec<String>,
+    /// First stage of the ZooKeeper image.
+    zookeeper: Vec<String>,
+    /// A node.
+    node: Vec<String>,
+    /// A machine.
+    host: Vec<String>,
+    /// Masters, schedulers, edge.
+    router: Vec<String>,
+    /// Builds stormd for bookworm.
+    builder: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Archive {
+    uri: String,
+    suites: Vec<String>,
+}
+
+impl Packages {
+    /// The lists that this program was built with.
+    #[must_use]
+    pub fn shipped() -> Self {
+        toml::from_str(include_str!("../../images/packages.toml"))
+            .expect("the shipped list is parsed in a unit test")
+    }
+
+    /// Debian's archive where the machine's own apt doesn't know it.
+    #[must_use]
+    pub fn fallback_sources(&self) -> Vec<Source> {
+        let source = |a: &Archive| Source {
+            uri: a.uri.clone(),
+            suites: a.suites.clone(),
+        };
+        self.archive.iter().map(source).collect()
+    }
+}
+
+/// An image to build.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// `node`, `host-parts`, …: also the image's name after `stormbed-`.
+    pub name: &'static str,
+    /// Its Dockerfile.
+    pub dockerfile: &'static str,
+    /// Its other files.
+    pub files: Vec<ContextFile>,
+    /// Packages to install.
+    pub packages: Vec<String>,
+}
+
+impl Recipe {
+    /// The images that need nothing but the base: (ZooKeeper, node, host without stormd, router without stormd).
+    #[must_use]
+    pub fn all(packages: &Packages) -> [Self; 4] {
+        let with_runtime = |list: &[String]| [list, &packages.runtime].concat();
+        let zk_run = include_bytes!("../../images/zookeeper/zk-run").to_vec();
+        [
+            Self {
+                name: "zookeeper",
+                dockerfile: include_str!("../../images/zookeeper/Dockerfile"),
+                files: vec![("zk-run".into(), 0o755, zk_run)],
+                packages: packages.zookeeper.clone(),
+            },
+            Self {
+                name: "node",
+                dockerfile: include_str!("../../images/node/Dockerfile"),
+                files: Vec::new(),
+                packages: with_runtime(&packages.node),
+            },
+            Self {
+                name: "host-parts",
+                dockerfile: include_str!("../../images/host/Dockerfile"),
+                files: Vec::new(),
+                packages: with_runtime(&packages.host),
+            },
+            Self {
+                name: "router-parts",
+                dockerfile: include_str!("../../images/router/Dockerfile"),
+                files: Vec::new(),
+                packages: with_runtime(&packages.router),
+            },
+        ]
+    }
+
+    /// The image in which stormd is built where this machine's own libc is too new.
+    #[must_use]
+    pub fn builder(packages: &Packages) -> Self {
+        Self {
+            name: "builder",
+            dockerfile: include_str!("../../images/builder/Dockerfile"),
+            files: Vec::new(),
+            packages: packages.builder.clone(),
+        }
+    }
+
+    /// An image without stormd, and stormd as its last layer.
+    #[must_use]
+    pub fn with_stormd(name: &'static str, stormd: &[u8]) -> Self {
+        Self {
+            name,
+            dockerfile: include_str!("../../images/stormd.Dockerfile"),
+            files: vec![("stormd".into(), 0o755, stormd.to_vec())],
+            packages: Vec::new(),
+        }
+    }
+
+    /// `stormbed-<name>:<hash>`, the hash over everything that goes in.
+    #[must_use]
+    pub fn tag(&self, base_id: &str) -> String {
+        let mut hash = Sha256::new();
+        let mut add = |part: &[u8]| {
+            // Lengths keep ("ab","c") and ("a","bc") apart.
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        };
+        add(base_id.as_bytes());
+        add(self.dockerfile.as_bytes());
+        add(self.packages.join(" ").as_bytes());
+        for (name, mode, content) in &self.files {
+            add(name.as_bytes());
+            add(&mode.to_le_bytes());
+            add(content);
+        }
+        format!("stormbed-{}:{}", self.name, hex(&hash.finalize()[..6]))
+    }
+
+    /// The build of this image on a base.
+    #[must_use]
+    pub fn build(&self, base: &str, base_id: &str) -> Build {
+        let mut arguments = BTreeMap::from([("BASE".to_owned(), base.to_owned())]);
+        if !self.packages.is_empty() {
+            arguments.insert("PACKAGES".to_owned(), self.packages.join(" "));
+        }
+        for name in ["http_proxy", "https_proxy", "no_proxy"] {
+            if let Ok(value) = std::env::var(name) {
+                arguments.insert(name.to_owned(), value);
+            }
+        }
+        Build {
+            tag: self.tag(base_id),
+            dockerfile: self.dockerfile.to_owned(),
+            files: self.files.clone(),
+            arguments,
+            labels: BTreeMap::from([(LABEL_IMAGE.to_owned(), self.name.to_owned())]),
+        }
+    }
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        use std::fmt::Write as _;
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_list_is_valid() {
+        let packages = Packages::shipped();
+        assert!(packages.node.iter().any(|p| p == "etcd-server"));
+        assert!(!packages.fallback_sources().is_empty());
+        for recipe in Recipe::all(&packages) {
+            assert!(!recipe.packages.is_empty(), "{}", recipe.name);
+        }
+    }
+
+    #[test]
+    fn every_input_changes_the_tag_and_nothing_else_does() {
+        let base = || Recipe {
+            name: "node",
+            dockerfile: "FROM x",
+            files: vec![("a".into(), 0o644, b"1".to_vec())],
+            packages: vec!["p".into()],
+        };
+        let tag = base().tag("sha256:1");
+        assert_eq!(tag, base().tag("sha256:1"));
+        assert!(tag.starts_with("stormbed-node:"));
+        let others = [
+            base().tag("sha256:2"),
+            Recipe {
+                dockerfile: "FROM y",
+                ..base()
+            }
+            .tag("sha256:1"),
+            Recipe {
+                packages: vec!["q".into()],
+                ..base()
+            }
+            .tag("sha256:1"),
+            Recipe {
+                files: vec![("a".into(), 0o755, b"1".to_vec())],
+                ..base()
+            }
+            .tag("sha256:1"),
+            Recipe {
+                files: vec![("a".into(), 0o644, b"2".to_vec())],
+                ..base()
+            }
+            .tag("sha256:1"),
+        ];
+        assert!(others.iter().all(|other| *other != tag));
+    }
+}
