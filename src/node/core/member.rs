@@ -163,7 +163,9 @@ impl MemberCore {
                 Phase::Running,
                 Action::Start(Start::Existing(joined.members.clone())),
             ),
-            (Event::Joined(Err(_)), Phase::Joining) => return self.wait(now),
+            (Event::Joined(Err(_)), Phase::Joining) | (Event::DiskFailed, Phase::Inspecting) => {
+                return self.wait(now);
+            }
             (Event::EtcdExited, Phase::Running) => {
                 let until = now + self.pause;
                 self.pause = (self.pause * 2).min(PAUSE_MAX);

@@ -12,6 +12,8 @@ pub mod member;
 pub mod names;
 pub mod presence;
 pub mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -70,6 +72,8 @@ pub enum Event {
     Tick,
     /// Answer to [`member::Action::Inspect`] and [`member::Action::Wipe`].
     Disk(member::Disk),
+    /// The same, if the directory can't be used now.
+    DiskFailed,
     /// Answer to [`member::Action::Survey`].
     Survey(Option<Vec<member::Peer>>),
     /// Answer to [`member::Action::Join`].

@@ -50,7 +50,11 @@ impl PresenceCore {
         }
         match (event, self.phase) {
             (Event::Local(local), _) => self.local = *local,
-            (Event::EtcdExited, _) => self.local = None,
+            (Event::EtcdExited, _) => {
+                // Whatever held the registration ends with the member; a quick restart renews it before the TTL ends.
+                self.local = None;
+                self.phase = Phase::Absent { retry_at: now };
+            }
             (Event::Ssh(up), _) => self.ssh = *up,
             (Event::Registered { revision }, Phase::Registering { member }) => {
                 self.phase = Phase::Held {
