@@ -2,9 +2,21 @@
 //!
 //! One file per invariant, each with the bad observations that it rejects. An invariant sees a [`Look`]: one observation, the
 //! ground truth drawn from it ([`truth`]), the shape of the cluster, and what held faults keep down. What a fault excuses
-//! stands in one file, too; how long things stayed broken is the business of [`crate::history`].
+//! stands in [`excuse`]; how long things stayed broken is the business of [`crate::history`].
 
+pub mod etcd;
+mod evidence;
+pub mod excuse;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod hosts;
+pub mod jupyter;
+pub mod mesos;
+pub mod network;
+pub mod ssh;
+pub mod storage;
 pub mod truth;
+pub mod zookeeper;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -212,9 +224,77 @@ pub trait Invariant {
     fn judge(&self, look: &Look<'_>) -> Judged;
 }
 
+impl Name {
+    /// The invariant of this name.
+    #[must_use]
+    pub fn invariant(self) -> &'static dyn Invariant {
+        match self {
+            Name::Hosts => &hosts::Hosts,
+            Name::Ssh => &ssh::Ssh,
+            Name::Jupyter => &jupyter::Jupyter,
+            Name::Storage => &storage::Storage,
+            Name::Etcd => &etcd::Etcd,
+            Name::Mesos => &mesos::Mesos,
+            Name::ZooKeeper => &zookeeper::ZooKeeper,
+            Name::Network => &network::Network,
+        }
+    }
+}
+
 /// Asks every invariant.
 #[must_use]
 pub fn judge_all(look: &Look<'_>) -> Judgements {
-    let _ = look;
-    Judgements::new()
+    Name::ALL
+        .into_iter()
+        .map(|name| (name, name.invariant().judge(look)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::life::Stage;
+    use crate::fault::{Role, Target, Victim};
+
+    #[test]
+    fn a_steady_cluster_keeps_every_promise() {
+        let cluster = fixture::Cluster::steady();
+        let truth = cluster.truth();
+        let judged = judge_all(&Look {
+            seen: &cluster.seen,
+            truth: &truth,
+            shape: &cluster.shape,
+            held: &cluster.held,
+        });
+        for (name, judged) in judged {
+            assert_eq!(judged.overall(), Judgement::Holds, "{name}");
+            assert_eq!(judged.breach, None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_killed_node_is_not_held_and_a_frozen_one_is_until_its_undo() {
+        let target = Target {
+            class: TargetClass::Node,
+            role: Role::Any,
+        };
+        let mut fault = Fault::planned("s1", FaultKind::Pause, target);
+        fault.victim = Some(Victim {
+            class: TargetClass::Node,
+            name: "storm-s3".into(),
+            host: None,
+            container: "c3".into(),
+            node: Some((3, 1)),
+            member: None,
+            term: None,
+            led: false,
+        });
+        fault.life.begin(Millis(1));
+        assert_eq!(Held::of(&[fault.clone()]).slots, BTreeSet::from([3]));
+        let mut killed = fault.clone();
+        killed.kind = FaultKind::Kill;
+        assert_eq!(Held::of(&[killed]), Held::default());
+        fault.life.step(Stage::Undone, Millis(2)).expect("legal");
+        assert_eq!(Held::of(&[fault]), Held::default());
+    }
 }

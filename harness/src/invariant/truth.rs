@@ -4,17 +4,20 @@
 //!   connected to the quorum (it names the etcd leader at its term).
 //! * *The etcd leader*: the id that a majority of the voters names at the highest term and that confirms itself, with the
 //!   same (id, term) before and after the other probes of the tick. Otherwise: none.
-//! * *The ZooKeeper leader*: the one server in mode `leader` at the highest epoch that a majority of the ensemble shares.
+//! * *The ZooKeeper leader*: the one server in mode `leader` at the highest epoch, if it and the followers are a majority of the
+//!   ensemble. (A follower shows its former epoch until the new one's first transaction, so followers may lag behind.)
 //! * *The leading master*: the one master that says `elected` and that the smallest candidate in ZooKeeper names.
 //! * *Settling*: a slot from the start of its container until 5 s after its member votes. Tables with or without it are right.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use stormbed::clock::Millis;
 use stormbed::config::{Incarnation, Slot};
+use stormbed::outpost::protocol::{ContainerState, ContainerView, EtcdView};
 
-use crate::observe::observation::{Observation, Shape};
+use crate::observe::observation::{Observation, Probe, Shape};
 
 /// A slot settles for this long after its member votes: registration, tables and keys follow within a lease and a watch.
 pub const SETTLE_MS: u64 = 5_000;
@@ -42,6 +45,8 @@ pub struct Truth {
     pub serving_jupyter: BTreeSet<Slot>,
     /// `/api/status` through the proxy said 200 with the token.
     pub jupyter_answers: bool,
+    /// Id of the framework that was first seen active: it must never change.
+    pub framework_id: Option<String>,
     /// Begin of the first tick that showed the present members and etcd leader: older deep evidence speaks of another cluster.
     pub since: Millis,
 }
@@ -87,6 +92,26 @@ pub struct MesosLeader {
 }
 
 impl Truth {
+    /// Members that have settled and were heard in this tick: what every table must name, and who is judged.
+    #[must_use]
+    pub fn core(&self) -> BTreeSet<Slot> {
+        let optional = self.optional();
+        self.members.difference(&optional).copied().collect()
+    }
+
+    /// Slots that a right table may name or not.
+    #[must_use]
+    pub fn optional(&self) -> BTreeSet<Slot> {
+        self.settling.union(&self.unsure).copied().collect()
+    }
+
+    /// This container runs this slot now.
+    #[must_use]
+    pub fn runs(&self, slot: Slot, container: &str) -> bool {
+        let nodes = self.running.get(&slot);
+        nodes.is_some_and(|nodes| nodes.iter().any(|node| node.container == container))
+    }
+
     /// Names that `/etc/hosts` must hold for these members: `PREFIX-0` is the etcd leader, the others follow in slot order, without gaps.
     #[must_use]
     pub fn names(prefix: &str, leader: Slot, members: &BTreeSet<Slot>) -> BTreeMap<String, Slot> {
@@ -98,25 +123,337 @@ impl Truth {
     }
 }
 
-/// Turns observations into truth, one after another; remembers only what settling needs.
+/// Turns observations into truth, one after another; remembers only what settling and missing evidence need.
 #[derive(Debug, Clone)]
 pub struct TruthTracker {
     shape: Shape,
+    /// When each container's member was first seen to vote.
+    voted: BTreeMap<String, Millis>,
+    /// The last look at each host that succeeded.
+    on_host: BTreeMap<String, Vec<ContainerView>>,
+    /// Members and leader, and since when they are these.
+    present: Option<(BTreeSet<Slot>, Slot, Millis)>,
+    framework_id: Option<String>,
 }
 
 impl TruthTracker {
     /// A tracker for this cluster.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
-        Self { shape }
+        Self {
+            shape,
+            voted: BTreeMap::new(),
+            on_host: BTreeMap::new(),
+            present: None,
+            framework_id: None,
+        }
     }
 
     /// The truth that this observation shows. Feed observations in order.
     pub fn see(&mut self, seen: &Observation) -> Truth {
-        let _ = &self.shape;
-        Truth {
+        let views = self.containers(seen);
+        let etcd_leader = etcd_leader(seen);
+        let mut truth = Truth {
             at: seen.end,
+            zookeeper_leader: zookeeper_leader(seen, &self.shape),
+            mesos_leader: mesos_leader(seen, &self.shape),
+            jupyter_answers: matches!(&seen.fast.status.result, Ok(status) if status.with_token == 200),
+            etcd_leader,
             ..Truth::default()
+        };
+        for (host, view, fresh) in &views {
+            if view.listening.contains(&self.shape.jupyter_port) {
+                truth.serving_jupyter.insert(view.slot);
+            }
+            truth
+                .running
+                .entry(view.slot)
+                .or_default()
+                .push(RunningNode {
+                    incarnation: view.incarnation,
+                    container: view.id.clone(),
+                    host: host.clone(),
+                });
+            self.place(seen, view, *fresh, &mut truth);
         }
+        let alive: BTreeSet<&String> = views.iter().map(|(_, view, _)| &view.id).collect();
+        // A frozen container keeps its vote; one that is gone never comes back under its id.
+        self.voted.retain(|id, _| {
+            alive.contains(id) || self.on_host.values().flatten().any(|view| view.id == *id)
+        });
+        truth.since = self.since(seen, &truth);
+        self.framework_id = self
+            .framework_id
+            .take()
+            .or_else(|| active_framework(seen, &self.shape));
+        truth.framework_id.clone_from(&self.framework_id);
+        truth
+    }
+
+    /// Running containers of all hosts with their host; of a host that wasn't seen, those of the last look (not fresh).
+    fn containers(&mut self, seen: &Observation) -> Vec<(String, ContainerView, bool)> {
+        for (host, probe) in &seen.fast.containers {
+            if let Ok(views) = &probe.result {
+                self.on_host.insert(host.clone(), views.clone());
+            }
+        }
+        let fresh = |host: &String| matches!(seen.fast.containers.get(host), Some(probe) if probe.result.is_ok());
+        self.on_host
+            .iter()
+            .flat_map(|(host, views)| views.iter().map(move |view| (host, view)))
+            .filter(|(_, view)| view.state == ContainerState::Running)
+            .map(|(host, view)| (host.clone(), view.clone(), fresh(host)))
+            .collect()
+    }
+
+    /// Puts a running slot among members, settling and unsure.
+    fn place(&mut self, seen: &Observation, view: &ContainerView, fresh: bool, truth: &mut Truth) {
+        let slot = view.slot;
+        let etcd = match &seen.fast.etcd_after.result {
+            Ok(views) => views.get(&slot).and_then(|view| view.as_ref().ok()),
+            Err(_) => None,
+        };
+        let votes = etcd.is_some_and(|etcd| {
+            !etcd.learner
+                && etcd
+                    .members
+                    .iter()
+                    .any(|m| m.id == etcd.member_id && !m.learner)
+        });
+        let connected = etcd.is_some_and(|etcd| match &truth.etcd_leader {
+            Some(leader) => etcd.leader_id == leader.member && etcd.term == leader.term,
+            // Without a leader nobody can show a quorum: whoever votes may still be in.
+            None => true,
+        });
+        if votes && connected {
+            self.voted.entry(view.id.clone()).or_insert(seen.end);
+            truth.members.insert(slot);
+        }
+        match self.voted.get(&view.id) {
+            Some(since) if seen.end < *since + Duration::from_millis(SETTLE_MS) => {
+                truth.settling.insert(slot);
+            }
+            Some(_) if etcd.is_none() || !fresh => {
+                truth.unsure.insert(slot);
+            }
+            Some(_) => {}
+            None => {
+                truth.settling.insert(slot);
+            }
+        }
+    }
+
+    /// Since when members and leader are what they are. A tick without a leader, or without an answer, changes nothing.
+    fn since(&mut self, seen: &Observation, truth: &Truth) -> Millis {
+        let Some(leader) = &truth.etcd_leader else {
+            return self.present.as_ref().map_or(seen.begin, |p| p.2);
+        };
+        let members: BTreeSet<Slot> = truth.members.union(&truth.unsure).copied().collect();
+        match &self.present {
+            Some((known, slot, since)) if *known == members && *slot == leader.slot => *since,
+            _ => {
+                self.present = Some((members, leader.slot, seen.begin));
+                seen.begin
+            }
+        }
+    }
+}
+
+/// The leader that both looks of a tick agree on.
+fn etcd_leader(seen: &Observation) -> Option<EtcdLeader> {
+    let leader = |probe: &Probe<BTreeMap<Slot, Result<EtcdView, String>>>| match &probe.result {
+        Ok(views) => confirmed_leader(views),
+        Err(_) => None,
+    };
+    let before = leader(&seen.fast.etcd_before)?;
+    let after = leader(&seen.fast.etcd_after)?;
+    (before == after).then_some(after)
+}
+
+/// The id that a majority of voters names at the highest term and that confirms itself.
+fn confirmed_leader(views: &BTreeMap<Slot, Result<EtcdView, String>>) -> Option<EtcdLeader> {
+    let answers = || {
+        views
+            .iter()
+            .filter_map(|(slot, view)| view.as_ref().ok().map(|view| (*slot, view)))
+    };
+    let term = answers().map(|(_, view)| view.term).max()?;
+    let newest = answers()
+        .map(|(_, view)| view)
+        .max_by_key(|view| (view.term, view.applied_index))?;
+    let voters = newest.members.iter().filter(|m| !m.learner).count();
+    let (slot, itself) = answers().find(|(_, view)| {
+        view.term == term && view.leader_id == view.member_id && view.member_id != 0
+    })?;
+    let named = answers()
+        .filter(|(_, view)| {
+            !view.learner && view.term == term && view.leader_id == itself.member_id
+        })
+        .count();
+    (named > voters / 2).then_some(EtcdLeader {
+        slot,
+        member: itself.member_id,
+        term,
+    })
+}
+
+fn zookeeper_leader(seen: &Observation, shape: &Shape) -> Option<ZooKeeperLeader> {
+    let view = seen.fast.zookeeper.result.as_ref().ok()?;
+    let answers = || {
+        view.servers
+            .iter()
+            .filter_map(|(name, server)| server.as_ref().ok().map(|server| (name, server)))
+    };
+    let epoch = answers()
+        .filter(|(_, server)| server.mode == "leader")
+        .map(|(_, server)| server.epoch)
+        .max()?;
+    let leaders: Vec<&String> = answers()
+        .filter(|(_, server)| server.mode == "leader" && server.epoch == epoch)
+        .map(|(name, _)| name)
+        .collect();
+    let synced = answers()
+        .filter(|(_, server)| server.mode == "follower" && server.epoch <= epoch)
+        .count();
+    match leaders.as_slice() {
+        [name] if synced + 1 > shape.zookeepers.len() / 2 => Some(ZooKeeperLeader {
+            name: (*name).clone(),
+            epoch,
+        }),
+        _ => None,
+    }
+}
+
+fn mesos_leader(seen: &Observation, shape: &Shape) -> Option<MesosLeader> {
+    let view = seen.fast.mesos.result.as_ref().ok()?;
+    let mut elected = view
+        .masters
+        .iter()
+        .filter(|(_, master)| matches!(master, Ok(master) if master.elected))
+        .map(|(name, _)| name);
+    let (Some(name), None) = (elected.next(), elected.next()) else {
+        return None;
+    };
+    let candidate = match &seen.fast.zookeeper.result {
+        Ok(zookeeper) => zookeeper.election.as_ref().ok(),
+        Err(_) => None,
+    };
+    let Some(candidates) = candidate else {
+        return Some(MesosLeader {
+            name: name.clone(),
+            znode: None,
+        });
+    };
+    let (znode, address) = candidates.first()?;
+    (shape.masters.get(name) == Some(address)).then(|| MesosLeader {
+        name: name.clone(),
+        znode: Some(znode.clone()),
+    })
+}
+
+fn active_framework(seen: &Observation, shape: &Shape) -> Option<String> {
+    let view = seen.fast.mesos.result.as_ref().ok()?;
+    view.masters
+        .values()
+        .filter_map(|master| master.as_ref().ok().filter(|m| m.elected)?.state.as_ref())
+        .flat_map(|state| &state.frameworks)
+        .find(|framework| framework.name == shape.framework_name && framework.active)
+        .map(|framework| framework.id.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invariant::fixture::Cluster;
+
+    #[test]
+    fn a_steady_cluster_shows_its_roles() {
+        let cluster = Cluster::steady();
+        let truth = cluster.truth();
+        assert_eq!(truth.members, BTreeSet::from([0, 1, 2, 3, 4]));
+        assert!(truth.settling.is_empty() && truth.unsure.is_empty());
+        assert_eq!(truth.etcd_leader.as_ref().map(|l| l.slot), Some(2));
+        assert_eq!(
+            truth.zookeeper_leader.as_ref().map(|l| l.name.as_str()),
+            Some("zk-2")
+        );
+        assert_eq!(
+            truth.mesos_leader.as_ref().map(|l| l.name.as_str()),
+            Some("master-1")
+        );
+        assert_eq!(truth.serving_jupyter, BTreeSet::from([2]));
+        assert!(truth.jupyter_answers);
+    }
+
+    #[test]
+    fn a_leader_needs_a_majority_itself_and_both_looks() {
+        let mut minority = Cluster::steady();
+        for slot in [0, 1, 3] {
+            minority.etcd_view(slot).leader_id = 0;
+        }
+        assert_eq!(minority.truth().etcd_leader, None);
+        let mut silent = Cluster::steady();
+        silent.etcd_view(2).leader_id = 0;
+        assert_eq!(
+            silent.truth().etcd_leader,
+            None,
+            "it doesn't confirm itself"
+        );
+        let mut moving = Cluster::steady();
+        if let Ok(views) = &mut moving.seen.fast.etcd_before.result {
+            for view in views.values_mut().flatten() {
+                view.term -= 1;
+            }
+        }
+        assert_eq!(
+            moving.truth().etcd_leader,
+            None,
+            "another term before than after"
+        );
+    }
+
+    #[test]
+    fn a_frozen_or_learning_or_cut_off_node_is_no_member() {
+        let mut cluster = Cluster::steady();
+        cluster.container(0).state = ContainerState::Paused;
+        cluster.etcd_view(1).learner = true;
+        cluster.etcd_view(3).leader_id = 0;
+        assert_eq!(cluster.truth().members, BTreeSet::from([2, 4]));
+    }
+
+    #[test]
+    fn a_new_container_settles_and_a_silent_member_is_unsure() {
+        let mut cluster = Cluster::steady();
+        cluster.container(3).id = "new".into();
+        let truth = cluster.truth();
+        assert!(truth.members.contains(&3) && truth.settling.contains(&3));
+        let mut cluster = Cluster::steady();
+        cluster.etcd_fails(4, "timed out");
+        let truth = cluster.truth();
+        assert!(!truth.members.contains(&4) && truth.unsure.contains(&4));
+    }
+
+    #[test]
+    fn a_host_that_is_not_seen_leaves_its_nodes_unsure() {
+        let mut cluster = Cluster::steady();
+        for probe in cluster.seen.fast.containers.values_mut() {
+            probe.result = Err("no answer".into());
+        }
+        let truth = cluster.truth();
+        assert_eq!(truth.unsure.len(), 5);
+    }
+
+    #[test]
+    fn two_leading_masters_are_none() {
+        let mut cluster = Cluster::steady();
+        cluster.master("master-2").elected = true;
+        assert_eq!(cluster.truth().mesos_leader, None);
+    }
+
+    #[test]
+    fn names_follow_the_leader_in_slot_order_without_gaps() {
+        let names = Truth::names("storm", 2, &BTreeSet::from([0, 2, 4]));
+        let expected = [("storm-0", 2), ("storm-1", 0), ("storm-2", 4)];
+        assert_eq!(names, expected.map(|(n, s)| (n.to_owned(), s)).into());
     }
 }

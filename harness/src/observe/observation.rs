@@ -52,6 +52,14 @@ pub struct Shape {
     pub edge: String,
 }
 
+impl Shape {
+    /// Host name inside the container of a slot: `PREFIX-s<k>`.
+    #[must_use]
+    pub fn slot_hostname(&self, slot: Slot) -> String {
+        format!("{}-s{slot}", self.prefix)
+    }
+}
+
 /// One tick.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Observation {

@@ -1,0 +1,152 @@
+//! What a fault excuses, and for how long: the whole table.
+//!
+//! A fault excuses what it must break and nothing else. Safety clauses ([`super::Breach`]) are never excused, and neither is
+//! the final judgement.
+//!
+//! | fault | role | excused | until |
+//! |---|---|---|---|
+//! | kill node | follower | hosts ssh storage etcd mesos network | 30 s after the injection: the system heals it |
+//! | kill node | leader | the same and jupyter | likewise |
+//! | pause node | follower | hosts ssh storage etcd network | 15 s after the undo: lease and tables |
+//! | pause node | leader | the same and jupyter | likewise |
+//! | kill, pause mesos-master | any | mesos | 20 s after the undo: a session, and everybody registers again |
+//! | kill, pause zookeeper | follower | zookeeper | 10 s after the undo: it joins and syncs |
+//! | kill, pause zookeeper | leader | zookeeper mesos | likewise; the masters' election can't be read meanwhile |
+//!
+//! A node that dies while Mesos or ZooKeeper is in trouble needs them first: it gets twice the time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use stormbed::clock::Millis;
+
+use super::Name;
+use crate::fault::life::Stage;
+use crate::fault::{Fault, FaultKind, TargetClass};
+
+/// A killed node is replaced and votes again within this time of its death (20 s are promised, 10 s are for the machine).
+pub const HEAL_MS: u64 = 30_000;
+/// A thawed node is in everybody's tables again within this time: a lease (5 s), an agent that checks itself, a watch.
+pub const THAW_MS: u64 = 15_000;
+/// A master that comes back: a session (10 s) until the next leader, then all agents and the framework register.
+pub const MASTER_MS: u64 = 20_000;
+/// A ZooKeeper server that comes back joins and syncs.
+pub const ZOOKEEPER_MS: u64 = 10_000;
+
+/// What a fault of this kind excuses.
+#[must_use]
+pub fn excused(kind: FaultKind, class: TargetClass, led: bool) -> &'static [Name] {
+    use Name::{Etcd, Hosts, Jupyter, Mesos, Network, Ssh, Storage, ZooKeeper};
+    match (class, kind, led) {
+        (TargetClass::Node, FaultKind::Kill, false) => &[Hosts, Ssh, Storage, Etcd, Mesos, Network],
+        (TargetClass::Node, FaultKind::Kill, true) => {
+            &[Hosts, Ssh, Jupyter, Storage, Etcd, Mesos, Network]
+        }
+        (TargetClass::Node, FaultKind::Pause, false) => &[Hosts, Ssh, Storage, Etcd, Network],
+        (TargetClass::Node, FaultKind::Pause, true) => {
+            &[Hosts, Ssh, Jupyter, Storage, Etcd, Network]
+        }
+        (TargetClass::MesosMaster, _, _) => &[Mesos],
+        (TargetClass::ZooKeeper, _, false) => &[ZooKeeper],
+        (TargetClass::ZooKeeper, _, true) => &[ZooKeeper, Mesos],
+    }
+}
+
+/// The end of a fault's excuses; none while it is held, or if it was never made.
+#[must_use]
+pub fn ends(fault: &Fault, others: &[Fault]) -> Option<Millis> {
+    let began = fault.began()?;
+    let after = |start: Millis, ms: u64| start + Duration::from_millis(ms);
+    match (fault.target.class, fault.kind) {
+        (TargetClass::Node, FaultKind::Kill) => {
+            let troubled = others.iter().any(|other| overlaps(other, began));
+            Some(after(began, if troubled { 2 * HEAL_MS } else { HEAL_MS }))
+        }
+        (TargetClass::Node, FaultKind::Pause) => fault.life.undone.map(|at| after(at, THAW_MS)),
+        (TargetClass::MesosMaster, _) => fault.life.undone.map(|at| after(at, MASTER_MS)),
+        (TargetClass::ZooKeeper, _) => fault.life.undone.map(|at| after(at, ZOOKEEPER_MS)),
+    }
+}
+
+/// A fault of Mesos or ZooKeeper that is in force some time while a node that died at `began` is being replaced.
+fn overlaps(other: &Fault, began: Millis) -> bool {
+    if other.target.class == TargetClass::Node || other.life.stage == Stage::Skipped {
+        return false;
+    }
+    let Some(from) = other.began() else {
+        return false;
+    };
+    from < began + Duration::from_millis(HEAL_MS) && other.life.undone.is_none_or(|to| to > began)
+}
+
+/// Invariants that some fault excuses at some time between `from` and `to`, with that fault's id.
+#[must_use]
+pub fn excuses(faults: &[Fault], from: Millis, to: Millis) -> BTreeMap<Name, String> {
+    let mut excuses = BTreeMap::new();
+    for fault in faults {
+        let Some(began) = fault.began() else {
+            continue;
+        };
+        let over = ends(fault, faults).is_some_and(|end| end < from);
+        if began > to || over || fault.life.stage == Stage::Skipped {
+            continue;
+        }
+        let led = fault.victim.as_ref().is_some_and(|victim| victim.led);
+        for name in excused(fault.kind, fault.target.class, led) {
+            excuses.entry(*name).or_insert_with(|| fault.id.clone());
+        }
+    }
+    excuses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{Role, Target};
+
+    fn fault(id: &str, kind: FaultKind, class: TargetClass, began: u64) -> Fault {
+        let role = Role::Any;
+        let mut fault = Fault::planned(id, kind, Target { class, role });
+        fault.life.begin(Millis(began));
+        fault
+    }
+
+    fn names(faults: &[Fault], at: u64) -> Vec<Name> {
+        excuses(faults, Millis(at), Millis(at))
+            .into_keys()
+            .collect()
+    }
+
+    #[test]
+    fn a_held_fault_excuses_from_its_begin_until_a_bound_after_its_undo() {
+        let mut master = fault("s1", FaultKind::Kill, TargetClass::MesosMaster, 1_000);
+        assert_eq!(names(std::slice::from_ref(&master), 999), []);
+        assert_eq!(names(std::slice::from_ref(&master), 500_000), [Name::Mesos]);
+        master
+            .life
+            .step(Stage::Undone, Millis(5_000))
+            .expect("legal");
+        assert_eq!(
+            names(std::slice::from_ref(&master), 5_000 + MASTER_MS),
+            [Name::Mesos]
+        );
+        assert_eq!(names(std::slice::from_ref(&master), 5_001 + MASTER_MS), []);
+    }
+
+    #[test]
+    fn a_killed_node_is_healed_within_a_bound_of_its_death() {
+        let node = fault("s1", FaultKind::Kill, TargetClass::Node, 1_000);
+        assert!(names(std::slice::from_ref(&node), 1_000 + HEAL_MS).contains(&Name::Etcd));
+        assert_eq!(names(std::slice::from_ref(&node), 1_001 + HEAL_MS), []);
+        let master = fault("s2", FaultKind::Kill, TargetClass::MesosMaster, 500);
+        assert!(names(&[node, master], 1_000 + 2 * HEAL_MS).contains(&Name::Etcd));
+    }
+
+    #[test]
+    fn only_a_leaders_loss_excuses_jupyter() {
+        for kind in [FaultKind::Kill, FaultKind::Pause] {
+            assert!(excused(kind, TargetClass::Node, true).contains(&Name::Jupyter));
+            assert!(!excused(kind, TargetClass::Node, false).contains(&Name::Jupyter));
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! `storage`: what one node writes under /shared every node reads; what was saved through Jupyter is there after a move; never
+//! a split-brain entry; all bricks online.
+//!
+//! That nothing acknowledged is lost over a whole scenario is the ledger's account, judged by [`crate::history`].
+
+use super::evidence::Evidence;
+use super::{Breach, Invariant, Judged, Look};
+
+/// The invariant.
+#[derive(Debug)]
+pub struct Storage;
+
+impl Invariant for Storage {
+    fn judge(&self, look: &Look<'_>) -> Judged {
+        let mut evidence = Evidence::default();
+        cross_read(look, &mut evidence);
+        let lost = notebook(look, &mut evidence);
+        let split = volume(look, &mut evidence);
+        Judged {
+            deep: Some(evidence.part()),
+            breach: lost.or(split),
+            ..Judged::default()
+        }
+    }
+}
+
+fn cross_read(look: &Look<'_>, evidence: &mut Evidence) {
+    let Some(probe) = &look.seen.deep.cross_read else {
+        evidence.unknown("no node has written for the others yet");
+        return;
+    };
+    evidence.uses(probe);
+    if probe.begin < look.truth.since {
+        evidence.unknown("the newest cross-read began before the members were what they are");
+        return;
+    }
+    let view = match &probe.result {
+        Ok(view) => view,
+        Err(why) => {
+            evidence.broken(format!(
+                "a node's file under /shared was not written: {why}"
+            ));
+            return;
+        }
+    };
+    for slot in look.truth.core() {
+        match view.readers.get(&slot) {
+            Some(Ok(true)) => {}
+            Some(Ok(false)) => evidence.broken(format!(
+                "slot {slot} reads something else than slot {} wrote under /shared",
+                view.writer
+            )),
+            Some(Err(why)) => evidence.broken(format!(
+                "slot {slot} can't read what slot {} wrote under /shared: {why}",
+                view.writer
+            )),
+            None => evidence.unknown(format!(
+                "slot {slot} was not asked to read what slot {} wrote",
+                view.writer
+            )),
+        }
+    }
+}
+
+fn notebook(look: &Look<'_>, evidence: &mut Evidence) -> Option<Breach> {
+    let Some(probe) = &look.seen.deep.notebook else {
+        evidence.unknown("no notebook has been read back yet");
+        return None;
+    };
+    evidence.uses(probe);
+    match &probe.result {
+        Err(why) if probe.begin < look.truth.since => {
+            evidence.unknown(format!(
+                "the newest notebook was asked for before the members were what they are: {why}"
+            ));
+            None
+        }
+        Err(why) => {
+            evidence.broken(format!(
+                "a saved notebook could not be read back through the proxy: {why}"
+            ));
+            None
+        }
+        Ok(view) if view.intact => None,
+        Ok(view) => {
+            let saved_by = view
+                .saved_by
+                .map_or("a former leader".to_owned(), |slot| format!("slot {slot}"));
+            let why = format!(
+                "the notebook {}, whose saving {saved_by} acknowledged, is not what was saved",
+                view.name
+            );
+            evidence.broken(why.clone());
+            Some(Breach {
+                why,
+                tolerated_ms: 0,
+            })
+        }
+    }
+}
+
+/// The volume is asked in sweeps only, so its age says nothing about the rhythm of the evidence.
+fn volume(look: &Look<'_>, evidence: &mut Evidence) -> Option<Breach> {
+    let view = match &look.seen.deep.gluster {
+        Some(probe) => probe.result.as_ref().ok()?,
+        None => return None,
+    };
+    if view.bricks_online < view.bricks {
+        evidence.broken(format!(
+            "bricks online: expected {}, found {}",
+            view.bricks, view.bricks_online
+        ));
+    }
+    (view.split_brain > 0).then(|| {
+        let why = format!(
+            "entries in split brain: expected 0, found {}",
+            view.split_brain
+        );
+        evidence.broken(why.clone());
+        Breach {
+            why,
+            tolerated_ms: 0,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use stormbed::clock::Millis;
+    use stormbed::config::Slot;
+
+    use super::*;
+    use crate::invariant::fixture::{BEGIN, Cluster, probe};
+    use crate::observe::observation::{CrossReadView, NotebookView};
+
+    fn reader(slot: Slot, read: Result<bool, String>) -> Cluster {
+        let mut cluster = Cluster::steady();
+        let mut readers: std::collections::BTreeMap<_, _> = (0..5).map(|s| (s, Ok(true))).collect();
+        readers.insert(slot, read);
+        cluster.seen.deep.cross_read = Some(probe(CrossReadView { writer: 1, readers }));
+        cluster
+    }
+
+    #[test]
+    fn a_right_volume_holds() {
+        Cluster::steady().accepted(&Storage);
+    }
+
+    #[test]
+    fn every_node_reads_what_one_wrote() {
+        reader(3, Ok(false)).rejected(&Storage, &["slot 3", "something else", "slot 1"]);
+        reader(3, Err("Transport endpoint is not connected".into()))
+            .rejected(&Storage, &["slot 3", "Transport"]);
+        let mut cluster = Cluster::steady();
+        if let Some(probe) = &mut cluster.seen.deep.cross_read {
+            probe.result = Err("read-only file system".into());
+        }
+        cluster.rejected(&Storage, &["read-only"]);
+    }
+
+    #[test]
+    fn a_lost_notebook_is_a_breach() {
+        let mut cluster = Cluster::steady();
+        cluster.seen.deep.notebook = Some(probe(NotebookView {
+            name: "n7".into(),
+            saved_by: Some(4),
+            intact: false,
+        }));
+        cluster.rejected(&Storage, &["n7", "slot 4"]);
+        assert_eq!(
+            cluster.judged(&Storage).breach.map(|b| b.tolerated_ms),
+            Some(0)
+        );
+        if let Some(probe) = &mut cluster.seen.deep.notebook {
+            probe.result = Err("502".into());
+        }
+        cluster.rejected(&Storage, &["502"]);
+        assert_eq!(cluster.judged(&Storage).breach, None);
+    }
+
+    #[test]
+    fn split_brain_and_missing_bricks_are_rejected() {
+        let mut cluster = Cluster::steady();
+        if let Some(Ok(view)) = cluster
+            .seen
+            .deep
+            .gluster
+            .as_mut()
+            .map(|p| p.result.as_mut())
+        {
+            view.split_brain = 2;
+        }
+        cluster.rejected(&Storage, &["split brain", "found 2"]);
+        assert!(cluster.judged(&Storage).breach.is_some());
+        let mut cluster = Cluster::steady();
+        if let Some(Ok(view)) = cluster
+            .seen
+            .deep
+            .gluster
+            .as_mut()
+            .map(|p| p.result.as_mut())
+        {
+            view.bricks_online = 2;
+        }
+        cluster.rejected(&Storage, &["bricks online: expected 3, found 2"]);
+    }
+
+    #[test]
+    fn missing_or_old_evidence_is_unknown() {
+        let mut cluster = Cluster::steady();
+        cluster.seen.deep.cross_read = None;
+        cluster.unknown(&Storage, &["no node has written"]);
+        let mut cluster = Cluster::steady();
+        cluster.seen.deep.notebook = None;
+        cluster.unknown(&Storage, &["no notebook"]);
+        let mut cluster = reader(3, Err("gone".into()));
+        if let Some(probe) = &mut cluster.seen.deep.cross_read {
+            probe.begin = Millis(BEGIN - 90_000);
+        }
+        cluster.unknown(&Storage, &["before the members"]);
+    }
+}
