@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use stormbed::{config, master};
 use tracing_subscriber::EnvFilter;
 
 /// The programs of Stormbed's system under test.
@@ -71,7 +72,7 @@ async fn main() -> ExitCode {
 /// Runs one program to its end; one line each.
 async fn run(program: Program) -> Result<(), Failure> {
     match program {
-        Program::Master(file) => not_here("master", Some(&file)),
+        Program::Master(file) => Ok(master::run(config::load(&file.config)?).await?),
         Program::Agent(file) => not_here("agent", Some(&file)),
         Program::Framework(file) => not_here("framework", Some(&file)),
         Program::Node => not_here("node", None),

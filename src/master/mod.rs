@@ -1,1 +1,141 @@
-//! The embedded Mesos master.
+//! The embedded Mesos master: Mesos's v1 scheduler API, operator endpoints and ZooKeeper election.
+//!
+//! * [`core`]: every decision of a leader, pure.
+//! * [`desk`]: the core at work: its clock, its streams, its registry.
+//! * [`http`]: requests and answers, in Mesos's order of checks. [`view`]: what operators are shown.
+//! * [`registry`]: the agents that masters know of, in ZooKeeper.
+//!
+//! A master stands in the election as soon as it runs. Until it is elected it redirects to the leader; a leader that
+//! loses its place ends its process, as Mesos's does, because somebody else may lead already.
+
+pub mod core;
+pub mod desk;
+pub mod http;
+pub mod registry;
+pub mod view;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use self::core::Settings;
+use crate::clock::Clock;
+use crate::config::MasterConfig;
+use crate::mesos::contender::{Standing, contend};
+use crate::mesos::detector::detect;
+use crate::mesos::types::MasterInfo;
+use crate::mesos::zk::{ZkUrl, ZkUrlError};
+use desk::Desk;
+use registry::{RegistryError, RegistryStore};
+
+/// Time between the core's ticks: well below the shortest interval that it keeps.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Why a master ended.
+#[derive(Debug, thiserror::Error)]
+pub enum MasterError {
+    /// The election's URL can't be read.
+    #[error("the master's 'zk' can't be used")]
+    Url(#[from] ZkUrlError),
+    /// The port can't be had.
+    #[error("the master can't listen on {address}; is another one running there?")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The HTTP server ended.
+    #[error("the master's HTTP server ended")]
+    Serve(#[source] std::io::Error),
+    /// Leadership is gone; another master may lead already.
+    #[error("Lost leadership... committing suicide!")]
+    LostLeadership,
+    /// The registry can't be kept.
+    #[error("the master's registry of agents can't be kept")]
+    Registry(#[from] RegistryError),
+}
+
+/// Runs a master until it must end.
+///
+/// # Errors
+/// Always, in the end: with the reason.
+pub async fn run(config: MasterConfig) -> Result<(), MasterError> {
+    let url: ZkUrl = config.zk.parse()?;
+    let session = Duration::from_millis(config.zk_session_timeout_ms);
+    let id = uuid::Uuid::new_v4().to_string();
+    let info = MasterInfo::announce(&id, config.ip, config.port, &config.hostname);
+    let address = SocketAddr::from((config.ip, config.port));
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| MasterError::Listen { address, source })?;
+    tracing::info!(%id, %address, %url, "master started");
+
+    let data = serde_json::to_vec(&info).expect("MasterInfo is plain data with text keys");
+    let leader = detect::<MasterInfo>(url.clone(), session);
+    let standing = contend(url.clone(), data, session);
+    let desk = Arc::new(Desk::new(settings(&config), info, leader, Clock::start()));
+    let listener = listener.tap_io(|stream| {
+        // Events are small and someone waits for each; without the option they would wait for each other.
+        let _ = stream.set_nodelay(true);
+    });
+    let server = async { axum::serve(listener, http::router(desk.clone())).await };
+    tokio::select! {
+        ended = server => Err(MasterError::Serve(ended.err().unwrap_or_else(|| {
+            std::io::Error::other("it stopped accepting connections")
+        }))),
+        ended = lead(&desk, &url, session, standing) => Err(ended),
+    }
+}
+
+/// Waits for the election, leads, and returns why that ended.
+async fn lead(
+    desk: &Arc<Desk>,
+    url: &ZkUrl,
+    session: Duration,
+    mut standing: watch::Receiver<Standing>,
+) -> MasterError {
+    if standing
+        .wait_for(|s| *s != Standing::Standby)
+        .await
+        .is_err()
+    {
+        return MasterError::LostLeadership;
+    }
+    tracing::info!("elected as the leading master");
+    let led = async {
+        let (store, known) = match RegistryStore::open(url, session).await {
+            Ok(opened) => opened,
+            Err(error) => return MasterError::Registry(error),
+        };
+        tracing::info!(agents = known.admitted.len(), "registry recovered");
+        desk.lead(Some(store), known).await;
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = desk.on(core::Event::Tick).await {
+                return MasterError::Registry(error);
+            }
+        }
+    };
+    tokio::select! {
+        _ = standing.wait_for(|s| *s == Standing::Lost) => MasterError::LostLeadership,
+        error = led => error,
+    }
+}
+
+fn settings(config: &MasterConfig) -> Settings {
+    Settings {
+        ping_interval: Duration::from_millis(config.agent_ping_timeout_ms),
+        pings_max: config.max_agent_ping_timeouts,
+        reregister_timeout: Duration::from_millis(config.agent_reregister_timeout_ms),
+        allocation_interval: Duration::from_millis(config.allocation_interval_ms),
+        heartbeat_interval: Duration::from_millis(config.heartbeat_interval_ms),
+        offer_timeout: config.offer_timeout_ms.map(Duration::from_millis),
+    }
+}

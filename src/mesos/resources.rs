@@ -42,10 +42,7 @@ impl Resources {
         let mut sum = Self::new();
         for resource in resources {
             let amount = amount_of(resource)
-                .map_err(|why| format!("Invalid resource '{}': {why}", resource.name))?;
-            if resource.name.is_empty() {
-                return Err("Empty resource name".to_owned());
-            }
+                .map_err(|why| format!("Resource '{resource}' is invalid: {why}"))?;
             if let Some(amount) = amount {
                 let key = (resource.name.clone(), resource.reserved_for().to_owned());
                 sum.add_amount(key, amount);
@@ -182,6 +179,14 @@ impl Resources {
             resource.reservations.clear();
         }
         resources
+    }
+
+    /// As Mesos writes it in messages: the parts, separated by `; `.
+    #[must_use]
+    pub fn describe(&self, allocated_to: Option<&str>) -> String {
+        let parts = self.to_wire(allocated_to);
+        let texts: Vec<_> = parts.iter().map(ToString::to_string).collect();
+        texts.join("; ")
     }
 
     fn add_amount(&mut self, key: (String, String), amount: Amount) {
@@ -321,28 +326,31 @@ fn merge(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
 
 /// What a wire resource amounts to; nothing if it is exactly zero.
 fn amount_of(resource: &Resource) -> Result<Option<Amount>, String> {
+    if resource.name.is_empty() {
+        return Err("Empty resource name".to_owned());
+    }
     match resource.kind {
         ValueType::Scalar => {
-            let value = resource.scalar.ok_or("missing scalar")?.value;
+            let value = resource.scalar.ok_or("Invalid scalar resource")?.value;
             match to_milli(value) {
                 Some(0) if value == 0.0 => Ok(None),
                 Some(milli) if milli > 0 => Ok(Some(Amount::Scalar(milli))),
-                _ => Err("value must be positive".to_owned()),
+                _ => Err("Invalid scalar resource: value <= 0".to_owned()),
             }
         }
         ValueType::Ranges => {
-            let ranges = resource.ranges.as_ref().ok_or("missing ranges")?;
+            let ranges = resource.ranges.as_ref().ok_or("Invalid ranges resource")?;
             if ranges.range.iter().any(|range| range.begin > range.end) {
-                return Err("a range ends before it begins".to_owned());
+                return Err("Invalid ranges resource: begin > end".to_owned());
             }
             let ranges = ranges.range.iter().map(|range| (range.begin, range.end));
             Ok(Some(Amount::Ranges(merge(ranges.collect()))))
         }
         ValueType::Set => {
-            let set = resource.set.as_ref().ok_or("missing set")?;
+            let set = resource.set.as_ref().ok_or("Invalid set resource")?;
             Ok(Some(Amount::Set(set.item.iter().cloned().collect())))
         }
-        ValueType::Text | ValueType::Unrecognised => Err("unsupported type".to_owned()),
+        ValueType::Text | ValueType::Unrecognised => Err("Unsupported resource type".to_owned()),
     }
 }
 

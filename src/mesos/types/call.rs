@@ -235,7 +235,7 @@ pub struct Subscribe {
 }
 
 /// Body of ACCEPT.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Accept {
     /// Offers of one agent.
     #[serde(default)]
@@ -276,7 +276,7 @@ pub struct Launch {
 }
 
 /// Body of DECLINE.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Decline {
     /// The offers.
     #[serde(default)]

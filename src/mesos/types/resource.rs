@@ -1,5 +1,7 @@
 //! Resources as they are on the wire; arithmetic is in [`crate::mesos::resources`].
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -81,6 +83,36 @@ impl Resource {
     pub fn reserved_for(&self) -> &str {
         let refined = self.reservations.last().and_then(|r| r.role.as_deref());
         refined.or(self.role.as_deref()).unwrap_or("*")
+    }
+}
+
+/// As Mesos writes it in messages: `cpus(allocated: demo)(reservations: [(STATIC,demo)]):0.5`.
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if let Some(role) = self.allocation_info.as_ref().and_then(|a| a.role.as_ref()) {
+            write!(f, "(allocated: {role})")?;
+        }
+        if !self.reservations.is_empty() {
+            let one = |r: &ReservationInfo| {
+                let kind = r.kind.as_deref().unwrap_or("STATIC");
+                format!("({kind},{})", r.role.as_deref().unwrap_or("*"))
+            };
+            let all: Vec<_> = self.reservations.iter().map(one).collect();
+            write!(f, "(reservations: [{}])", all.join(","))?;
+        }
+        match (&self.ranges, &self.set) {
+            (Some(ranges), _) => {
+                let one = |r: &Range| format!("{}-{}", r.begin, r.end);
+                let all: Vec<_> = ranges.range.iter().map(one).collect();
+                write!(f, ":[{}]", all.join(", "))
+            }
+            (_, Some(set)) => write!(f, ":{{{}}}", set.item.join(", ")),
+            _ => {
+                let value = self.scalar.map_or(0.0, |scalar| scalar.value);
+                write!(f, ":{}", (value * 1000.0).round() / 1000.0)
+            }
+        }
     }
 }
 

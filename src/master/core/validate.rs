@@ -1,0 +1,245 @@
+//! What is refused, in Mesos's words.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::mesos::types::{
+    CommandInfo, ContainerInfo, ContainerType, FrameworkCapability, FrameworkInfo, TaskInfo, Volume,
+};
+
+/// Longest id (NAME_MAX).
+const ID_CHARACTERS_MAX: usize = 255;
+/// Largest duration that Mesos can hold, in seconds: 2^63 nanoseconds.
+const DURATION_MAX_S: f64 = 9_223_372_036.854_775;
+
+/// An id that becomes part of a path.
+pub(super) fn id(id: &str) -> Result<(), String> {
+    if id.is_empty() {
+        return Err("ID must not be empty".to_owned());
+    }
+    if id.chars().count() > ID_CHARACTERS_MAX {
+        return Err(format!(
+            "ID must not be greater than {ID_CHARACTERS_MAX} characters"
+        ));
+    }
+    if id == "." || id == ".." {
+        return Err(format!("'{id}' is disallowed"));
+    }
+    if id
+        .chars()
+        .any(|c| c == '/' || c == '\\' || c.is_ascii_control())
+    {
+        return Err(format!("'{id}' contains invalid characters"));
+    }
+    Ok(())
+}
+
+/// A framework that wants to subscribe.
+pub(super) fn framework(info: &FrameworkInfo, suppressed: &[String]) -> Result<(), String> {
+    if info.can(FrameworkCapability::MultiRole) {
+        if info.role.is_some() {
+            return Err(
+                "'FrameworkInfo.role' must not be set when the framework is MULTI_ROLE capable"
+                    .to_owned(),
+            );
+        }
+        let mut seen = BTreeSet::new();
+        let duplicates: BTreeSet<_> = info
+            .roles
+            .iter()
+            .filter(|role| !seen.insert(*role))
+            .cloned()
+            .collect();
+        if !duplicates.is_empty() {
+            let list: Vec<_> = duplicates.into_iter().collect();
+            return Err(format!(
+                "'FrameworkInfo.roles' contains duplicate items: {{ {} }}",
+                list.join(", ")
+            ));
+        }
+        for name in &info.roles {
+            role(name)
+                .map_err(|why| format!("'FrameworkInfo.roles' contains invalid role: {why}"))?;
+        }
+    } else {
+        if !info.roles.is_empty() {
+            return Err(
+                "'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable"
+                    .to_owned(),
+            );
+        }
+        if let Some(name) = &info.role {
+            role(name).map_err(|why| format!("'FrameworkInfo.role' is not a valid role: {why}"))?;
+        }
+    }
+    if info.failover_timeout.is_nan() || info.failover_timeout.abs() > DURATION_MAX_S {
+        let timeout = info.failover_timeout;
+        return Err(format!(
+            "The framework failover_timeout ({timeout:e}) is invalid"
+        ));
+    }
+    let roles = info.all_roles();
+    let foreign: BTreeSet<_> = suppressed
+        .iter()
+        .filter(|role| !roles.contains(role))
+        .cloned()
+        .collect();
+    if !foreign.is_empty() {
+        let list: Vec<_> = foreign.into_iter().collect();
+        return Err(format!(
+            "Suppressed roles {{ {} }} are not contained in the set of roles",
+            list.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// A role's name; `*` stands for itself.
+fn role(name: &str) -> Result<(), String> {
+    if name == "*" {
+        return Ok(());
+    }
+    if name.is_empty() {
+        return Err("Empty role name is invalid".to_owned());
+    }
+    if name.starts_with('/') {
+        return Err(format!("Role '{name}' cannot start with a slash"));
+    }
+    if name.ends_with('/') {
+        return Err(format!("Role '{name}' cannot end with a slash"));
+    }
+    if name.contains("//") {
+        return Err(format!("Role '{name}' cannot contain two adjacent slashes"));
+    }
+    for part in name.split('/') {
+        if matches!(part, "." | ".." | "*") {
+            return Err(format!(
+                "Role '{name}' cannot include '{part}' as a component"
+            ));
+        }
+        if part.starts_with('-') {
+            return Err(format!(
+                "Role component '{part}' is invalid because it starts with a dash"
+            ));
+        }
+        if part.chars().any(|c| c.is_whitespace() || c == '\u{8}') {
+            return Err(format!(
+                "Role component '{part}' is invalid because it contains backspace or whitespace"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A task by itself: everything but its id, its agent, and whether its resources are there.
+pub(super) fn task(task: &TaskInfo) -> Result<(), String> {
+    let grace = task.kill_policy.and_then(|policy| policy.grace_period);
+    if grace.is_some_and(|grace| grace.nanoseconds < 0) {
+        return Err("Task's 'kill_policy.grace_period' must be non-negative".to_owned());
+    }
+    if task
+        .max_completion_time
+        .is_some_and(|time| time.nanoseconds < 0)
+    {
+        return Err("Task's `max_completion_time` must be non-negative".to_owned());
+    }
+    if let Some(check) = &task.health_check {
+        health_check(check).map_err(|why| format!("Task uses invalid health check: {why}"))?;
+    }
+    if task.resources.is_empty() {
+        return Err("Task uses no resources".to_owned());
+    }
+    if let Some(info) = &task.command {
+        command(info).map_err(|why| format!("Task's `CommandInfo` is invalid: {why}"))?;
+    }
+    if let Some(info) = &task.container {
+        container(info).map_err(|why| format!("Task's `ContainerInfo` is invalid: {why}"))?;
+    }
+    if task.command.is_some() == task.executor.is_some() {
+        return Err(
+            "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn health_check(check: &Value) -> Result<(), String> {
+    let kind = check
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let body = match kind {
+        "COMMAND" => "command",
+        "HTTP" => "http",
+        "TCP" => "tcp",
+        _ => "",
+    };
+    if !body.is_empty() && check.get(body).is_none() {
+        return Err(format!(
+            "Expecting '{body}' to be set for {kind} health check"
+        ));
+    }
+    let times = [
+        "delay_seconds",
+        "grace_period_seconds",
+        "interval_seconds",
+        "timeout_seconds",
+    ];
+    for time in times {
+        if check
+            .get(time)
+            .and_then(Value::as_f64)
+            .is_some_and(|seconds| seconds < 0.0)
+        {
+            return Err(format!("Expecting '{time}' to be non-negative"));
+        }
+    }
+    Ok(())
+}
+
+fn command(command: &CommandInfo) -> Result<(), String> {
+    let variables = command
+        .environment
+        .iter()
+        .flat_map(|environment| &environment.variables);
+    for variable in variables {
+        let plain = matches!(variable.kind.as_deref(), None | Some("VALUE"));
+        if plain && variable.value.is_none() {
+            return Err(format!(
+                "Environment variable '{}' of type 'VALUE' must have a value set",
+                variable.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn container(container: &ContainerInfo) -> Result<(), String> {
+    let ways = |volume: &Volume| {
+        usize::from(volume.host_path.is_some())
+            + usize::from(volume.image.is_some())
+            + usize::from(volume.source.is_some())
+    };
+    if container.volumes.iter().any(|volume| ways(volume) != 1) {
+        return Err(
+            "Invalid volume: Only one of them should be set: 'host_path', 'image' and 'source'"
+                .to_owned(),
+        );
+    }
+    if container.kind != ContainerType::Docker {
+        return Ok(());
+    }
+    let Some(docker) = &container.docker else {
+        return Err("DockerInfo 'docker' is not set for DOCKER typed ContainerInfo".to_owned());
+    };
+    if docker
+        .parameters
+        .iter()
+        .any(|parameter| parameter.key == "name")
+    {
+        return Err("Parameter in DockerInfo must not be 'name'".to_owned());
+    }
+    Ok(())
+}

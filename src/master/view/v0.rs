@@ -1,0 +1,252 @@
+//! `/state`, `/slaves`, `/frameworks`, `/tasks`.
+
+use serde_json::{Map, Value, json};
+
+use super::super::core::Master;
+use super::super::core::model::{Agent, Framework, Task};
+use super::{AGENT_CAPABILITIES, put};
+use crate::clock::Millis;
+use crate::mesos::resources::Resources;
+use crate::mesos::types::{AgentId, FrameworkCapability, FrameworkId, MESOS_VERSION, ValueType};
+
+/// The body of a GET of one of the old endpoints.
+#[must_use]
+pub fn v0(master: &Master, now: Millis, path: &str) -> Value {
+    match path {
+        "/slaves" => json!({ "slaves": slaves(master), "recovered_slaves": recovered(master) }),
+        "/frameworks" => json!({
+            "frameworks": frameworks(master),
+            "completed_frameworks": completed(master),
+            "unregistered_frameworks": [],
+        }),
+        "/tasks" => {
+            let all = master.frameworks.values().chain(&master.completed);
+            let tasks: Vec<_> = all
+                .flat_map(|framework| {
+                    let live = framework
+                        .tasks
+                        .values()
+                        .chain(framework.unreachable.values());
+                    live.chain(&framework.completed)
+                        .map(|task| show_task(framework, task))
+                })
+                .collect();
+            json!({ "tasks": tasks })
+        }
+        _ => state(master, now),
+    }
+}
+
+fn state(master: &Master, now: Millis) -> Value {
+    let info = &master.info;
+    let active = master
+        .agents
+        .values()
+        .filter(|agent| agent.stream.is_some())
+        .count();
+    json!({
+        "version": MESOS_VERSION,
+        "start_time": master.wall_s(Millis::default()),
+        "elected_time": master.wall_s(master.elected),
+        "now": master.wall_s(now),
+        "id": info.id,
+        "pid": info.pid,
+        "hostname": info.hostname,
+        "capabilities": info.capabilities.iter().map(|c| &c.kind).collect::<Vec<_>>(),
+        "activated_slaves": active,
+        "deactivated_slaves": master.agents.len() - active,
+        "unreachable_slaves": master.registry.unreachable.len(),
+        "leader": info.pid,
+        "leader_info": {
+            "id": info.id, "pid": info.pid, "port": info.port, "hostname": info.hostname,
+        },
+        "flags": {},
+        "slaves": slaves(master),
+        "recovered_slaves": recovered(master),
+        "frameworks": frameworks(master),
+        "completed_frameworks": completed(master),
+        "orphan_tasks": [],
+        "unregistered_frameworks": [],
+    })
+}
+
+fn slaves(master: &Master) -> Vec<Value> {
+    master
+        .agents
+        .iter()
+        .map(|(id, agent)| show_agent(master, id, agent))
+        .collect()
+}
+
+fn recovered(master: &Master) -> Vec<Value> {
+    let name = |id: &AgentId| master.registry.admitted.get(id.as_str());
+    let waiting = master.recovered.iter();
+    waiting
+        .map(|id| json!({ "id": id.value, "hostname": name(id) }))
+        .collect()
+}
+
+fn frameworks(master: &Master) -> Vec<Value> {
+    master
+        .frameworks
+        .values()
+        .map(|framework| show_framework(master, framework))
+        .collect()
+}
+
+fn completed(master: &Master) -> Vec<Value> {
+    master
+        .completed
+        .iter()
+        .map(|framework| show_framework(master, framework))
+        .collect()
+}
+
+fn show_agent(master: &Master, id: &AgentId, agent: &Agent) -> Value {
+    let attribute = |attribute: &crate::mesos::types::Attribute| {
+        let text = attribute.text.as_ref().map(|text| json!(text.value));
+        let number = attribute.scalar.map(|scalar| json!(scalar.value));
+        (attribute.name.clone(), text.or(number).unwrap_or_default())
+    };
+    let attributes: Map<_, _> = agent.info.attributes.iter().map(attribute).collect();
+    let mut shown = json!({
+        "id": id.value,
+        "hostname": agent.info.hostname,
+        "port": agent.info.port,
+        "attributes": attributes,
+        "pid": format!("slave(1)@{}:{}", agent.info.ip, agent.info.port),
+        "registered_time": agent.registered_s,
+        "resources": flat(&agent.total),
+        "used_resources": flat(&master.used(|_, task| task.info.agent_id == *id)),
+        "offered_resources": flat(&master.offered(|offered| offered.agent_id == *id)),
+        "reserved_resources": {},
+        "unreserved_resources": flat(&agent.total),
+        "active": agent.stream.is_some(),
+        "deactivated": false,
+        "version": agent.info.version,
+        "capabilities": AGENT_CAPABILITIES,
+    });
+    put(&mut shown, "reregistered_time", agent.reregistered_s);
+    shown
+}
+
+fn show_framework(master: &Master, framework: &Framework) -> Value {
+    let info = &framework.info;
+    let id = info.id.clone().unwrap_or_default();
+    let used = master.used(|owner, _| *owner == id);
+    let offered = master.offered(|offered| offered.framework_id == id);
+    let mut all = used.clone();
+    all.add(&offered);
+    let task = |task: &Task| show_task(framework, task);
+    let mut shown = json!({
+        "id": id.value,
+        "name": info.name,
+        "used_resources": flat(&used),
+        "offered_resources": flat(&offered),
+        "resources": flat(&all),
+        "capabilities": info.capabilities.iter().map(|c| c.kind).collect::<Vec<_>>(),
+        "hostname": info.hostname.as_deref().unwrap_or_default(),
+        "webui_url": info.webui_url.as_deref().unwrap_or_default(),
+        "active": framework.stream.is_some(),
+        "connected": framework.stream.is_some(),
+        "recovered": framework.recovered,
+        "user": info.user,
+        "failover_timeout": info.failover_timeout,
+        "checkpoint": info.checkpoint,
+        "registered_time": framework.registered_s,
+        "unregistered_time": framework.unregistered_s,
+        "tasks": framework.tasks.values().map(task).collect::<Vec<_>>(),
+        "unreachable_tasks": framework.unreachable.values().map(task).collect::<Vec<_>>(),
+        "completed_tasks": framework.completed.iter().map(task).collect::<Vec<_>>(),
+        "offers": show_offers(master, &id),
+        "executors": [],
+    });
+    if info.can(FrameworkCapability::MultiRole) {
+        shown["roles"] = json!(info.roles);
+    } else {
+        shown["role"] = json!(info.role.as_deref().unwrap_or("*"));
+    }
+    put(&mut shown, "reregistered_time", framework.reregistered_s);
+    put(&mut shown, "principal", info.principal.as_ref());
+    put(
+        &mut shown,
+        "labels",
+        info.labels.as_ref().map(|labels| &labels.labels),
+    );
+    shown
+}
+
+fn show_offers(master: &Master, framework: &FrameworkId) -> Vec<Value> {
+    let mine = master
+        .offers
+        .iter()
+        .filter(|(_, offered)| offered.framework_id == *framework);
+    mine.map(|(id, offered)| {
+        json!({
+            "id": id.value,
+            "framework_id": framework.value,
+            "allocation_info": { "role": offered.role },
+            "slave_id": offered.agent_id.value,
+            "resources": flat(&offered.resources),
+        })
+    })
+    .collect()
+}
+
+fn show_task(framework: &Framework, task: &Task) -> Value {
+    let statuses: Vec<_> = task
+        .statuses
+        .iter()
+        .map(|status| {
+            let mut shown = json!({ "state": status.state, "timestamp": status.timestamp });
+            put(
+                &mut shown,
+                "labels",
+                status.labels.as_ref().map(|labels| &labels.labels),
+            );
+            put(
+                &mut shown,
+                "container_status",
+                status.container_status.as_ref(),
+            );
+            put(&mut shown, "healthy", status.healthy);
+            shown
+        })
+        .collect();
+    let info = &task.info;
+    let mut shown = json!({
+        "id": info.task_id.value,
+        "name": info.name,
+        "framework_id": framework.info.id.as_ref().map(|id| &id.value),
+        "executor_id": "",
+        "slave_id": info.agent_id.value,
+        "state": task.state,
+        "resources": flat(&task.resources),
+        "role": task.role(),
+        "statuses": statuses,
+    });
+    put(
+        &mut shown,
+        "labels",
+        info.labels.as_ref().map(|labels| &labels.labels),
+    );
+    put(&mut shown, "discovery", info.discovery.as_ref());
+    put(&mut shown, "container", info.container.as_ref());
+    shown
+}
+
+/// `{"cpus": 2.0, "mem": …, "disk": …, "gpus": 0.0, "ports": "[31000-31100]"}`.
+fn flat(resources: &Resources) -> Value {
+    let mut shown = Map::new();
+    for name in ["disk", "mem", "gpus", "cpus"] {
+        shown.insert(name.to_owned(), json!(resources.scalar(name)));
+    }
+    for (name, _, part) in resources.parts() {
+        let value = match part.kind {
+            ValueType::Scalar => json!(resources.scalar(name)),
+            _ => json!(part.to_string().split_once(':').map(|(_, value)| value)),
+        };
+        shown.insert(name.to_owned(), value);
+    }
+    shown.into()
+}

@@ -1,0 +1,179 @@
+//! Answers of the operator API `/api/v1`.
+
+use serde_json::{Value, json};
+
+use super::super::core::Master;
+use super::super::core::model::{Framework, Task};
+use super::{AGENT_CAPABILITIES, put, version};
+use crate::clock::Millis;
+use crate::mesos::resources::Resources;
+use crate::mesos::types::{AgentId, OfferId};
+
+/// Nanoseconds in a second.
+const NANOS: f64 = 1e9;
+
+/// The answer to a call without effects; none if this master doesn't know the kind.
+#[must_use]
+pub fn v1(master: &Master, now: Millis, kind: &str) -> Option<Value> {
+    let body = match kind {
+        "GET_HEALTH" => json!({ "healthy": true }),
+        "GET_VERSION" => json!({ "version_info": version() }),
+        "GET_MASTER" => json!({
+            "master_info": master.info,
+            "start_time": master.wall_s(Millis::default()),
+            "elected_time": master.wall_s(master.elected),
+        }),
+        "GET_AGENTS" => agents(master),
+        "GET_FRAMEWORKS" => frameworks(master),
+        "GET_TASKS" => tasks(master),
+        "GET_EXECUTORS" => json!({ "executors": [] }),
+        "GET_STATE" => json!({
+            "get_tasks": tasks(master),
+            "get_executors": { "executors": [] },
+            "get_frameworks": frameworks(master),
+            "get_agents": agents(master),
+        }),
+        "GET_METRICS" => {
+            let all = super::metrics::of_leader(master, now);
+            let one = |(name, value): (&String, &Value)| json!({ "name": name, "value": value });
+            json!({ "metrics": all.iter().map(one).collect::<Vec<_>>() })
+        }
+        _ => return None,
+    };
+    Some(json!({ "type": kind, kind.to_ascii_lowercase(): body }))
+}
+
+fn agents(master: &Master) -> Value {
+    let one = |id: &AgentId| {
+        let agent = master.agents.get(id)?;
+        let used = master.used(|_, task| task.info.agent_id == *id);
+        let offered = master.offered(|offered| offered.agent_id == *id);
+        let capabilities = AGENT_CAPABILITIES
+            .iter()
+            .map(|kind| json!({ "type": kind }));
+        let mut shown = json!({
+            "agent_info": {
+                "hostname": agent.info.hostname,
+                "port": agent.info.port,
+                "resources": agent.total.to_wire(None),
+                "attributes": agent.info.attributes,
+                "id": id,
+                "checkpoint": true,
+            },
+            "active": agent.stream.is_some(),
+            "deactivated": false,
+            "version": agent.info.version,
+            "pid": format!("slave(1)@{}:{}", agent.info.ip, agent.info.port),
+            "registered_time": nanoseconds(agent.registered_s),
+            "total_resources": agent.total.to_wire_unrefined(None),
+            "allocated_resources": used.to_wire_unrefined(None),
+            "offered_resources": offered.to_wire_unrefined(None),
+            "capabilities": capabilities.collect::<Vec<_>>(),
+        });
+        put(
+            &mut shown,
+            "reregistered_time",
+            agent.reregistered_s.map(nanoseconds),
+        );
+        Some(shown)
+    };
+    let recovered = master
+        .recovered
+        .iter()
+        .map(|id| json!({ "id": id, "hostname": master.registry.admitted.get(id.as_str()) }));
+    json!({
+        "agents": master.agents.keys().filter_map(one).collect::<Vec<_>>(),
+        "recovered_agents": recovered.collect::<Vec<_>>(),
+    })
+}
+
+fn frameworks(master: &Master) -> Value {
+    let live = master
+        .frameworks
+        .values()
+        .map(|framework| show_framework(master, framework));
+    let ended = master
+        .completed
+        .iter()
+        .map(|framework| show_framework(master, framework));
+    json!({
+        "frameworks": live.collect::<Vec<_>>(),
+        "completed_frameworks": ended.collect::<Vec<_>>(),
+    })
+}
+
+fn show_framework(master: &Master, framework: &Framework) -> Value {
+    let id = framework.info.id.clone().unwrap_or_default();
+    let used: Resources = master.used(|owner, _| *owner == id);
+    let offered = master.offered(|offered| offered.framework_id == id);
+    let offers = master
+        .offers
+        .iter()
+        .filter(|(_, offered)| offered.framework_id == id);
+    let wire = |(id, offered): (&OfferId, _)| master.wire_offer(id, offered);
+    let mut shown = json!({
+        "framework_info": framework.info,
+        "active": framework.stream.is_some(),
+        "connected": framework.stream.is_some(),
+        "recovered": framework.recovered,
+        "registered_time": nanoseconds(framework.registered_s),
+        "offers": offers.filter_map(wire).collect::<Vec<_>>(),
+        "allocated_resources": used.to_wire_unrefined(None),
+        "offered_resources": offered.to_wire_unrefined(None),
+    });
+    put(
+        &mut shown,
+        "reregistered_time",
+        framework.reregistered_s.map(nanoseconds),
+    );
+    shown
+}
+
+fn tasks(master: &Master) -> Value {
+    let all = || master.frameworks.values().chain(&master.completed);
+    let show = |framework: &Framework, task: &Task| show_task(framework, task);
+    let live: Vec<_> = all()
+        .flat_map(|f| f.tasks.values().map(|t| show(f, t)).collect::<Vec<_>>())
+        .collect();
+    let unreachable: Vec<_> = all()
+        .flat_map(|f| {
+            f.unreachable
+                .values()
+                .map(|t| show(f, t))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let completed: Vec<_> = all()
+        .flat_map(|f| f.completed.iter().map(|t| show(f, t)).collect::<Vec<_>>())
+        .collect();
+    json!({ "tasks": live, "unreachable_tasks": unreachable, "completed_tasks": completed })
+}
+
+fn show_task(framework: &Framework, task: &Task) -> Value {
+    let info = &task.info;
+    let mut shown = json!({
+        "name": info.name,
+        "task_id": info.task_id,
+        "framework_id": framework.info.id,
+        "agent_id": info.agent_id,
+        "state": task.state,
+        "resources": info.resources,
+        "statuses": task.statuses,
+    });
+    if let Some((state, uuid)) = &task.update {
+        shown["status_update_state"] = json!(state);
+        shown["status_update_uuid"] = json!(uuid);
+    }
+    put(&mut shown, "labels", info.labels.as_ref());
+    put(&mut shown, "discovery", info.discovery.as_ref());
+    put(&mut shown, "container", info.container.as_ref());
+    shown
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "nanoseconds since 1970 fit until 2262"
+)]
+fn nanoseconds(seconds: f64) -> Value {
+    json!({ "nanoseconds": (seconds * NANOS) as i64 })
+}
