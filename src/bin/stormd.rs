@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use stormbed::{config, master};
+use stormbed::{config, master, node};
 use tracing_subscriber::EnvFilter;
 
 /// The programs of Stormbed's system under test.
@@ -75,7 +75,7 @@ async fn run(program: Program) -> Result<(), Failure> {
         Program::Master(file) => Ok(master::run(config::load(&file.config)?).await?),
         Program::Agent(file) => not_here("agent", Some(&file)),
         Program::Framework(file) => not_here("framework", Some(&file)),
-        Program::Node => not_here("node", None),
+        Program::Node => Ok(node::run(node::config_from_environment()?).await?),
         Program::Proxy(file) => not_here("proxy", Some(&file)),
         Program::Calico(file) => not_here("calico", Some(&file)),
         Program::Supervise(file) => not_here("supervise", Some(&file)),
