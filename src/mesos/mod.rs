@@ -4,10 +4,12 @@
 //! * [`resources`]: arithmetic on resources.
 //! * [`recordio`]: the framing of streams.
 //! * [`zk`]: `zk://` URLs and the rules of an election; [`detector`]: who leads; [`contender`]: stand in an election.
+//! * [`scheduler`]: a scheduler's connection to whichever master leads.
 
 pub mod contender;
 pub mod detector;
 pub mod recordio;
 pub mod resources;
+pub mod scheduler;
 pub mod types;
 pub mod zk;
