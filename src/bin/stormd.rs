@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use stormbed::{config, master, node};
+use stormbed::{config, framework, master};
 use tracing_subscriber::EnvFilter;
 
 /// The programs of Stormbed's system under test.
@@ -74,8 +74,8 @@ async fn run(program: Program) -> Result<(), Failure> {
     match program {
         Program::Master(file) => Ok(master::run(config::load(&file.config)?).await?),
         Program::Agent(file) => not_here("agent", Some(&file)),
-        Program::Framework(file) => not_here("framework", Some(&file)),
-        Program::Node => Ok(node::run(node::config_from_environment()?).await?),
+        Program::Framework(file) => Ok(framework::run(config::load(&file.config)?).await?),
+        Program::Node => not_here("node", None),
         Program::Proxy(file) => not_here("proxy", Some(&file)),
         Program::Calico(file) => not_here("calico", Some(&file)),
         Program::Supervise(file) => not_here("supervise", Some(&file)),

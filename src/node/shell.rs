@@ -176,17 +176,10 @@ impl Shell {
             }),
             MemberAction::Promote { member } => self.tell(async move {
                 let promoted = survivors.promote(member).await;
-                match &promoted {
-                    Ok(()) => tracing::info!("this learner votes now"),
-                    Err(why) => tracing::debug!("this learner doesn't vote yet: {why}"),
-                }
+                tracing::info!("promotion of this learner: {promoted:?}");
                 Event::Promoted(promoted)
             }),
-            MemberAction::Remember { member } => {
-                if let Err(error) = self.remember(Some(member)) {
-                    tracing::error!("cannot write down whose etcd data this is: {error}");
-                }
-            }
+            MemberAction::Remember { member } => self.remember(Some(member)),
             MemberAction::Start(start) => self.start_etcd(&start).await,
         }
     }
@@ -211,21 +204,19 @@ impl Shell {
         });
     }
 
-    fn remember(&self, member: Option<u64>) -> io::Result<()> {
+    fn remember(&self, member: Option<u64>) {
         let (Bootstrap::Forming { generation } | Bootstrap::Formed { generation }) =
             self.setup.config.bootstrap;
         let token = cluster_token(&self.setup.config.cluster, generation);
-        self.data.remember(&token, member)
+        if let Err(error) = self.data.remember(&token, member) {
+            tracing::error!("cannot write down whose etcd data this is: {error}");
+        }
     }
 
     async fn start_etcd(&mut self, start: &Start) {
         tracing::info!("etcd starts: {start:?}");
-        // Data whose origin isn't written down would be taken for another cluster's: better no start than that.
-        if *start != Start::Own
-            && let Err(error) = self.remember(None)
-        {
-            tracing::error!("etcd doesn't start, its data directory can't be written: {error}");
-            return self.tell(async { Event::EtcdExited });
+        if *start != Start::Own {
+            self.remember(None);
         }
         let command = etcd::command(&self.setup, &self.data, start);
         let events = self.events.clone();

@@ -269,15 +269,13 @@ impl Store {
             Compare::create_revision(key.clone(), CompareOp::Equal, 0),
             Compare::value(key.clone(), CompareOp::Equal, holder.clone()),
         ] {
-            // Raised here already: a former incarnation must not undo what this one is about to do.
-            let raise = TxnOp::put(self.keys.incarnation(slot), fence_text(incarnation), None);
             let put = TxnOp::put(
                 key.clone(),
                 holder.clone(),
                 Some(PutOptions::new().with_lease(lease)),
             );
             if self
-                .fenced(slot, incarnation, vec![condition], vec![raise, put])
+                .fenced(slot, incarnation, vec![condition], vec![put])
                 .await?
                 .is_some()
             {
