@@ -1,9 +1,11 @@
 //! The ledger's account: what was acknowledged, and what was found at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use stormbed::clock::Millis;
+
+use crate::report::{Finding, OpsOk, Verdict};
 
 /// What came of one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,3 +45,185 @@ pub struct KindOutcome {
 
 /// By kind: `etcd`, `file`, later `notebook`.
 pub type LedgerOutcome = BTreeMap<String, KindOutcome>;
+
+/// Acknowledged operations before and after a moment.
+#[must_use]
+pub fn ops_ok(kind: &KindOutcome, at: Millis) -> OpsOk {
+    let acknowledged = || {
+        kind.ops
+            .iter()
+            .filter(|op| op.outcome == OpOutcome::Acknowledged)
+    };
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    OpsOk {
+        before: count(acknowledged().filter(|op| op.end <= at).count()),
+        after: count(acknowledged().filter(|op| op.begin >= at).count()),
+    }
+}
+
+/// Every acknowledged item is there with its content, items with an unknown outcome may be, nothing else is.
+#[must_use]
+pub fn audit(ledger: &LedgerOutcome) -> Vec<Finding> {
+    let mut findings = vec![];
+    if ledger.is_empty() {
+        findings.push(finding(
+            Verdict::Invalid,
+            "there is no ledger: nothing was written while things broke".to_owned(),
+        ));
+    }
+    for (kind, outcome) in ledger {
+        let acknowledged = outcome
+            .ops
+            .iter()
+            .filter(|op| op.outcome == OpOutcome::Acknowledged);
+        if acknowledged.clone().next().is_none() {
+            findings.push(finding(
+                Verdict::Invalid,
+                format!("ledger, {kind}: not one operation was acknowledged"),
+            ));
+        }
+        let Some(found) = &outcome.found else {
+            findings.push(finding(
+                Verdict::Invalid,
+                format!("ledger, {kind}: the items could not be read at the end"),
+            ));
+            continue;
+        };
+        let found: BTreeSet<&String> = found.iter().chain(&outcome.altered).collect();
+        let lost: Vec<&str> = acknowledged
+            .filter(|op| !found.contains(&op.item))
+            .map(|op| op.item.as_str())
+            .collect();
+        let may_be: BTreeSet<&String> = outcome
+            .ops
+            .iter()
+            .filter(|op| op.outcome != OpOutcome::Refused)
+            .map(|op| &op.item)
+            .collect();
+        let invented: Vec<&str> = found
+            .difference(&may_be)
+            .map(|item| item.as_str())
+            .collect();
+        let altered: Vec<&str> = outcome.altered.iter().map(String::as_str).collect();
+        for (items, what) in [
+            (lost, "acknowledged and not there at the end"),
+            (
+                altered,
+                "there at the end with another content than was written",
+            ),
+            (invented, "there at the end and never written"),
+        ] {
+            if let Some(first) = items.first() {
+                findings.push(finding(
+                    Verdict::Fail,
+                    format!(
+                        "ledger, {kind}: {} item(s) {what}, the first is {first}",
+                        items.len()
+                    ),
+                ));
+            }
+        }
+    }
+    findings
+}
+
+fn finding(verdict: Verdict, why: String) -> Finding {
+    Finding {
+        verdict,
+        at: None,
+        why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn op(item: &str, outcome: OpOutcome) -> Op {
+        Op {
+            item: item.into(),
+            begin: Millis(10),
+            end: Millis(20),
+            outcome,
+        }
+    }
+
+    fn audited(found: Option<&[&str]>, altered: &[&str]) -> Vec<(Verdict, String)> {
+        let kind = KindOutcome {
+            ops: vec![
+                op("a", OpOutcome::Acknowledged),
+                op("u", OpOutcome::Unknown),
+                op("r", OpOutcome::Refused),
+            ],
+            found: found.map(|found| found.iter().map(|item| (*item).to_owned()).collect()),
+            altered: altered.iter().map(|item| (*item).to_owned()).collect(),
+        };
+        audit(&BTreeMap::from([("etcd".to_owned(), kind)]))
+            .into_iter()
+            .map(|f| (f.verdict, f.why))
+            .collect()
+    }
+
+    #[test]
+    fn acknowledged_items_are_there_and_unknown_ones_may_be() {
+        assert_eq!(audited(Some(&["a"]), &[]), []);
+        assert_eq!(audited(Some(&["a", "u"]), &[]), []);
+    }
+
+    #[test]
+    fn lost_altered_and_invented_items_fail() {
+        let why = |found: &[&str], altered: &[&str]| {
+            let findings = audited(Some(found), altered);
+            assert!(
+                findings
+                    .iter()
+                    .all(|(verdict, _)| *verdict == Verdict::Fail)
+                    && findings.len() == 1,
+                "{findings:?}"
+            );
+            findings[0].1.clone()
+        };
+        assert!(why(&["u"], &[]).contains("not there at the end, the first is a"));
+        assert!(why(&[], &["a"]).contains("another content"));
+        assert!(why(&["a", "ghost"], &[]).contains("never written, the first is ghost"));
+        assert!(
+            why(&["a", "r"], &[]).contains("never written, the first is r"),
+            "refused means never written"
+        );
+    }
+
+    #[test]
+    fn missing_evidence_is_invalid() {
+        assert_eq!(audited(None, &[])[0].0, Verdict::Invalid);
+        assert_eq!(audit(&LedgerOutcome::new())[0].verdict, Verdict::Invalid);
+    }
+
+    #[test]
+    fn operations_are_counted_around_a_moment() {
+        let kind = KindOutcome {
+            ops: vec![op("a", OpOutcome::Acknowledged)],
+            ..KindOutcome::default()
+        };
+        assert_eq!(
+            ops_ok(&kind, Millis(20)),
+            OpsOk {
+                before: 1,
+                after: 0
+            }
+        );
+        assert_eq!(
+            ops_ok(&kind, Millis(15)),
+            OpsOk {
+                before: 0,
+                after: 0
+            }
+        );
+        assert_eq!(
+            ops_ok(&kind, Millis(10)),
+            OpsOk {
+                before: 0,
+                after: 1
+            }
+        );
+    }
+}

@@ -7,19 +7,30 @@
 //! The runner begins a history when the cluster is steady, feeds it every tick, and asks it on the way whether a fault's
 //! failover has converged, whether an event was seen, and how long everything has held.
 
+mod breaks;
+mod coverage;
+mod event;
 pub mod ledger;
+mod outcome;
+mod recovery;
+mod tick;
+
+#[cfg(test)]
+mod history_tests;
 
 use stormbed::clock::Millis;
 
 use crate::fault::Fault;
 use crate::invariant::truth::Truth;
-use crate::invariant::{Judgements, Name};
+use crate::invariant::{Judgements, Name, Tier};
 use crate::observe::observation::{Observation, Shape};
-use crate::report::ScenarioReport;
+use crate::report::Outcome;
 use crate::scenario::Clock;
 use crate::scenario::event::Event;
 use crate::scenario::plan::Plan;
 use ledger::LedgerOutcome;
+use recovery::{Window, recovery};
+use tick::{Key, Tick, keys};
 
 /// At the end of a scenario everything holds, without excuses, for this long.
 pub const FINAL_HOLD_MS: u64 = 10_000;
@@ -31,6 +42,7 @@ pub const FINAL_WITHIN_MS: u64 = 60_000;
 pub struct History {
     shape: Shape,
     began: Millis,
+    ticks: Vec<Tick>,
 }
 
 /// Whether everything (that can) holds again on a fault's clock.
@@ -63,7 +75,11 @@ impl History {
     /// Begins when the cluster is steady.
     #[must_use]
     pub fn begin(shape: Shape, now: Millis) -> Self {
-        Self { shape, began: now }
+        Self {
+            shape,
+            began: now,
+            ticks: vec![],
+        }
     }
 
     /// Takes one tick. `faults` are all faults of the scenario so far, in the state that they had when the tick began.
@@ -74,61 +90,90 @@ impl History {
         judged: &Judgements,
         faults: &[Fault],
     ) {
-        let _ = (seen, truth, judged, faults, &self.shape);
+        self.ticks.push(Tick::of(seen, truth, judged, faults));
     }
 
     /// Whether the fast tier has converged on this clock of the fault; the deep sweep is to be started then.
     #[must_use]
     pub fn fast_converged(&self, fault: &Fault, clock: Clock) -> Convergence {
-        let _ = (fault, clock);
-        Convergence::Waiting(Vec::new())
+        self.convergence(fault, clock, |key| key.1 == Tier::Fast)
     }
 
     /// Whether both tiers have converged on this clock of the fault.
     #[must_use]
     pub fn converged(&self, fault: &Fault, clock: Clock) -> Convergence {
-        let _ = (fault, clock);
-        Convergence::Waiting(Vec::new())
+        self.convergence(fault, clock, |_| true)
+    }
+
+    fn convergence(
+        &self,
+        fault: &Fault,
+        clock: Clock,
+        wanted: impl Fn(Key) -> bool,
+    ) -> Convergence {
+        // What comes after the last tick isn't known yet, so the only cut is the fault's own undo.
+        let Some(window) = Window::of(fault, clock, std::slice::from_ref(fault)) else {
+            return Convergence::Waiting(vec![]);
+        };
+        let mut since = window.start;
+        let mut waiting = vec![];
+        let keys = keys(&self.ticks);
+        for key in keys.iter().copied().filter(|key| wanted(*key)) {
+            let found = recovery(&self.ticks, fault, clock, window, key);
+            match (found.outcome, found.seconds) {
+                (Outcome::NeverBroken, _) => {}
+                (Outcome::Recovered, Some(seconds)) => {
+                    since = since.max(window.start + std::time::Duration::from_secs_f64(seconds));
+                }
+                _ => waiting.push((key.0, self.lack(key))),
+            }
+        }
+        if waiting.is_empty() && !keys.is_empty() {
+            Convergence::Converged(since)
+        } else {
+            Convergence::Waiting(waiting)
+        }
+    }
+
+    fn lack(&self, key: Key) -> String {
+        let last = self.ticks.last().map(Tick::lacking).unwrap_or_default();
+        last.into_iter()
+            .find(|(name, _)| *name == key.0)
+            .map_or_else(
+                || "it holds, but not for long enough yet".to_owned(),
+                |(_, why)| why,
+            )
     }
 
     /// When the event that the fault should cause was first seen (end of that tick).
     #[must_use]
     pub fn event_seen(&self, fault: &Fault, event: Event) -> Option<Millis> {
-        let _ = (fault, event);
-        None
+        event::seen(&self.ticks, fault, event)
     }
 
     /// How long everything has held to the last tick: all N slots are members, nothing settles, both tiers hold, no fault is held.
     /// The final judgement wants [`FINAL_HOLD_MS`].
     #[must_use]
     pub fn all_held_ms(&self) -> u64 {
-        0
+        let well = |tick: &&Tick| {
+            let truth = &tick.truth;
+            !tick.held
+                && !tick.parts.is_empty()
+                && tick.breaches.is_empty()
+                && tick.lacking().is_empty()
+                && truth.settling.is_empty()
+                && truth.members.len() == self.shape.addresses.len()
+        };
+        let first = self.ticks.iter().rev().take_while(well).last();
+        match (first, self.ticks.last()) {
+            (Some(first), Some(last)) => last.end.0.saturating_sub(first.end.0),
+            _ => 0,
+        }
     }
 
     /// What doesn't hold in the last tick, for progress and messages.
     #[must_use]
     pub fn lacking(&self) -> Vec<(Name, String)> {
-        Vec::new()
-    }
-
-    /// The scenario's report and verdict.
-    #[must_use]
-    pub fn outcome(&self, ending: &Ending<'_>) -> ScenarioReport {
-        ScenarioReport {
-            name: ending.plan.scenario.clone(),
-            about: ending.plan.about.clone(),
-            verdict: crate::report::Verdict::Invalid,
-            why: Vec::new(),
-            seed: ending.plan.seed,
-            began: self.began,
-            took_ms: 0,
-            faults: Vec::new(),
-            recoveries: Vec::new(),
-            broken: Vec::new(),
-            coverage: Vec::new(),
-            unprovoked_leader_changes: 0,
-            storm: None,
-            judge: crate::report::JudgeReport::default(),
-        }
+        self.ticks.last().map(Tick::lacking).unwrap_or_default()
     }
 }

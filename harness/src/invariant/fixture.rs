@@ -1,7 +1,7 @@
 //! A steady cluster as tests see it: five nodes on three hosts, slot 2 leads etcd, master-1 Mesos, zk-2 ZooKeeper.
 //! Each test changes one thing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use stormbed::clock::Millis;
@@ -54,10 +54,32 @@ pub fn member_id(slot: Slot) -> u64 {
     0xa0 + u64::from(slot)
 }
 
+/// Who is there, and who leads etcd.
+#[derive(Debug, Clone)]
+pub struct Roles {
+    pub present: BTreeSet<Slot>,
+    pub leader: Slot,
+    pub term: u64,
+}
+
+impl Default for Roles {
+    fn default() -> Self {
+        Self {
+            present: (0..5).collect(),
+            leader: LEADER,
+            term: TERM,
+        }
+    }
+}
+
 pub fn hosts_file() -> String {
+    hosts_file_of(&Roles::default())
+}
+
+pub fn hosts_file_of(roles: &Roles) -> String {
     let mut text = String::from("127.0.0.1 localhost\n::1 localhost\n");
-    for (number, slot) in [LEADER, 0, 1, 3, 4].into_iter().enumerate() {
-        text += &format!("{} storm-{number}\n", address(slot));
+    for (name, slot) in Truth::names("storm", roles.leader, &roles.present) {
+        text += &format!("{} {name}\n", address(slot));
     }
     for slot in 0..5 {
         text += &format!("{} storm-s{slot}\n", address(slot));
@@ -86,7 +108,7 @@ fn shape() -> Shape {
     }
 }
 
-fn container(slot: Slot) -> ContainerView {
+fn container(slot: Slot, roles: &Roles) -> ContainerView {
     ContainerView {
         id: format!("c{slot}"),
         name: format!("mesos-{slot}"),
@@ -98,9 +120,9 @@ fn container(slot: Slot) -> ContainerView {
         exit_code: None,
         hostname: format!("storm-s{slot}"),
         address: Some(address(slot)),
-        hosts_file: Ok(hosts_file()),
+        hosts_file: Ok(hosts_file_of(roles)),
         authorized_keys: Ok(String::new()),
-        listening: if slot == LEADER {
+        listening: if slot == roles.leader {
             vec![22, 2379, 8888]
         } else {
             vec![22, 2379]
@@ -108,12 +130,12 @@ fn container(slot: Slot) -> ContainerView {
     }
 }
 
-fn etcd(slot: Slot) -> EtcdView {
+fn etcd(slot: Slot, roles: &Roles) -> EtcdView {
     EtcdView {
         cluster_id: 0xc,
         member_id: member_id(slot),
-        leader_id: member_id(LEADER),
-        term: TERM,
+        leader_id: member_id(roles.leader),
+        term: roles.term,
         index: 50,
         applied_index: 50,
         learner: false,
@@ -129,8 +151,10 @@ fn etcd(slot: Slot) -> EtcdView {
     }
 }
 
-fn mesos(shape: &Shape) -> MesosView {
-    let tasks = (0..5)
+fn mesos(shape: &Shape, roles: &Roles) -> MesosView {
+    let tasks = roles
+        .present
+        .iter()
         .map(|slot| TaskView {
             id: format!("storm.{slot}.1"),
             name: format!("storm-s{slot}"),
@@ -194,10 +218,13 @@ fn zookeeper(shape: &Shape) -> ZooKeeperView {
     }
 }
 
-fn routes(machine: &str, shape: &Shape) -> RoutesView {
+fn routes(machine: &str, shape: &Shape, roles: &Roles) -> RoutesView {
     let others = shape.hosts.iter().filter(|host| *host != machine);
     RoutesView {
-        routes: (0..5)
+        routes: roles
+            .present
+            .iter()
+            .copied()
             .map(|slot| Route {
                 to: address(slot),
                 via: (host_of(slot) != machine).then(|| Ipv4Addr::new(198, 18, 0, 30)),
@@ -215,10 +242,10 @@ fn routes(machine: &str, shape: &Shape) -> RoutesView {
     }
 }
 
-fn logins() -> Vec<LoginProbe> {
-    let names = Truth::names("storm", LEADER, &(0..5).collect());
+fn logins(roles: &Roles) -> Vec<LoginProbe> {
+    let names = Truth::names("storm", roles.leader, &roles.present);
     let mut all = vec![];
-    for from in 0..5 {
+    for from in roles.present.iter().copied() {
         for (name, slot) in names.iter().filter(|(_, slot)| **slot != from) {
             all.push(LoginProbe {
                 from,
@@ -235,16 +262,16 @@ fn logins() -> Vec<LoginProbe> {
     all
 }
 
-fn deep(shape: &Shape) -> Deep {
+fn deep(shape: &Shape, roles: &Roles) -> Deep {
     Deep {
-        logins: logins(),
+        logins: logins(roles),
         kernel: Some(probe(KernelView {
-            hostname: "storm-s2".into(),
+            hostname: format!("storm-s{}", roles.leader),
             computed: true,
         })),
         cross_read: Some(probe(CrossReadView {
             writer: 1,
-            readers: (0..5).map(|slot| (slot, Ok(true))).collect(),
+            readers: roles.present.iter().map(|slot| (*slot, Ok(true))).collect(),
         })),
         notebook: Some(probe(NotebookView {
             name: "n1.ipynb".into(),
@@ -273,9 +300,13 @@ fn deep(shape: &Shape) -> Deep {
     }
 }
 
-fn fast(shape: &Shape) -> Fast {
-    let views: BTreeMap<Slot, Result<EtcdView, String>> =
-        (0..5).map(|slot| (slot, Ok(etcd(slot)))).collect();
+fn fast(shape: &Shape, roles: &Roles) -> Fast {
+    let views: BTreeMap<Slot, Result<EtcdView, String>> = (0..5)
+        .map(|slot| match roles.present.contains(&slot) {
+            true => (slot, Ok(etcd(slot, roles))),
+            false => (slot, Err("refused".to_owned())),
+        })
+        .collect();
     let part = |name: &String| PartView {
         id: format!("id-{name}"),
         state: ContainerState::Running,
@@ -298,9 +329,11 @@ fn fast(shape: &Shape) -> Fast {
             .hosts
             .iter()
             .map(|host| {
-                let views = (0..5)
-                    .filter(|slot| host_of(*slot) == *host)
-                    .map(container)
+                let views = roles
+                    .present
+                    .iter()
+                    .filter(|slot| host_of(**slot) == *host)
+                    .map(|slot| container(*slot, roles))
                     .collect();
                 (host.clone(), probe(views))
             })
@@ -309,11 +342,11 @@ fn fast(shape: &Shape) -> Fast {
             .hosts
             .iter()
             .chain([&shape.edge])
-            .map(|m| (m.clone(), probe(routes(m, shape))))
+            .map(|m| (m.clone(), probe(routes(m, shape, roles))))
             .collect(),
         etcd_before: probe(views.clone()),
         etcd_after: probe(views),
-        mesos: probe(mesos(shape)),
+        mesos: probe(mesos(shape, roles)),
         zookeeper: probe(zookeeper(shape)),
         status: probe(StatusView {
             with_token: 200,
@@ -325,14 +358,19 @@ fn fast(shape: &Shape) -> Fast {
 impl Cluster {
     /// Everything is right.
     pub fn steady() -> Self {
+        Self::of(&Roles::default())
+    }
+
+    /// Everything is right with these roles (but N members and tasks aren't there).
+    pub fn of(roles: &Roles) -> Self {
         let shape = shape();
         let seen = Observation {
             tick: 400,
             begin: Millis(BEGIN),
             end: Millis(END),
             runner: RunnerView::default(),
-            fast: fast(&shape),
-            deep: deep(&shape),
+            fast: fast(&shape, roles),
+            deep: deep(&shape, roles),
         };
         Self {
             shape,
@@ -445,5 +483,37 @@ impl Cluster {
 
     pub fn zookeeper(&mut self) -> &mut ZooKeeperView {
         self.seen.fast.zookeeper.result.as_mut().expect("a look")
+    }
+
+    /// The same, seen at this time.
+    pub fn at(mut self, begin: u64) -> Self {
+        fn set<T>(probe: &mut Probe<T>, begin: u64) {
+            probe.begin = Millis(begin);
+            probe.end = Millis(begin + END - BEGIN);
+        }
+        let seen = &mut self.seen;
+        seen.begin = Millis(begin);
+        seen.end = Millis(begin + END - BEGIN);
+        set(&mut seen.fast.parts, begin);
+        set(&mut seen.fast.etcd_before, begin);
+        set(&mut seen.fast.etcd_after, begin);
+        set(&mut seen.fast.mesos, begin);
+        set(&mut seen.fast.zookeeper, begin);
+        set(&mut seen.fast.status, begin);
+        seen.fast
+            .containers
+            .values_mut()
+            .for_each(|p| set(p, begin));
+        seen.fast.routes.values_mut().for_each(|p| set(p, begin));
+        seen.deep
+            .logins
+            .iter_mut()
+            .for_each(|l| set(&mut l.probe, begin));
+        seen.deep.kernel.iter_mut().for_each(|p| set(p, begin));
+        seen.deep.cross_read.iter_mut().for_each(|p| set(p, begin));
+        seen.deep.notebook.iter_mut().for_each(|p| set(p, begin));
+        seen.deep.reach.values_mut().for_each(|p| set(p, begin));
+        seen.deep.gluster.iter_mut().for_each(|p| set(p, begin));
+        self
     }
 }

@@ -4,9 +4,15 @@
 //! everything drawn: the seed resolved, storms turned into explicit, timed draws. The same file and seed give the same plan.
 
 pub mod diagnose;
+pub mod duration;
 pub mod event;
+mod fields;
+pub mod physics;
 pub mod plan;
 pub mod read;
+mod read_step;
+#[cfg(test)]
+mod read_tests;
 
 use serde::{Deserialize, Serialize};
 

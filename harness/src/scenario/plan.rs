@@ -1,10 +1,12 @@
 //! Plans: scenarios with everything drawn. A plan is what runs, and `plan.json` replays it.
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
-use super::{Bound, Cluster, Scenario};
-use crate::fault::{FaultKind, Target, TargetClass};
+use super::{Act, Bound, Cluster, Scenario, Step, Storm, StormFault};
+use crate::fault::{Fault, FaultKind, Target, TargetClass};
 
 /// A held fault without `for` is undone when the failover has converged, but at the latest after this time: a failover
 /// that takes longer has failed, and what is down must come back to see the rest.
@@ -119,12 +121,219 @@ impl Plan {
     /// Draws everything that the scenario leaves open. The same scenario and seed give the same plan; a storm's own seed wins.
     #[must_use]
     pub fn draw(scenario: &Scenario, seed: u64) -> Self {
+        let steps = scenario
+            .steps
+            .iter()
+            .zip(1u64..)
+            .map(|(step, number)| planned(step, number, seed))
+            .collect();
         Self {
             scenario: scenario.name.clone(),
             about: scenario.about.clone(),
             cluster: scenario.cluster.clone(),
             seed,
-            steps: Vec::new(),
+            steps,
+        }
+    }
+
+    /// The faults that this plan makes, all still to come: a step's in its place, a storm's in the order of its draws.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        self.steps
+            .iter()
+            .flat_map(|step| match &step.act {
+                PlannedAct::Fault { kind, target, .. } => {
+                    vec![Fault::planned(&step.id, *kind, *target)]
+                }
+                PlannedAct::Storm { draws, .. } => draws
+                    .iter()
+                    .map(|draw| Fault::planned(&draw.id, draw.kind, draw.target))
+                    .collect(),
+                PlannedAct::Watch { .. } => vec![],
+            })
+            .collect()
+    }
+
+    /// The step that makes this fault.
+    #[must_use]
+    pub fn step_of(&self, fault: &str) -> Option<&PlannedStep> {
+        let step = fault.split('.').next().unwrap_or(fault);
+        self.steps.iter().find(|planned| planned.id == step)
+    }
+}
+
+fn planned(step: &Step, number: u64, seed: u64) -> PlannedStep {
+    let id = format!("s{number}");
+    let act = match &step.act {
+        Act::Fault(act) => PlannedAct::Fault {
+            kind: act.kind,
+            target: act.target,
+            hold: Hold::of(act.kind, act.target, act.for_ms),
+        },
+        // Each storm draws from a stream of its own, so that a step more doesn't change the storms after it.
+        Act::Storm(storm) => PlannedAct::Storm {
+            for_ms: storm.for_ms,
+            draws: draws(storm, &id, storm.seed.unwrap_or(seed.wrapping_add(number))),
+        },
+        Act::Watch { for_ms } => PlannedAct::Watch { for_ms: *for_ms },
+    };
+    PlannedStep {
+        id,
+        with_previous: step.with_previous,
+        wait_ms: step.wait_ms,
+        act,
+        expect: step.expect.clone(),
+        recovered: step.recovered.clone(),
+    }
+}
+
+/// `ChaCha` is the same on every machine and in every version of its crate's line: a seed in a report stays good.
+fn draws(storm: &Storm, step: &str, seed: u64) -> Vec<Draw> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let total: u32 = storm.faults.iter().map(|fault| fault.weight).sum();
+    let mut drawn = vec![];
+    let mut at_ms = 0;
+    while total > 0 {
+        at_ms += rng.random_range(storm.every_min_ms.max(1)..=storm.every_max_ms.max(1));
+        if at_ms > storm.for_ms {
+            break;
+        }
+        let act = &weighted(&storm.faults, rng.random_range(0..total)).act;
+        let hold = match Hold::of(act.kind, act.target, act.for_ms) {
+            Hold::UntilConverged => Hold::For { ms: STORM_HOLD_MS },
+            hold => hold,
+        };
+        drawn.push(Draw {
+            id: format!("{step}.{}", drawn.len() + 1),
+            at_ms,
+            kind: act.kind,
+            target: act.target,
+            hold,
+        });
+    }
+    drawn
+}
+
+fn weighted(faults: &[StormFault], mut ticket: u32) -> &StormFault {
+    for fault in faults {
+        if ticket < fault.weight {
+            return fault;
+        }
+        ticket -= fault.weight;
+    }
+    faults
+        .last()
+        .expect("a ticket is drawn only when there are weights")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fault::Role;
+
+    fn act(kind: FaultKind, class: TargetClass) -> super::super::FaultAct {
+        let role = Role::Any;
+        super::super::FaultAct {
+            kind,
+            target: Target { class, role },
+            for_ms: None,
+        }
+    }
+
+    fn stormy(for_ms: u64, every: (u64, u64), weights: [u32; 2], seed: Option<u64>) -> Scenario {
+        let acts = [
+            act(FaultKind::Kill, TargetClass::Node),
+            act(FaultKind::Pause, TargetClass::ZooKeeper),
+        ];
+        let faults = acts
+            .into_iter()
+            .zip(weights)
+            .map(|(act, weight)| StormFault { act, weight });
+        let storm = Storm {
+            for_ms,
+            every_min_ms: every.0,
+            every_max_ms: every.1,
+            seed,
+            faults: faults.collect(),
+        };
+        Scenario {
+            name: "stormy".into(),
+            about: String::new(),
+            cluster: Cluster::default(),
+            steps: vec![Step {
+                with_previous: false,
+                wait_ms: 0,
+                act: Act::Storm(storm),
+                expect: vec![],
+                recovered: vec![],
+            }],
+        }
+    }
+
+    fn drawn(plan: &Plan) -> &[Draw] {
+        match &plan.steps[0].act {
+            PlannedAct::Storm { draws, .. } => draws,
+            other => panic!("expected a storm, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_plan_survives_its_file_and_lists_its_faults() {
+        let plan = Plan::draw(&stormy(60_000, (2_000, 8_000), [3, 1], None), 7);
+        let text = serde_json::to_string(&plan).expect("plain data");
+        assert_eq!(
+            serde_json::from_str::<Plan>(&text).expect("it was just written"),
+            plan
+        );
+        let faults = plan.faults();
+        assert_eq!(faults.len(), drawn(&plan).len());
+        assert_eq!(faults[0].id, "s1.1");
+        assert_eq!(
+            plan.step_of("s1.1").map(|step| step.id.as_str()),
+            Some("s1")
+        );
+    }
+
+    #[test]
+    fn what_is_healed_by_the_system_is_not_held() {
+        let node = Target {
+            class: TargetClass::Node,
+            role: Role::Any,
+        };
+        assert_eq!(Hold::of(FaultKind::Kill, node, None), Hold::Nothing);
+        assert_eq!(Hold::of(FaultKind::Pause, node, None), Hold::UntilConverged);
+        assert_eq!(
+            Hold::of(FaultKind::Pause, node, Some(5)),
+            Hold::For { ms: 5 }
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn draws_keep_to_the_storm(seed: u64, own: Option<u64>, low in 1u64..5_000, more in 0u64..5_000, for_ms in 1u64..90_000, a in 1u32..9) {
+            let scenario = stormy(for_ms, (low, low + more), [a, 1], own);
+            let plan = Plan::draw(&scenario, seed);
+            prop_assert_eq!(&plan, &Plan::draw(&scenario, seed), "the same seed gives the same plan");
+            let mut last = 0;
+            for draw in drawn(&plan) {
+                let pause = draw.at_ms - last;
+                prop_assert!((low..=low + more).contains(&pause) && draw.at_ms <= for_ms);
+                prop_assert_ne!(draw.hold, Hold::UntilConverged);
+                last = draw.at_ms;
+            }
+            prop_assert!(for_ms - last.min(for_ms) <= low + more, "the storm blows to its end");
+            if own.is_some() {
+                prop_assert_eq!(&plan.steps, &Plan::draw(&scenario, !seed).steps, "a storm's own seed wins");
+            }
+        }
+
+        #[test]
+        fn weights_are_shares(seed: u64) {
+            let plan = Plan::draw(&stormy(4_000_000, (1_000, 1_000), [3, 1], None), seed);
+            let kills = drawn(&plan).iter().filter(|draw| draw.kind == FaultKind::Kill).count();
+            prop_assert!((2_800..3_200).contains(&kills), "{kills} of 4000");
         }
     }
 }

@@ -1,0 +1,582 @@
+//! Whole scenarios on a cluster made of plain data: a follower dies and comes back, and then one thing after another goes wrong.
+
+use std::collections::BTreeMap;
+
+use stormbed::clock::Millis;
+use stormbed::outpost::protocol::ContainerState;
+
+use super::ledger::{KindOutcome, LedgerOutcome, Op, OpOutcome};
+use super::*;
+use crate::fault::life::Stage;
+use crate::fault::{FaultKind, Role, Target, TargetClass, Victim};
+use crate::invariant::fixture::{Cluster, Roles, hosts_file};
+use crate::invariant::truth::TruthTracker;
+use crate::invariant::{Held, Look, judge_all};
+use crate::report::{ScenarioReport, Verdict};
+use crate::scenario::plan::{Hold, PlannedAct, PlannedStep};
+use crate::scenario::{Bound, Cluster as Asked};
+
+const KILL: u64 = 20_000;
+/// The others' tables are right again.
+const TABLES: u64 = 21_500;
+const BACK: u64 = 30_000;
+const END_OF_RUN: u64 = 60_000;
+
+fn target(role: Role) -> Target {
+    Target {
+        class: TargetClass::Node,
+        role,
+    }
+}
+
+fn killed() -> Fault {
+    let mut fault = Fault::planned("s1", FaultKind::Kill, target(Role::Follower));
+    fault.victim = Some(Victim {
+        class: TargetClass::Node,
+        name: "storm-s3".into(),
+        host: Some("host-1".into()),
+        container: "c3".into(),
+        node: Some((3, 1)),
+        member: None,
+        term: None,
+        led: false,
+    });
+    fault.life.begin(Millis(KILL));
+    for (stage, at) in [
+        (Stage::Injected, 20),
+        (Stage::Seen, 300),
+        (Stage::Undone, 300),
+    ] {
+        fault.life.step(stage, Millis(KILL + at)).expect("legal");
+    }
+    fault
+}
+
+/// The cluster at this time: slot 3 is away between KILL and BACK.
+fn cluster(now: u64) -> Cluster {
+    let mut without = Roles::default();
+    without.present.remove(&3);
+    let mut cluster = match now {
+        KILL..BACK => Cluster::of(&without),
+        _ => Cluster::steady(),
+    };
+    if (KILL..TABLES).contains(&now) {
+        for slot in [0, 1, 2, 4] {
+            cluster.container(slot).hosts_file = Ok(hosts_file());
+        }
+    }
+    if now >= BACK {
+        let view = cluster.container(3);
+        view.id = "c3b".into();
+        view.incarnation = 2;
+        cluster.state().frameworks[0].tasks[3].id = "storm.3.2".into();
+        for login in cluster.seen.deep.logins.iter_mut().filter(|l| l.from == 3) {
+            login.container = "c3b".into();
+        }
+    }
+    cluster.at(now)
+}
+
+fn plan(bounds: &[(Option<Name>, u64)], expect: &[Event]) -> Plan {
+    Plan {
+        scenario: "node-loss".into(),
+        about: "a test".into(),
+        cluster: Asked::default(),
+        seed: 1,
+        steps: vec![PlannedStep {
+            id: "s1".into(),
+            with_previous: false,
+            wait_ms: 0,
+            act: PlannedAct::Fault {
+                kind: FaultKind::Kill,
+                target: target(Role::Follower),
+                hold: Hold::Nothing,
+            },
+            expect: expect.to_vec(),
+            recovered: bounds
+                .iter()
+                .map(|(invariant, within_ms)| Bound {
+                    invariant: *invariant,
+                    clock: Clock::Failover,
+                    within_ms: *within_ms,
+                })
+                .collect(),
+        }],
+    }
+}
+
+fn ledger() -> LedgerOutcome {
+    let ops: Vec<Op> = (0..50)
+        .map(|n| Op {
+            item: format!("k{n}"),
+            begin: Millis(n * 1_000),
+            end: Millis(n * 1_000 + 50),
+            outcome: OpOutcome::Acknowledged,
+        })
+        .collect();
+    let found = Some(ops.iter().map(|op| op.item.clone()).collect());
+    BTreeMap::from([(
+        "etcd".to_owned(),
+        KindOutcome {
+            ops,
+            found,
+            altered: vec![],
+        },
+    )])
+}
+
+/// A run: how the cluster looks at each time, which faults there were, what is known at the end.
+struct Run {
+    look: Box<dyn Fn(u64) -> Cluster>,
+    faults: Vec<Fault>,
+    plan: Plan,
+    ledger: LedgerOutcome,
+    errors: Vec<String>,
+    interrupted: bool,
+}
+
+impl Run {
+    fn good() -> Self {
+        Self {
+            look: Box::new(cluster),
+            faults: vec![killed()],
+            plan: plan(
+                &[(Some(Name::Hosts), 5_000), (None, 30_000)],
+                &[Event::SlotLeft, Event::SlotReplaced],
+            ),
+            ledger: ledger(),
+            errors: vec![],
+            interrupted: false,
+        }
+    }
+
+    fn looking(look: impl Fn(u64) -> Cluster + 'static) -> Self {
+        Self {
+            look: Box::new(look),
+            ..Self::good()
+        }
+    }
+
+    fn history(&self, until: u64) -> History {
+        let shape = Cluster::steady().shape;
+        let mut tracker = TruthTracker::new(shape.clone());
+        tracker.see(&cluster(1_000).seen);
+        let mut history = History::begin(shape, Millis(10_000));
+        for now in (10_000..until).step_by(250) {
+            let cluster = (self.look)(now);
+            let truth = tracker.see(&cluster.seen);
+            let faults: Vec<Fault> = self
+                .faults
+                .iter()
+                .filter(|f| f.began().is_some_and(|b| b <= Millis(now)))
+                .cloned()
+                .collect();
+            let held = Held::of(&faults);
+            let judged = judge_all(&Look {
+                seen: &cluster.seen,
+                truth: &truth,
+                shape: &cluster.shape,
+                held: &held,
+            });
+            history.tick(&cluster.seen, &truth, &judged, &faults);
+        }
+        history
+    }
+
+    fn report(&self) -> ScenarioReport {
+        self.history(END_OF_RUN).outcome(&Ending {
+            plan: &self.plan,
+            faults: &self.faults,
+            ledger: &self.ledger,
+            ended: Millis(END_OF_RUN),
+            harness_errors: self.errors.clone(),
+            interrupted: self.interrupted,
+        })
+    }
+
+    fn verdict(&self, verdict: Verdict, words: &[&str]) {
+        let report = self.report();
+        assert_eq!(report.verdict, verdict, "{:#?}", report.why);
+        let why = &report.why.first().expect("a reason").why;
+        for word in words {
+            assert!(
+                why.contains(word),
+                "'{word}' is missing in: {:#?}",
+                report.why
+            );
+        }
+    }
+}
+
+#[test]
+fn a_follower_that_dies_and_comes_back_in_time_is_a_pass() {
+    let report = Run::good().report();
+    assert_eq!((report.verdict, &report.why), (Verdict::Pass, &vec![]));
+    let times: BTreeMap<_, _> = report
+        .recoveries
+        .iter()
+        .map(|r| ((r.invariant, r.tier), r))
+        .collect();
+    let of = |name, tier| {
+        let r = times[&(name, tier)];
+        (r.outcome, r.lower_seconds, r.seconds)
+    };
+    // Last wrong at 21.25 s, first right at 21.5 .. 21.6 s.
+    assert_eq!(
+        of(Name::Hosts, Tier::Fast),
+        (Outcome::Recovered, Some(1.25), Some(1.6))
+    );
+    assert_eq!(
+        of(Name::Etcd, Tier::Fast),
+        (Outcome::Recovered, Some(9.75), Some(10.1))
+    );
+    assert_eq!(
+        of(Name::Mesos, Tier::Fast),
+        (Outcome::Recovered, Some(9.75), Some(10.1))
+    );
+    assert_eq!(
+        of(Name::ZooKeeper, Tier::Fast),
+        (Outcome::NeverBroken, None, None)
+    );
+    assert_eq!(
+        of(Name::Jupyter, Tier::Fast),
+        (Outcome::NeverBroken, None, None)
+    );
+    let fault = &report.faults[0];
+    assert_eq!(fault.expected[0].seen_at, Some(Millis(20_100)));
+    assert_eq!(fault.expected[1].seen_at, Some(Millis(30_100)));
+    assert!(fault.effect_seen && fault.ops_ok["etcd"].before > 0 && fault.ops_ok["etcd"].after > 0);
+    assert!(
+        report
+            .broken
+            .iter()
+            .all(|b| b.excused_by.as_deref() == Some("s1")),
+        "{:?}",
+        report.broken
+    );
+    assert!(
+        report.coverage.iter().all(|c| c.percent > 99.9),
+        "{:?}",
+        report.coverage
+    );
+}
+
+#[test]
+fn convergence_is_told_on_the_way() {
+    let run = Run::good();
+    let fault = killed();
+    let at = |until| run.history(until).converged(&fault, Clock::Failover);
+    assert!(
+        matches!(at(KILL + 2_000), Convergence::Waiting(lacking) if lacking.iter().any(|(name, _)| *name == Name::Etcd))
+    );
+    assert!(
+        matches!(at(BACK + 1_000), Convergence::Waiting(_)),
+        "not for long enough yet"
+    );
+    assert_eq!(at(BACK + 4_000), Convergence::Converged(Millis(BACK + 100)));
+    assert!(
+        run.history(KILL + 500)
+            .event_seen(&fault, Event::SlotLeft)
+            .is_some()
+    );
+    assert_eq!(
+        run.history(KILL + 500)
+            .event_seen(&fault, Event::SlotReplaced),
+        None
+    );
+    assert!(run.history(KILL).all_held_ms() > 9_000);
+    assert_eq!(run.history(KILL + 500).all_held_ms(), 0);
+}
+
+#[test]
+fn a_missed_bound_is_a_fail_and_a_starved_judge_makes_it_invalid() {
+    let mut run = Run::good();
+    run.plan = plan(&[(Some(Name::Hosts), 1_000)], &[]);
+    run.verdict(
+        Verdict::Fail,
+        &["hosts", "within 1s", "took 1.6 s", "slot 3 is no member"]
+            .map(|w| if w == "within 1s" { "must hold 1s" } else { w }),
+    );
+    let mut run = Run::looking(|now| {
+        let mut cluster = cluster(now);
+        cluster.seen.runner.late_ms = if now == 21_000 { 900 } else { 3 };
+        cluster
+    });
+    run.plan = plan(&[(Some(Name::Hosts), 1_000)], &[]);
+    run.verdict(Verdict::Invalid, &["hosts", "starved"]);
+}
+
+#[test]
+fn what_no_fault_excuses_is_a_fail_beyond_its_grace() {
+    let broken = |from: u64, to: u64| {
+        Run::looking(move |now| {
+            let mut cluster = cluster(now);
+            if (from..to).contains(&now) {
+                cluster.seen.fast.status.result = Err("connection refused".into());
+            }
+            cluster
+        })
+    };
+    broken(22_000, 25_000).verdict(
+        Verdict::Fail,
+        &["jupyter was broken for 2.9 s", "connection refused"],
+    );
+    assert_eq!(
+        broken(22_000, 23_500).report().verdict,
+        Verdict::Pass,
+        "a blip"
+    );
+}
+
+#[test]
+fn a_slot_that_does_not_come_back_is_a_fail() {
+    let run = Run::looking(|now| {
+        let mut away = Roles::default();
+        away.present.remove(&3);
+        if now >= KILL {
+            Cluster::of(&away).at(now)
+        } else {
+            cluster(now)
+        }
+    });
+    let report = run.report();
+    assert_eq!(report.verdict, Verdict::Fail);
+    for words in [
+        "at the end not everything holds: 4 of 5",
+        "etcd was broken",
+        "should cause 'slot-replaced'",
+    ] {
+        assert!(
+            report.why.iter().any(|f| f.why.contains(words)),
+            "'{words}' is missing in {:#?}",
+            report.why
+        );
+    }
+}
+
+#[test]
+fn safety_is_never_excused() {
+    let twice = |to: u64| {
+        Run::looking(move |now| {
+            let mut cluster = cluster(now);
+            if (KILL..to).contains(&now) {
+                cluster.container(0).listening.push(8888);
+            }
+            cluster
+        })
+    };
+    twice(KILL + 8_000).verdict(Verdict::Fail, &["safety, jupyter", "{0, 2}"]);
+    let mut lost = Run::good();
+    if let Some(kind) = lost.ledger.get_mut("etcd") {
+        kind.found = Some(vec![]);
+    }
+    lost.verdict(Verdict::Fail, &["ledger, etcd", "50 item(s)"]);
+}
+
+#[test]
+fn a_pass_means_that_something_happened() {
+    let mut unseen = Run::good();
+    unseen.faults[0].life.seen = None;
+    unseen.verdict(Verdict::Invalid, &["effect was never seen"]);
+    let mut eventless = Run::good();
+    eventless.plan = plan(&[], &[Event::EtcdLeaderChanged]);
+    eventless.verdict(Verdict::Invalid, &["etcd-leader-changed", "never came"]);
+    let mut skipped = Run::good();
+    skipped.faults = vec![Fault::planned(
+        "s1",
+        FaultKind::Kill,
+        target(Role::Follower),
+    )];
+    skipped.look = Box::new(|now| Cluster::steady().at(now));
+    skipped.verdict(
+        Verdict::Invalid,
+        &["s1", "should cause"].map(|w| {
+            if w == "should cause" {
+                "not reached"
+            } else {
+                w
+            }
+        }),
+    );
+    let mut missed = Run::good();
+    missed.faults[0].target.role = Role::Leader;
+    missed.verdict(Verdict::Invalid, &["missed-role", "storm-s3 did not hold"]);
+    let mut idle = Run::good();
+    if let Some(kind) = idle.ledger.get_mut("etcd") {
+        kind.ops.truncate(15);
+        kind.found = Some(kind.ops.iter().map(|op| op.item.clone()).collect());
+    }
+    idle.verdict(
+        Verdict::Invalid,
+        &["'etcd' succeeded 15 times before and 0 times after"],
+    );
+}
+
+#[test]
+fn missing_evidence_is_invalid_unless_a_fault_excuses_it() {
+    let blind = |from: u64, to: u64| {
+        Run::looking(move |now| {
+            let mut cluster = cluster(now);
+            if (from..to).contains(&now) {
+                cluster.seen.fast.zookeeper.result = Err("outpost gone".into());
+            }
+            cluster
+        })
+    };
+    blind(12_000, 15_000).verdict(Verdict::Invalid, &["evidence for", "gap of 3"]);
+    assert_eq!(blind(12_000, 13_000).report().verdict, Verdict::Pass);
+    let unread = Run::looking(|now| {
+        let mut cluster = cluster(now);
+        if (KILL..KILL + 4_000).contains(&now) {
+            cluster.container(0).hosts_file = Err("timed out".into());
+        }
+        cluster
+    });
+    assert_eq!(
+        unread.report().verdict,
+        Verdict::Pass,
+        "the fault excuses it"
+    );
+    let stale = Run::looking(|now| {
+        let mut cluster = cluster(now);
+        if now >= 45_000
+            && let Some(probe) = &mut cluster.seen.deep.kernel
+        {
+            (probe.begin, probe.end) = (Millis(45_000), Millis(45_100));
+        }
+        cluster
+    });
+    stale.verdict(Verdict::Invalid, &["evidence for jupyter (Deep)"]);
+}
+
+#[test]
+fn precedence_and_interruption() {
+    let mut broken = Run::good();
+    broken.faults[0].life.seen = None;
+    broken.errors.push("an outpost did not start".into());
+    broken.verdict(Verdict::Broken, &["an outpost did not start"]);
+    let mut interrupted = Run::good();
+    interrupted.faults[0].life.seen = None;
+    interrupted.interrupted = true;
+    interrupted.verdict(Verdict::Interrupted, &["ended by the user"]);
+    if let Some(kind) = broken.ledger.get_mut("etcd") {
+        kind.found = Some(vec![]);
+    }
+    broken.verdict(Verdict::Fail, &["ledger"]);
+}
+
+#[test]
+fn the_next_fault_cuts_a_recovery_short() {
+    let mut run = Run::good();
+    let mut second = killed();
+    second.id = "s2".into();
+    second.life.inject_begin = Some(Millis(KILL + 5_000));
+    run.faults.push(second);
+    let recoveries = run.report().recoveries;
+    let of = |fault: &str, name| {
+        let found = recoveries
+            .iter()
+            .find(|r| r.fault == fault && r.invariant == name)
+            .expect("it is there");
+        (found.outcome, found.seconds)
+    };
+    assert_eq!(of("s1", Name::Etcd), (Outcome::CutShort, None));
+    assert_eq!(of("s1", Name::Hosts), (Outcome::Recovered, Some(1.6)));
+    assert_eq!(of("s2", Name::Etcd), (Outcome::Recovered, Some(5.1)));
+}
+
+#[test]
+fn an_unprovoked_move_is_counted_and_gets_some_time() {
+    let moved = |wrong_until: u64| {
+        Run::looking(move |now| {
+            let roles = Roles {
+                leader: 4,
+                term: 8,
+                ..Roles::default()
+            };
+            if now < 45_000 {
+                return cluster(now);
+            }
+            let mut cluster = Cluster::of(&roles);
+            cluster.container(3).id = "c3b".into();
+            cluster.container(3).incarnation = 2;
+            cluster.state().frameworks[0].tasks[3].id = "storm.3.2".into();
+            for login in cluster.seen.deep.logins.iter_mut().filter(|l| l.from == 3) {
+                login.container = "c3b".into();
+            }
+            if now < wrong_until {
+                for slot in 0..5 {
+                    cluster.container(slot).hosts_file = Ok(hosts_file());
+                }
+            }
+            cluster.at(now)
+        })
+    };
+    // Past the excuses of the kill.
+    let mut quick = moved(53_500);
+    quick.plan = plan(&[], &[Event::SlotLeft]);
+    let report = quick.report();
+    assert_eq!(
+        report.unprovoked_leader_changes, 0,
+        "still excused by the kill: {:?}",
+        report.why
+    );
+}
+
+#[test]
+fn a_frozen_container_is_held_and_its_rejoin_has_a_clock() {
+    let mut fault = killed();
+    fault.kind = FaultKind::Pause;
+    fault.life.undone = None;
+    fault.life.stage = Stage::Seen;
+    fault.life.begin_undo(Millis(BACK));
+    fault
+        .life
+        .step(Stage::Undone, Millis(BACK + 50))
+        .expect("legal");
+    let mut run = Run::looking(|now| {
+        let mut cluster = match now {
+            KILL..BACK => {
+                let mut cluster = Cluster::steady();
+                cluster.container(3).state = ContainerState::Paused;
+                cluster.etcd_fails(3, "timed out");
+                cluster
+            }
+            _ => Cluster::steady(),
+        };
+        let mut without = Roles::default();
+        without.present.remove(&3);
+        if (TABLES..BACK + 1_000).contains(&now) {
+            for slot in [0, 1, 2, 4] {
+                cluster.container(slot).hosts_file =
+                    Ok(crate::invariant::fixture::hosts_file_of(&without));
+            }
+        }
+        cluster.at(now)
+    });
+    run.faults = vec![fault];
+    run.plan = plan(&[], &[Event::SlotLeft]);
+    let report = run.report();
+    let of = |clock, name| {
+        let mut found = report
+            .recoveries
+            .iter()
+            .filter(|r| r.clock == clock && r.invariant == name);
+        found
+            .next()
+            .map(|r| (r.outcome, r.seconds))
+            .expect("it is there")
+    };
+    assert_eq!(
+        of(Clock::Failover, Name::Hosts),
+        (Outcome::Recovered, Some(1.6))
+    );
+    assert_eq!(
+        of(Clock::Rejoin, Name::Hosts),
+        (Outcome::Recovered, Some(1.1))
+    );
+    assert_eq!(
+        of(Clock::Failover, Name::ZooKeeper),
+        (Outcome::NeverBroken, None)
+    );
+}

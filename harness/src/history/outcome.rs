@@ -1,0 +1,397 @@
+//! The verdict: everything that speaks against PASS, by precedence FAIL > BROKEN > INVALID.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use stormbed::clock::Millis;
+
+use super::breaks::judged_while;
+use super::recovery::{Window, recovery};
+use super::tick::{Key, Tick, keys};
+use super::{Ending, FINAL_HOLD_MS, History, breaks, coverage, event, ledger};
+use crate::fault::Fault;
+use crate::fault::life::Stage;
+use crate::invariant::Tier;
+use crate::report::{
+    ExpectedSeen, FaultReport, Finding, JudgeReport, Outcome, Recovery, ScenarioReport, StormCount,
+    Verdict,
+};
+use crate::scenario::duration::format_ms;
+use crate::scenario::plan::PlannedAct;
+use crate::scenario::{Bound, Clock};
+
+/// Fewer effective draws than this share (percent) are no storm.
+pub const EFFECTIVE_PERCENT_MIN: u32 = 70;
+
+impl History {
+    /// The scenario's report and verdict.
+    #[must_use]
+    pub fn outcome(&self, ending: &Ending<'_>) -> ScenarioReport {
+        let ticks = &self.ticks;
+        let faults = ending.faults;
+        let recoveries = recoveries(ticks, faults);
+        let fault_reports: Vec<FaultReport> = faults
+            .iter()
+            .map(|fault| self.fault_report(fault, ending))
+            .collect();
+        let coverage = coverage::coverage(ticks, faults);
+        let storm = self.storm_count(ending);
+        let mut why = breaks::breaches(ticks);
+        why.extend(breaks::unexcused(ticks, faults));
+        why.extend(ledger::audit(ending.ledger));
+        for fault in faults {
+            why.extend(missed_bounds(ticks, faults, fault, ending));
+        }
+        why.extend(
+            ending
+                .harness_errors
+                .iter()
+                .map(|error| finding(Verdict::Broken, error.clone())),
+        );
+        let complete = !ending.interrupted && ending.harness_errors.is_empty();
+        if ending.interrupted {
+            why.push(finding(
+                Verdict::Interrupted,
+                "ended by the user".to_owned(),
+            ));
+        }
+        if complete {
+            why.extend(self.final_judgement());
+            why.extend(coverage::findings(&coverage));
+            why.extend(self.proof(ending, &fault_reports, storm.as_ref()));
+        }
+        // A breach that stays is told once, and the worst comes first.
+        why.sort();
+        why.dedup();
+        ScenarioReport {
+            name: ending.plan.scenario.clone(),
+            about: ending.plan.about.clone(),
+            verdict: why.first().map_or(Verdict::Pass, |finding| finding.verdict),
+            why,
+            seed: ending.plan.seed,
+            began: self.began,
+            took_ms: ms(ending.ended.since(self.began)),
+            faults: fault_reports,
+            recoveries,
+            broken: breaks::intervals(ticks, faults),
+            coverage,
+            unprovoked_leader_changes: u32::try_from(breaks::unprovoked_moves(ticks, faults).len())
+                .unwrap_or(u32::MAX),
+            storm,
+            judge: judge_report(ticks),
+        }
+    }
+
+    fn fault_report(&self, fault: &Fault, ending: &Ending<'_>) -> FaultReport {
+        let expected = ending
+            .plan
+            .step_of(&fault.id)
+            .map(|step| step.expect.as_slice())
+            .unwrap_or_default();
+        let ops_ok = fault.began().map_or_else(BTreeMap::new, |began| {
+            let kinds = ending.ledger.iter();
+            kinds
+                .map(|(kind, outcome)| (kind.clone(), ledger::ops_ok(outcome, began)))
+                .collect()
+        });
+        FaultReport {
+            id: fault.id.clone(),
+            kind: fault.kind,
+            target: fault.target,
+            victim: fault.victim.clone(),
+            stage: fault.life.stage,
+            began: fault.life.inject_begin,
+            undo_began: fault.life.undo_begin,
+            effect_seen: fault.life.seen.is_some(),
+            expected: expected
+                .iter()
+                .map(|event| ExpectedSeen {
+                    event: *event,
+                    seen_at: event::seen(&self.ticks, fault, *event),
+                })
+                .collect(),
+            ops_ok,
+        }
+    }
+
+    /// All slots are members, no stale member, held for 10 s; nothing is excused.
+    fn final_judgement(&self) -> Option<Finding> {
+        let held_ms = self.all_held_ms();
+        if held_ms >= FINAL_HOLD_MS {
+            return None;
+        }
+        let Some(last) = self.ticks.last() else {
+            return Some(finding(
+                Verdict::Invalid,
+                "there is no observation at all".to_owned(),
+            ));
+        };
+        let broken: Vec<String> = keys(&self.ticks)
+            .into_iter()
+            .filter_map(|key| last.broken(key).map(|why| format!("{}: {why}", key.0)))
+            .collect();
+        let at = Some(last.end);
+        let all = self.shape.addresses.len();
+        let members = last.truth.members.len();
+        if !broken.is_empty() || members != all {
+            let from = Millis(last.end.0.saturating_sub(FINAL_HOLD_MS));
+            let (verdict, starved) = judged_while(&self.ticks, from, last.end);
+            let why = format!(
+                "at the end not everything holds{starved}: {members} of {all} slots are members; {}",
+                broken.join("; ")
+            );
+            return Some(Finding { verdict, at, why });
+        }
+        let lacking: Vec<String> = last
+            .lacking()
+            .into_iter()
+            .map(|(name, why)| format!("{name}: {why}"))
+            .collect();
+        Some(Finding {
+            verdict: Verdict::Invalid,
+            at,
+            why: format!(
+                "at the end everything held for {} only; expected {}; {}",
+                format_ms(held_ms),
+                format_ms(FINAL_HOLD_MS),
+                lacking.join("; ")
+            ),
+        })
+    }
+
+    /// A PASS means that something happened: effects, expected events, roles, operations.
+    fn proof(
+        &self,
+        ending: &Ending<'_>,
+        reports: &[FaultReport],
+        storm: Option<&StormCount>,
+    ) -> Vec<Finding> {
+        let mut why = vec![];
+        for (fault, report) in ending.faults.iter().zip(reports) {
+            if in_storm(fault) {
+                continue;
+            }
+            let named = format!("fault {} ({} {})", fault.id, fault.kind, fault.target);
+            match fault.life.stage {
+                Stage::Planned => why.push(invalid(format!("{named} was not reached"), None)),
+                Stage::Skipped => {
+                    why.push(invalid(format!("{named} found no target in time"), None))
+                }
+                _ if !report.effect_seen => {
+                    why.push(invalid(
+                        format!("{named} was injected, but its effect was never seen"),
+                        report.began,
+                    ));
+                }
+                _ => {}
+            }
+            let missed = report
+                .expected
+                .iter()
+                .filter(|expected| expected.seen_at.is_none());
+            why.extend(missed.map(|expected| {
+                invalid(
+                    format!(
+                        "{named} should cause '{}', which never came",
+                        expected.event
+                    ),
+                    report.began,
+                )
+            }));
+            why.extend(
+                event::missed_role(&self.ticks, fault)
+                    .map(|text| invalid(format!("{named}, missed-role: {text}"), report.began)),
+            );
+        }
+        for (report, (kind, ops)) in reports
+            .iter()
+            .flat_map(|report| report.ops_ok.iter().map(move |ops| (report, ops)))
+        {
+            if ops.before == 0 || ops.after == 0 {
+                let text = format!(
+                    "fault {}: the ledger's '{kind}' succeeded {} times before and {} times after it; expected at least once each",
+                    report.id, ops.before, ops.after
+                );
+                why.push(invalid(text, report.began));
+            }
+        }
+        if let Some(storm) = storm
+            && storm.effective * 100 < storm.draws * EFFECTIVE_PERCENT_MIN
+        {
+            let text = format!(
+                "the storm had an effect in {} of {} draws ({} skipped, {} missed their role); expected at least {EFFECTIVE_PERCENT_MIN} %",
+                storm.effective, storm.draws, storm.skipped, storm.missed_role
+            );
+            why.push(invalid(text, None));
+        }
+        why
+    }
+
+    fn storm_count(&self, ending: &Ending<'_>) -> Option<StormCount> {
+        let stormy = ending
+            .plan
+            .steps
+            .iter()
+            .any(|step| matches!(step.act, PlannedAct::Storm { .. }));
+        let mut count = StormCount::default();
+        for fault in ending.faults.iter().filter(|fault| in_storm(fault)) {
+            count.draws += 1;
+            if fault.life.stage == Stage::Skipped {
+                count.skipped += 1;
+            } else if event::missed_role(&self.ticks, fault).is_some() {
+                count.missed_role += 1;
+            } else if fault.life.seen.is_some() {
+                count.effective += 1;
+            }
+        }
+        stormy.then_some(count)
+    }
+}
+
+fn in_storm(fault: &Fault) -> bool {
+    fault.id.contains('.')
+}
+
+fn recoveries(ticks: &[Tick], faults: &[Fault]) -> Vec<Recovery> {
+    let mut all = vec![];
+    for fault in faults {
+        for clock in [Clock::Failover, Clock::Rejoin] {
+            if let Some(window) = Window::of(fault, clock, faults) {
+                all.extend(
+                    keys(ticks)
+                        .into_iter()
+                        .map(|key| recovery(ticks, fault, clock, window, key)),
+                );
+            }
+        }
+    }
+    all
+}
+
+/// Bounds of the fault's step that were missed, with the evidence for it.
+fn missed_bounds(
+    ticks: &[Tick],
+    faults: &[Fault],
+    fault: &Fault,
+    ending: &Ending<'_>,
+) -> Vec<Finding> {
+    let Some(step) = ending.plan.step_of(&fault.id) else {
+        return vec![];
+    };
+    let mut findings = vec![];
+    for bound in &step.recovered {
+        let Some(window) = Window::of(fault, bound.clock, faults) else {
+            continue;
+        };
+        for key in bound_keys(ticks, bound) {
+            findings.extend(missed_bound(ticks, fault, bound, window, key));
+        }
+    }
+    findings
+}
+
+/// A bound on one invariant binds its fast evidence, if it has any; `all` binds everything.
+fn bound_keys(ticks: &[Tick], bound: &Bound) -> Vec<Key> {
+    let keys = keys(ticks);
+    match bound.invariant {
+        None => keys,
+        Some(name) => {
+            let tier = if keys.contains(&(name, Tier::Fast)) {
+                Tier::Fast
+            } else {
+                Tier::Deep
+            };
+            keys.into_iter()
+                .filter(|key| *key == (name, tier))
+                .collect()
+        }
+    }
+}
+
+fn missed_bound(
+    ticks: &[Tick],
+    fault: &Fault,
+    bound: &Bound,
+    window: Window,
+    key: Key,
+) -> Option<Finding> {
+    let due = window.start + Duration::from_millis(bound.within_ms);
+    let recovered = recovery(ticks, fault, bound.clock, window, key);
+    let back = match recovered.outcome {
+        Outcome::NeverBroken => return None,
+        Outcome::Recovered => recovered
+            .seconds
+            .map(|seconds| window.start + Duration::from_secs_f64(seconds)),
+        Outcome::CutShort | Outcome::NotRecovered => window.cut,
+    };
+    // What lies past the bound and before it came back (or the clock was cut).
+    let late: Vec<&Tick> = ticks
+        .iter()
+        .filter(|tick| tick.begin >= due && back.is_none_or(|back| tick.end < back))
+        .filter(|tick| !tick.holds(key))
+        .collect();
+    let took = match recovered.seconds {
+        Some(seconds) => format!("it took {seconds:.1} s"),
+        None => "it did not hold again while the clock ran".to_owned(),
+    };
+    let what = format!(
+        "{} ({:?}) must hold {} after fault {} ({} clock), but {took}",
+        key.0,
+        key.1,
+        format_ms(bound.within_ms),
+        fault.id,
+        bound.clock
+    );
+    if let Some(why) = late.iter().find_map(|tick| tick.broken(key)) {
+        let (verdict, starved) =
+            judged_while(ticks, window.start, back.or(ticks.last().map(|t| t.end))?);
+        return Some(Finding {
+            verdict,
+            at: Some(due),
+            why: format!("{what}{starved}: {why}"),
+        });
+    }
+    (!late.is_empty()).then(|| {
+        invalid(
+            format!("{what}; past the bound there is no evidence that tells"),
+            Some(due),
+        )
+    })
+}
+
+fn judge_report(ticks: &[Tick]) -> JudgeReport {
+    let mut spans: Vec<u64> = ticks
+        .iter()
+        .map(|tick| ms(tick.end.since(tick.begin)))
+        .collect();
+    spans.sort_unstable();
+    JudgeReport {
+        ticks: u64::try_from(ticks.len()).unwrap_or(u64::MAX),
+        late_ms_max: ticks.iter().map(|tick| tick.late_ms).max().unwrap_or(0),
+        tick_ms_median: spans.get(spans.len() / 2).copied().unwrap_or(0),
+        cpu_pressure_max: ticks
+            .iter()
+            .filter_map(|tick| tick.cpu_pressure)
+            .max_by(f64::total_cmp),
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn finding(verdict: Verdict, why: String) -> Finding {
+    Finding {
+        verdict,
+        at: None,
+        why,
+    }
+}
+
+fn invalid(why: String, at: Option<Millis>) -> Finding {
+    Finding {
+        verdict: Verdict::Invalid,
+        at,
+        why,
+    }
+}

@@ -1,0 +1,183 @@
+//! How an invariant came back: the two clocks.
+//!
+//! ```text
+//!        start (the harness begins the act)
+//!          │   not holding        holding, max(2 s, 8 ticks)
+//! ───H──H──┼─H──B──B──B──B──┼──H──H──H──H──H──H──H──H───►
+//!          │             └lower└first holding tick: `seconds`
+//! ```
+//! A first tick that holds right after the start proves nothing: the fault may not have been noticed yet. So the first holding
+//! tick must show that the fault was noticed (ground truth changed, or a tick that didn't hold was seen), or lie past the
+//! detection bound. All its probes began after the start.
+
+use std::time::Duration;
+
+use stormbed::clock::Millis;
+
+use super::tick::{Key, Tick};
+use crate::fault::{Fault, TargetClass};
+use crate::invariant::excuse::excused;
+use crate::report::{Outcome, Recovery};
+use crate::scenario::Clock;
+
+/// An invariant that is back holds for at least this long …
+pub const HOLD_MS: u64 = 2_000;
+/// … and in at least this many ticks.
+pub const HOLD_TICKS: usize = 8;
+/// After an undo, whatever comes back is noticed within this time: a supervisor's restart takes 1 s.
+const UNDO_DETECT_MS: u64 = 3_000;
+
+/// By when a fault on this kind of part is noticed at the latest: a lease that a new leader re-armed (2 × 5 s); a session and
+/// an election; ZooKeeper's syncLimit and an election.
+fn detection_ms(class: TargetClass, clock: Clock) -> u64 {
+    match (clock, class) {
+        (Clock::Rejoin, _) => UNDO_DETECT_MS,
+        (Clock::Failover, TargetClass::Node) => 10_000,
+        (Clock::Failover, TargetClass::MesosMaster) => 11_000,
+        (Clock::Failover, TargetClass::ZooKeeper) => 4_000,
+    }
+}
+
+/// The time in which a clock of a fault runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    pub start: Millis,
+    /// The next fault, or the undo, if it came.
+    pub cut: Option<Millis>,
+}
+
+impl Window {
+    /// The window of this clock; none if it never started.
+    pub fn of(fault: &Fault, clock: Clock, faults: &[Fault]) -> Option<Self> {
+        let start = match clock {
+            Clock::Failover => fault.life.inject_begin?,
+            Clock::Rejoin => undo_begin(fault)?,
+        };
+        let next = faults
+            .iter()
+            .filter(|other| other.id != fault.id)
+            .filter_map(Fault::began)
+            .filter(|began| *began > start)
+            .min();
+        let undo = undo_begin(fault).filter(|_| clock == Clock::Failover);
+        Some(Self {
+            start,
+            cut: [next, undo].into_iter().flatten().min(),
+        })
+    }
+}
+
+/// When the testbed began to undo; none if there is nothing to undo.
+fn undo_begin(fault: &Fault) -> Option<Millis> {
+    crate::scenario::physics::is_held(fault.kind, fault.target.class)
+        .then_some(fault.life.undo_begin)
+        .flatten()
+}
+
+/// The recovery of one invariant's tier on one clock.
+pub(super) fn recovery(
+    ticks: &[Tick],
+    fault: &Fault,
+    clock: Clock,
+    window: Window,
+    key: Key,
+) -> Recovery {
+    let mut recovery = Recovery {
+        fault: fault.id.clone(),
+        invariant: key.0,
+        tier: key.1,
+        clock,
+        outcome: Outcome::NotRecovered,
+        seconds: None,
+        lower_seconds: None,
+    };
+    let within = in_window(ticks, window);
+    let Some(first) = first_holding(within, fault, clock, window, key) else {
+        if window.cut.is_some() {
+            recovery.outcome = Outcome::CutShort;
+        }
+        return recovery;
+    };
+    let Some(last) = within[..first].iter().rfind(|tick| !tick.holds(key)) else {
+        recovery.outcome = Outcome::NeverBroken;
+        return recovery;
+    };
+    let seconds = |at: Millis| at.since(window.start).as_secs_f64();
+    recovery.outcome = Outcome::Recovered;
+    recovery.seconds = Some(seconds(within[first].end));
+    recovery.lower_seconds = Some(seconds(last.begin));
+    recovery
+}
+
+/// Ticks that saw something of the window.
+fn in_window(ticks: &[Tick], window: Window) -> &[Tick] {
+    let from = ticks.partition_point(|tick| tick.end <= window.start);
+    let to = window.cut.map_or(ticks.len(), |cut| {
+        ticks.partition_point(|tick| tick.end <= cut)
+    });
+    &ticks[from..to.max(from)]
+}
+
+/// The tick from which on the invariant holds for long enough.
+fn first_holding(
+    within: &[Tick],
+    fault: &Fault,
+    clock: Clock,
+    window: Window,
+    key: Key,
+) -> Option<usize> {
+    let detected_by = window.start + Duration::from_millis(detection_ms(fault.target.class, clock));
+    let led = fault.victim.as_ref().is_some_and(|victim| victim.led);
+    // What this fault can't break needn't be waited for.
+    let untouched = !excused(fault.kind, fault.target.class, led).contains(&key.0);
+    let mut noticed = untouched;
+    let mut run: Option<usize> = None;
+    for (index, tick) in within.iter().enumerate() {
+        let begun_after = tick
+            .parts
+            .get(&key)
+            .is_some_and(|part| part.from.is_some_and(|from| from >= window.start));
+        if !tick.holds(key) {
+            noticed = true;
+            run = None;
+            continue;
+        }
+        noticed |= shows(tick, fault, clock, window);
+        if run.is_none() && begun_after && (noticed || tick.begin >= detected_by) {
+            run = Some(index);
+        }
+        if let Some(start) = run
+            && index + 1 - start >= HOLD_TICKS
+            && tick.end.since(within[start].end) >= Duration::from_millis(HOLD_MS)
+        {
+            return run;
+        }
+    }
+    None
+}
+
+/// Ground truth shows that the fault was noticed: another role holder, or other members.
+fn shows(tick: &Tick, fault: &Fault, clock: Clock, window: Window) -> bool {
+    let Some(victim) = &fault.victim else {
+        return false;
+    };
+    let truth = &tick.truth;
+    match (fault.target.class, clock) {
+        (TargetClass::Node, _) => truth.since >= window.start,
+        (TargetClass::MesosMaster, Clock::Failover) => {
+            victim.led
+                && truth
+                    .mesos_leader
+                    .as_ref()
+                    .is_some_and(|leader| leader.name != victim.name)
+        }
+        (TargetClass::ZooKeeper, Clock::Failover) => {
+            victim.led
+                && truth
+                    .zookeeper_leader
+                    .as_ref()
+                    .is_some_and(|leader| leader.name != victim.name)
+        }
+        (TargetClass::MesosMaster | TargetClass::ZooKeeper, Clock::Rejoin) => false,
+    }
+}

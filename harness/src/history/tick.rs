@@ -1,0 +1,106 @@
+//! One tick as a history remembers it: judgements, truth and the judge's own condition, without the raw probes.
+
+use std::collections::BTreeMap;
+
+use stormbed::clock::Millis;
+
+use crate::fault::Fault;
+use crate::invariant::excuse::excuses;
+use crate::invariant::truth::Truth;
+use crate::invariant::{Breach, Held, Judgement, Judgements, Name, Part, Tier};
+use crate::observe::observation::Observation;
+
+/// The runner was late by more than this: what it saw late may be its own fault.
+pub const LATE_MS: u64 = 500;
+
+/// An invariant's evidence of one tier.
+pub(super) type Key = (Name, Tier);
+
+#[derive(Debug, Clone)]
+pub(super) struct Tick {
+    pub begin: Millis,
+    pub end: Millis,
+    pub late_ms: u64,
+    pub cpu_pressure: Option<f64>,
+    pub parts: BTreeMap<Key, Part>,
+    pub breaches: BTreeMap<Name, Breach>,
+    pub truth: Truth,
+    /// A fault holds something down.
+    pub held: bool,
+}
+
+impl Tick {
+    pub fn of(seen: &Observation, truth: &Truth, judged: &Judgements, faults: &[Fault]) -> Self {
+        let mut parts = BTreeMap::new();
+        let mut breaches = BTreeMap::new();
+        for (name, judged) in judged {
+            for tier in [Tier::Fast, Tier::Deep] {
+                if let Some(part) = judged.part(tier) {
+                    parts.insert((*name, tier), part.clone());
+                }
+            }
+            if let Some(breach) = &judged.breach {
+                breaches.insert(*name, breach.clone());
+            }
+        }
+        Self {
+            begin: seen.begin,
+            end: seen.end,
+            late_ms: seen.runner.late_ms,
+            cpu_pressure: seen.runner.cpu_pressure,
+            parts,
+            breaches,
+            truth: truth.clone(),
+            held: Held::of(faults) != Held::default(),
+        }
+    }
+
+    pub fn judgement(&self, key: Key) -> Option<&Judgement> {
+        self.parts.get(&key).map(|part| &part.judgement)
+    }
+
+    pub fn holds(&self, key: Key) -> bool {
+        self.judgement(key) == Some(&Judgement::Holds)
+    }
+
+    pub fn broken(&self, key: Key) -> Option<&str> {
+        match self.judgement(key) {
+            Some(Judgement::Broken(why)) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// What doesn't hold, and why.
+    pub fn lacking(&self) -> Vec<(Name, String)> {
+        self.parts
+            .iter()
+            .filter_map(|((name, _), part)| match &part.judgement {
+                Judgement::Holds => None,
+                Judgement::Broken(why) | Judgement::Unknown(why) => Some((*name, why.clone())),
+            })
+            .collect()
+    }
+
+    /// The fault that excuses this invariant at this tick.
+    pub fn excuse(&self, name: Name, faults: &[Fault]) -> Option<String> {
+        excuses(faults, self.begin, self.end).remove(&name)
+    }
+}
+
+/// Some tick that touches this time was late.
+pub(super) fn starved(ticks: &[Tick], from: Millis, to: Millis) -> bool {
+    ticks
+        .iter()
+        .any(|tick| tick.end >= from && tick.begin <= to && tick.late_ms > LATE_MS)
+}
+
+/// All (invariant, tier) that have evidence.
+pub(super) fn keys(ticks: &[Tick]) -> Vec<Key> {
+    let mut keys: Vec<Key> = ticks
+        .iter()
+        .flat_map(|tick| tick.parts.keys().copied())
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}

@@ -1,0 +1,351 @@
+//! Reading one step of a scenario file.
+
+use toml::de::DeValue;
+
+use super::diagnose::Diagnosis;
+use super::duration::format_ms;
+use super::event::Event;
+use super::fields::{Fields, Value, choice, kind, list, ms, number, text};
+use super::physics::{floor_ms, is_held, possible};
+use super::{Act, Bound, Clock, Cluster, FaultAct, Step, Storm, StormFault, duration};
+use crate::fault::{FaultKind, Role, Target, TargetClass};
+use crate::invariant::Name;
+
+const KINDS: [(&str, FaultKind); 2] = [("kill", FaultKind::Kill), ("pause", FaultKind::Pause)];
+const CLASSES: [(&str, TargetClass); 3] = [
+    ("node", TargetClass::Node),
+    ("mesos-master", TargetClass::MesosMaster),
+    ("zookeeper", TargetClass::ZooKeeper),
+];
+const FAULT_KEYS: [&str; 7] = [
+    "fault",
+    "target",
+    "for",
+    "with",
+    "wait",
+    "expect",
+    "recovered",
+];
+const ALL_KEYS: [&str; 9] = [
+    "fault",
+    "target",
+    "for",
+    "with",
+    "wait",
+    "expect",
+    "recovered",
+    "storm",
+    "watch",
+];
+
+/// Reads a `[[step]]`.
+pub(super) fn read_step(
+    item: &Value<'_>,
+    cluster: &Cluster,
+    previous: Option<&Step>,
+    d: &mut Diagnosis<'_>,
+) -> Option<Step> {
+    let DeValue::Table(table) = item.get_ref() else {
+        d.mistake(
+            item.span(),
+            format!("a step must be a table, found {}", kind(item.get_ref())),
+            None,
+        );
+        return None;
+    };
+    let has = |key: &str| table.contains_key(key);
+    let (allowed, what): (&[&str], &str) = match (has("fault"), has("storm"), has("watch")) {
+        (true, false, false) => (&FAULT_KEYS, "a fault's step"),
+        (false, true, false) => (&["storm", "wait"], "a storm's step"),
+        (false, false, true) => (&["watch", "wait"], "a watching step"),
+        _ => (&ALL_KEYS, "a step"),
+    };
+    let fields = Fields::of(table, item.span(), what, allowed, d);
+    let wait_ms = fields.ms("wait", d).unwrap_or(0);
+    let step = |act| Step {
+        with_previous: false,
+        wait_ms,
+        act,
+        expect: vec![],
+        recovered: vec![],
+    };
+    match what {
+        "a fault's step" => read_fault_step(&fields, cluster, previous, step, d),
+        "a storm's step" => {
+            read_storm(fields.get("storm")?, cluster, d).map(|storm| step(Act::Storm(storm)))
+        }
+        "a watching step" => fields
+            .ms("watch", d)
+            .map(|for_ms| step(Act::Watch { for_ms })),
+        _ => {
+            let at = item.span().start;
+            d.mistake(
+                at..at + 1,
+                "a step does exactly one thing",
+                "one of: fault = \"kill\" with a target, storm = { … }, watch = \"60s\"".to_owned(),
+            );
+            None
+        }
+    }
+}
+
+fn read_fault_step(
+    fields: &Fields<'_, '_>,
+    cluster: &Cluster,
+    previous: Option<&Step>,
+    step: impl Fn(Act) -> Step,
+    d: &mut Diagnosis<'_>,
+) -> Option<Step> {
+    let with_previous = fields
+        .get("with")
+        .is_some_and(|value| read_with(value, previous, d));
+    let act = read_fault(fields, cluster, d);
+    let expect = fields
+        .get("expect")
+        .map(|value| read_expect(value, act.as_ref(), d))
+        .unwrap_or_default();
+    let recovered = fields
+        .get("recovered")
+        .map(|value| read_recovered(value, act.as_ref(), d))
+        .unwrap_or_default();
+    Some(Step {
+        with_previous,
+        expect,
+        recovered,
+        ..step(Act::Fault(act?))
+    })
+}
+
+fn read_with(value: &Value<'_>, previous: Option<&Step>, d: &mut Diagnosis<'_>) -> bool {
+    let with = choice(value, "value of 'with'", &[("previous", true)], d).unwrap_or(false);
+    let held = matches!(previous, Some(Step { act: Act::Fault(act), .. }) if is_held(act.kind, act.target.class));
+    if with && !held {
+        d.mistake(
+            value.span(),
+            "there is no previous fault that is still held here",
+            "the step before must be a fault that the testbed holds and undoes: pause, or kill of a mesos-master or zookeeper".to_owned(),
+        );
+    }
+    with && held
+}
+
+/// `fault`, `target` and `for`, of a step or of a storm.
+fn read_fault(
+    fields: &Fields<'_, '_>,
+    cluster: &Cluster,
+    d: &mut Diagnosis<'_>,
+) -> Option<FaultAct> {
+    let kind = fields
+        .need("fault", "fault = \"kill\" or fault = \"pause\"", d)
+        .and_then(|value| choice(value, "fault", &KINDS, d));
+    let target = fields
+        .need("target", "target = { node = \"leader\" }", d)
+        .and_then(|value| read_target(value, cluster, d));
+    let for_ms = fields.ms("for", d);
+    let (kind, target) = (kind?, target?);
+    if let Some(value) = fields.get("for")
+        && !is_held(kind, target.class)
+    {
+        d.mistake(
+            value.span(),
+            format!("{kind} of a {} can't have 'for': nothing is held", target.class),
+            "the system itself brings a killed node back; leave 'for' out, or use fault = \"pause\"".to_owned(),
+        );
+    }
+    Some(FaultAct {
+        kind,
+        target,
+        for_ms,
+    })
+}
+
+fn read_target(value: &Value<'_>, cluster: &Cluster, d: &mut Diagnosis<'_>) -> Option<Target> {
+    let names = CLASSES.map(|(name, _)| name);
+    let fields = Fields::in_value(value, "a target", &names, d)?;
+    let mut entries = fields.entries();
+    let (Some((key, _, role)), None) = (entries.next(), entries.next()) else {
+        d.mistake(
+            value.span(),
+            "a target names exactly one kind of part",
+            "target = { node = \"leader\" }".to_owned(),
+        );
+        return None;
+    };
+    let class = CLASSES.iter().find(|(name, _)| *name == key)?.1;
+    if class == TargetClass::Node && matches!(role.get_ref(), DeValue::Integer(_)) {
+        let most = u64::from(cluster.nodes.unwrap_or(u32::from(u16::MAX)).max(1)) - 1;
+        let slot = number(role, "a slot", 0, most, d)?;
+        let role = Role::Slot(u32::try_from(slot).ok()?);
+        return Some(Target { class, role });
+    }
+    let follower = if class == TargetClass::MesosMaster {
+        "standby"
+    } else {
+        "follower"
+    };
+    let roles = [
+        ("leader", Role::Leader),
+        (follower, Role::Follower),
+        ("any", Role::Any),
+    ];
+    let what = format!("role of a {key}");
+    choice(role, &what, &roles, d).map(|role| Target { class, role })
+}
+
+fn read_expect(value: &Value<'_>, act: Option<&FaultAct>, d: &mut Diagnosis<'_>) -> Vec<Event> {
+    let known = Event::ALL.map(|event| (event.as_str(), event));
+    let mut events = vec![];
+    for item in list(value, "expect", d).unwrap_or_default() {
+        let Some(event) = choice(item, "event", &known, d) else {
+            continue;
+        };
+        events.push(event);
+        let Some(FaultAct {
+            kind,
+            target,
+            for_ms,
+        }) = act
+        else {
+            continue;
+        };
+        let possible = possible(*kind, *target);
+        let (floor, why) = floor_ms(*kind, event);
+        if !possible.contains(&event) {
+            let names: Vec<&str> = possible.iter().map(|event| event.as_str()).collect();
+            let allowed = if names.is_empty() {
+                "no event: leave 'expect' out".to_owned()
+            } else {
+                names.join(", ")
+            };
+            d.mistake(
+                item.span(),
+                format!("{kind} of {target} doesn't cause '{event}' for certain"),
+                format!("it causes {allowed}"),
+            );
+        } else if for_ms.is_some_and(|ms| ms < floor) {
+            d.mistake(
+                item.span(),
+                format!("'{event}' can't come within 'for' = {}: {why}", format_ms(for_ms.unwrap_or(0))),
+                format!("hold it longer than {}, or leave 'for' out to hold it until the failover has converged", format_ms(floor)),
+            );
+        }
+    }
+    events
+}
+
+fn read_recovered(value: &Value<'_>, act: Option<&FaultAct>, d: &mut Diagnosis<'_>) -> Vec<Bound> {
+    let names: Vec<&str> = Name::ALL
+        .iter()
+        .map(|name| name.as_str())
+        .chain(["all"])
+        .collect();
+    let with_rejoin: Vec<&str> = names.iter().copied().chain(["rejoin"]).collect();
+    let mut bounds = vec![];
+    let Some(fields) = Fields::in_value(value, "recovered", &with_rejoin, d) else {
+        return bounds;
+    };
+    for (key, _, value) in fields.entries() {
+        if key == "rejoin" {
+            if act.is_some_and(|act| !is_held(act.kind, act.target.class)) {
+                d.mistake(
+                    value.span(),
+                    "this fault has no undo, so nothing rejoins",
+                    "bounds outside of 'rejoin' count from the injection".to_owned(),
+                );
+            }
+            if let Some(inner) = Fields::in_value(value, "rejoin", &names, d) {
+                for (key, _, value) in inner.entries() {
+                    bounds.extend(read_bound(key, Clock::Rejoin, value, d));
+                }
+            }
+        } else {
+            bounds.extend(read_bound(key, Clock::Failover, value, d));
+        }
+    }
+    bounds
+}
+
+fn read_bound(key: &str, clock: Clock, value: &Value<'_>, d: &mut Diagnosis<'_>) -> Option<Bound> {
+    let invariant = Name::ALL.into_iter().find(|name| name.as_str() == key);
+    if invariant.is_none() && key != "all" {
+        return None;
+    }
+    Some(Bound {
+        invariant,
+        clock,
+        within_ms: ms(value, key, d)?,
+    })
+}
+
+fn read_storm(value: &Value<'_>, cluster: &Cluster, d: &mut Diagnosis<'_>) -> Option<Storm> {
+    let fields = Fields::in_value(value, "a storm", &["for", "every", "seed", "faults"], d)?;
+    let for_ms = fields
+        .need("for", "for = \"60s\"", d)
+        .and_then(|value| ms(value, "for", d));
+    let every = fields
+        .need("every", "every = \"2s..8s\"", d)
+        .and_then(|value| read_every(value, d));
+    let seed = fields
+        .get("seed")
+        .and_then(|value| number(value, "seed", 0, u64::MAX, d));
+    let mut faults = vec![];
+    let items = fields
+        .need(
+            "faults",
+            "faults = [ { fault = \"kill\", target = { node = \"any\" } } ]",
+            d,
+        )
+        .and_then(|value| list(value, "faults", d).map(|items| (value, items)));
+    if let Some((value, items)) = items {
+        if items.is_empty() {
+            d.mistake(
+                value.span(),
+                "a storm without faults is no storm",
+                "list at least one fault".to_owned(),
+            );
+        }
+        for item in items {
+            let keys = ["fault", "target", "for", "weight"];
+            if let Some(fields) = Fields::in_value(item, "a storm's fault", &keys, d) {
+                let weight = fields
+                    .get("weight")
+                    .map_or(Some(1), |value| number(value, "weight", 1, 1_000, d));
+                let act = read_fault(&fields, cluster, d);
+                if let (Some(act), Some(weight)) = (act, weight) {
+                    let weight = u32::try_from(weight).unwrap_or(1);
+                    faults.push(StormFault { act, weight });
+                }
+            }
+        }
+    }
+    let (every_min_ms, every_max_ms) = every?;
+    Some(Storm {
+        for_ms: for_ms?,
+        every_min_ms,
+        every_max_ms,
+        seed,
+        faults,
+    })
+}
+
+fn read_every(value: &Value<'_>, d: &mut Diagnosis<'_>) -> Option<(u64, u64)> {
+    let every = text(value, "every", d)?;
+    let range = duration::parse_range_ms(every).and_then(|range| {
+        if range.0 == 0 {
+            Err("faults need some time between them".to_owned())
+        } else {
+            Ok(range)
+        }
+    });
+    match range {
+        Ok(range) => Some(range),
+        Err(why) => {
+            d.mistake(
+                value.span(),
+                format!("every: {why}"),
+                "a range of times such as \"2s..8s\", or one time".to_owned(),
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Scenario files that can run, and messages for those that can't.
+
+use miette::{GraphicalReportHandler, GraphicalTheme};
+
+use super::event::Event;
+use super::read::read;
+use super::{Act, Clock};
+use crate::fault::{FaultKind, Role, TargetClass};
+use crate::invariant::Name;
+
+/// The message as a user without colours sees it.
+fn refused(text: &str) -> String {
+    let mistakes = read("bad.toml", text).expect_err("it must be refused");
+    let mut message = String::new();
+    GraphicalReportHandler::new_themed(GraphicalTheme::none())
+        .with_width(120)
+        .render_report(&mut message, &mistakes)
+        .expect("writing to a string never fails");
+    message
+}
+
+const GOOD: &str = r#"
+name  = "leader-and-master"
+about = "The etcd leader dies while the leading Mesos master is frozen."
+
+[cluster]
+nodes  = 5
+prefix = "storm"
+
+[[step]]
+fault  = "pause"
+target = { mesos-master = "leader" }
+for    = "15s"
+recovered = { mesos = "15s", rejoin = { all = "20s" } }
+
+[[step]]
+with      = "previous"
+wait      = "1s"
+fault     = "kill"
+target    = { node = "leader" }
+expect    = ["etcd-leader-changed", "jupyter-moved", "slot-replaced"]
+recovered = { jupyter = "8s", all = "30s" }
+
+[[step]]
+storm = { for = "60s", every = "2s..8s", seed = 42, faults = [
+  { fault = "kill", target = { node = "any" }, weight = 3 },
+  { fault = "pause", target = { zookeeper = "leader" }, for = "8s" },
+  { fault = "kill", target = { node = 4 } } ] }
+
+[[step]]
+watch = "30s"
+"#;
+
+#[test]
+fn every_key_is_read() {
+    let scenario = read("good.toml", GOOD).expect("it is good");
+    assert_eq!(
+        (scenario.cluster.nodes, scenario.cluster.prefix.as_deref()),
+        (Some(5), Some("storm"))
+    );
+    let [pause, kill, storm, watch] = scenario.steps.as_slice() else {
+        panic!("expected four steps, found {:?}", scenario.steps);
+    };
+    let Act::Fault(act) = &pause.act else {
+        panic!("{pause:?}")
+    };
+    assert_eq!(
+        (act.kind, act.target.class, act.target.role, act.for_ms),
+        (
+            FaultKind::Pause,
+            TargetClass::MesosMaster,
+            Role::Leader,
+            Some(15_000)
+        )
+    );
+    let bounds: Vec<_> = pause
+        .recovered
+        .iter()
+        .map(|b| (b.invariant, b.clock, b.within_ms))
+        .collect();
+    assert_eq!(
+        bounds,
+        [
+            (Some(Name::Mesos), Clock::Failover, 15_000),
+            (None, Clock::Rejoin, 20_000)
+        ]
+    );
+    assert!(kill.with_previous && kill.wait_ms == 1_000);
+    assert_eq!(
+        kill.expect,
+        [
+            Event::EtcdLeaderChanged,
+            Event::JupyterMoved,
+            Event::SlotReplaced
+        ]
+    );
+    let Act::Storm(storm) = &storm.act else {
+        panic!("{storm:?}")
+    };
+    assert_eq!(
+        (storm.every_min_ms, storm.every_max_ms, storm.seed),
+        (2_000, 8_000, Some(42))
+    );
+    assert_eq!(
+        storm.faults.iter().map(|f| f.weight).collect::<Vec<_>>(),
+        [3, 1, 1]
+    );
+    assert_eq!(storm.faults[2].act.target.role, Role::Slot(4));
+    assert_eq!(watch.act, Act::Watch { for_ms: 30_000 });
+}
+
+#[test]
+fn shipped_scenarios_are_good_and_expect_something() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
+    let mut names = vec![];
+    for entry in std::fs::read_dir(folder).expect("the folder is in the repository") {
+        let path = entry.expect("a readable folder").path();
+        let text = std::fs::read_to_string(&path).expect("a readable file");
+        let name = path
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        let scenario = read(&path.to_string_lossy(), &text)
+            .unwrap_or_else(|mistakes| panic!("{:?}", mistakes.mistakes));
+        assert_eq!(scenario.name, name, "a scenario is named like its file");
+        assert!(!scenario.about.is_empty(), "{name} says what it shows");
+        let faults = scenario
+            .steps
+            .iter()
+            .filter(|step| matches!(step.act, Act::Fault(_)))
+            .count();
+        let expecting = scenario
+            .steps
+            .iter()
+            .filter(|step| !step.expect.is_empty())
+            .count();
+        assert_eq!(faults, expecting, "{name}: every fault expects an event");
+        names.push(name);
+    }
+    for name in [
+        "steady",
+        "node-loss",
+        "leader-loss",
+        "mesos-master-loss",
+        "zookeeper-leader-loss",
+        "storm",
+    ] {
+        assert!(
+            names.iter().any(|found| found == name),
+            "{name} is missing among {names:?}"
+        );
+    }
+}
+
+#[test]
+fn unknown_names_show_their_place_and_the_nearest_name() {
+    insta::assert_snapshot!(refused(
+        r#"name = "x"
+colour = "red"
+[cluster]
+nodes = 5
+[[step]]
+fault = "puase"
+target = { mesos-master = "follower" }
+[[step]]
+fault = "kill"
+taget = { node = "leader" }
+target = { nod = "leader" }
+expect = ["jupiter-moved"]
+recovered = { jupiter = "5s" }
+"#
+    ));
+}
+
+#[test]
+fn times_need_known_units() {
+    insta::assert_snapshot!(refused(
+        r#"name = "x"
+[[step]]
+fault = "pause"
+target = { node = "leader" }
+for = "15sec"
+wait = 3
+[[step]]
+storm = { for = "60", every = "8s..2s", faults = [] }
+"#
+    ));
+}
+
+#[test]
+fn an_empty_list_of_steps_is_refused() {
+    insta::assert_snapshot!(refused("name = \"x\"\nstep = []\n"));
+    insta::assert_snapshot!(refused("about = \"nothing\"\n"));
+}
+
+#[test]
+fn what_cannot_come_true_is_refused() {
+    insta::assert_snapshot!(refused(
+        r#"name = "x"
+[cluster]
+nodes = 5
+[[step]]
+with = "previous"
+fault = "kill"
+target = { node = "any" }
+for = "5s"
+expect = ["etcd-leader-changed"]
+recovered = { rejoin = { all = "5s" } }
+[[step]]
+fault = "pause"
+target = { mesos-master = "leader" }
+for = "5s"
+expect = ["mesos-master-changed", "slot-replaced"]
+[[step]]
+fault = "kill"
+target = { node = 5 }
+[[step]]
+fault = "kill"
+watch = "5s"
+"#
+    ));
+}
+
+#[test]
+fn what_is_not_toml_is_refused() {
+    insta::assert_snapshot!(refused("name = \"x\"\n[[step]\nfault = kill\n"));
+}
