@@ -1,5 +1,8 @@
 //! Faults: what can be broken, on what, and where each fault is in its life.
 
+pub mod effect;
+pub mod inject;
+pub mod journal;
 pub mod life;
 
 use std::fmt;

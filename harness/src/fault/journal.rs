@@ -1,0 +1,216 @@
+//! The undo journal: what is owed to the topology if this process dies. A debt is on disk before the act takes place.
+//!
+//! Only what the outer engine did is written here. What an outpost did it undoes by itself when its stream ends.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Fault, FaultKind};
+use crate::observe::machines::{Machines, Verb};
+
+/// Name of the journal in a run's folder.
+pub const JOURNAL: &str = "undo.jsonl";
+
+/// A line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "kebab-case")]
+enum Line {
+    /// An act is about to take place.
+    Owed(Debt),
+    /// Its undo is acknowledged.
+    Settled {
+        /// The fault.
+        fault: String,
+    },
+}
+
+/// What must be done to one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Debt {
+    /// The fault.
+    pub fault: String,
+    /// The part's name, for messages.
+    pub name: String,
+    /// Its container's id.
+    pub container: String,
+    /// What was done to it.
+    pub kind: FaultKind,
+}
+
+/// A journal that can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot use the undo journal {path}: {source}; faults are only made when their undo is safe on disk"
+)]
+pub struct JournalError {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: std::io::Error,
+}
+
+/// The journal of a run.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    /// Opens or creates the journal in a run's folder.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn open(folder: &Path) -> Result<Self, JournalError> {
+        let path = folder.join(JOURNAL);
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        match file {
+            Ok(file) => Ok(Self { path, file }),
+            Err(source) => Err(JournalError { path, source }),
+        }
+    }
+
+    /// Notes what the fault will owe. Returns once it is on disk.
+    ///
+    /// # Errors
+    /// If it can't be written: then the act must not take place.
+    pub fn owe(&mut self, name: &str, fault: &Fault) -> Result<(), JournalError> {
+        let Some(victim) = fault.victim.as_ref().filter(|v| v.host.is_none()) else {
+            return Ok(());
+        };
+        self.write(&Line::Owed(Debt {
+            fault: name.to_owned(),
+            name: victim.name.clone(),
+            container: victim.container.clone(),
+            kind: fault.kind,
+        }))
+    }
+
+    /// Notes that nothing is owed any more.
+    ///
+    /// # Errors
+    /// If it can't be written; the debt is then paid twice, which does no harm.
+    pub fn settle(&mut self, fault: &str) -> Result<(), JournalError> {
+        self.write(&Line::Settled {
+            fault: fault.to_owned(),
+        })
+    }
+
+    fn write(&mut self, line: &Line) -> Result<(), JournalError> {
+        let mut text = serde_json::to_string(line).map_err(|e| self.failed(e.into()))?;
+        text.push('\n');
+        let written = self.file.write_all(text.as_bytes());
+        written
+            .and_then(|()| self.file.sync_data())
+            .map_err(|e| self.failed(e))
+    }
+
+    fn failed(&self, source: std::io::Error) -> JournalError {
+        JournalError {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// Debts that nobody has settled, newest first. A last line that was cut off in the middle preceded no act.
+#[must_use]
+pub fn unsettled(text: &str) -> Vec<Debt> {
+    let mut debts: Vec<Debt> = Vec::new();
+    for line in text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+    {
+        match line {
+            Line::Owed(debt) => debts.push(debt),
+            Line::Settled { fault } => debts.retain(|debt| debt.fault != fault),
+        }
+    }
+    debts.reverse();
+    debts
+}
+
+/// Pays every debt in a run's journal. Returns what it did and what failed, one sentence each.
+///
+/// # Errors
+/// If the journal exists and can't be read.
+pub async fn heal(folder: &Path, machines: &dyn Machines) -> Result<Vec<String>, JournalError> {
+    let path = folder.join(JOURNAL);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(JournalError { path, source }),
+    };
+    let debts = unsettled(&text);
+    let mut journal = Journal::open(folder)?;
+    let mut told = Vec::new();
+    for debt in debts {
+        let (verb, did) = match debt.kind {
+            FaultKind::Kill => (Verb::Start, "started"),
+            FaultKind::Pause => (Verb::Unpause, "thawed"),
+        };
+        match machines.act(&debt.container, verb).await {
+            Ok(()) => told.push(format!("{did} {} (fault {})", debt.name, debt.fault)),
+            // Somebody else has done it, or the container is gone: either way nothing is owed.
+            Err(why) => told.push(format!("{} was left as it is: {why}", debt.name)),
+        }
+        journal.settle(&debt.fault)?;
+    }
+    Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Role, Target, TargetClass, Victim};
+    use super::*;
+
+    fn fault(kind: FaultKind, host: Option<&str>) -> Fault {
+        let class = TargetClass::ZooKeeper;
+        let role = Role::Any;
+        let mut fault = Fault::planned("s1", kind, Target { class, role });
+        fault.victim = Some(Victim {
+            class,
+            name: "zk-1".into(),
+            host: host.map(Into::into),
+            container: "abc".into(),
+            node: None,
+            member: None,
+            term: None,
+            led: false,
+        });
+        fault
+    }
+
+    #[test]
+    fn what_was_owed_and_not_settled_is_still_owed() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let mut journal = Journal::open(folder.path()).expect("it can be created");
+        let kill = fault(FaultKind::Kill, None);
+        let pause = fault(FaultKind::Pause, None);
+        let inner = fault(FaultKind::Pause, Some("host-1"));
+        journal.owe("a/s1", &kill).expect("written");
+        journal.owe("a/s2", &pause).expect("written");
+        journal.owe("a/s3", &inner).expect("nothing to write");
+        journal.owe("a/s4", &kill).expect("written");
+        journal.settle("a/s1").expect("written");
+        let text = std::fs::read_to_string(folder.path().join(JOURNAL)).expect("it is there");
+        let owed: Vec<_> = unsettled(&text).into_iter().map(|d| d.fault).collect();
+        assert_eq!(owed, ["a/s4", "a/s2"]);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_is_no_debt() {
+        let whole = serde_json::to_string(&Line::Owed(Debt {
+            fault: "f".into(),
+            name: "n".into(),
+            container: "c".into(),
+            kind: FaultKind::Pause,
+        }))
+        .expect("plain data");
+        let cut = format!("{whole}\n{}", &whole[..20]);
+        assert_eq!(unsettled(&cut).len(), 1);
+    }
+}

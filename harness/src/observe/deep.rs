@@ -1,0 +1,482 @@
+//! The deep tier: what costs too much for every tick. Fresh logins in rotation, and a kernel cell, a cross-read, a notebook
+//! and echoes every 5 s; all of them at once, with every ordered pair of logins, in a sweep. Nothing here holds up a tick.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use stormbed::outpost::protocol::{Call, Reply};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+use super::fast::bounded;
+use super::jupyter::Saved;
+use super::observation::{CrossReadView, Deep, LoginProbe, NotebookView, ReachView};
+use super::observer::Seen;
+use super::world::{Actor, World, actors};
+
+/// Logins in rotation: four a second (a login costs 0.1 CPU-seconds on both ends together).
+const LOGIN_EVERY: Duration = Duration::from_millis(250);
+/// The slower probes: the greatest gap in deep evidence is 8 s.
+const ROUND_EVERY: Duration = Duration::from_secs(5);
+/// A login takes 0.2 s; TCP gives a lost SYN its second try after 1 s and its third after 3.
+const LOGIN_MAX: Duration = Duration::from_secs(5);
+/// A kernel starts in 0.5–1.5 s on an idle machine.
+const KERNEL_MAX: Duration = Duration::from_secs(7);
+/// GlusterFS may stall while a brick is away.
+const FILE_MAX: Duration = Duration::from_secs(5);
+/// An echo has its own second; `gluster volume heal info` takes one or two.
+const OTHERS_MAX: Duration = Duration::from_secs(5);
+/// Logins of the rotation that may be under way at the same time: those to a frozen node wait for their bound.
+const ROTATION_MAX: usize = 8;
+
+/// The deep tier of one run.
+#[derive(Debug)]
+pub struct DeepTier {
+    world: World,
+    seen: watch::Receiver<Option<Arc<Seen>>>,
+    board: Mutex<Deep>,
+    /// Last notebook that was saved and not yet read back.
+    saved: tokio::sync::Mutex<Option<SavedNotebook>>,
+    serial: AtomicU64,
+    rotating: AtomicUsize,
+    /// The rotation rests while a sweep logs in everywhere.
+    sweeping: AtomicUsize,
+}
+
+#[derive(Debug, Clone)]
+struct SavedNotebook {
+    path: String,
+    content: String,
+    by: Option<stormbed::config::Slot>,
+}
+
+impl DeepTier {
+    /// A deep tier that learns from `seen` who is there.
+    #[must_use]
+    pub fn new(world: World, seen: watch::Receiver<Option<Arc<Seen>>>) -> Self {
+        Self {
+            world,
+            seen,
+            board: Mutex::default(),
+            saved: tokio::sync::Mutex::default(),
+            serial: AtomicU64::new(0),
+            rotating: AtomicUsize::new(0),
+            sweeping: AtomicUsize::new(0),
+        }
+    }
+
+    /// The newest results.
+    #[must_use]
+    pub fn newest(&self) -> Deep {
+        self.locked().clone()
+    }
+
+    /// Probes until it is dropped.
+    pub async fn run(self: Arc<Self>) {
+        tokio::join!(
+            self.rotate_logins(),
+            self.every(Duration::ZERO, |tier| Box::pin(tier.kernel())),
+            self.every(ROUND_EVERY / 4, |tier| Box::pin(tier.cross_read())),
+            self.every(ROUND_EVERY / 2, |tier| Box::pin(tier.notebook())),
+            self.every(ROUND_EVERY / 4 * 3, |tier| Box::pin(tier.reach())),
+        );
+    }
+
+    /// Everything once, with every ordered pair of logins. All results are on the board when it returns.
+    pub async fn sweep(&self) {
+        let _resting = Resting::new(&self.sweeping);
+        let actors = self.actors();
+        let logins = actors.iter().map(|from| {
+            let names: Vec<String> = others(&actors, from).map(|to| to.name.clone()).collect();
+            self.login(from.clone(), names)
+        });
+        tokio::join!(
+            join_all(logins),
+            self.kernel(),
+            self.cross_read(),
+            self.notebook(),
+            self.reach(),
+            self.gluster()
+        );
+    }
+
+    async fn every<'a, F>(&'a self, offset: Duration, probe: F)
+    where
+        F: Fn(&'a Self) -> futures_util::future::BoxFuture<'a, ()>,
+    {
+        tokio::time::sleep(offset).await;
+        let mut rhythm = tokio::time::interval(ROUND_EVERY);
+        rhythm.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            rhythm.tick().await;
+            if !self.actors().is_empty() {
+                probe(self).await;
+            }
+        }
+    }
+
+    async fn rotate_logins(self: &Arc<Self>) {
+        let mut rhythm = tokio::time::interval(LOGIN_EVERY);
+        rhythm.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turn = 0usize;
+        loop {
+            rhythm.tick().await;
+            let actors = self.actors();
+            let busy = self.rotating.load(Ordering::Relaxed) >= ROTATION_MAX
+                || self.sweeping.load(Ordering::Relaxed) > 0;
+            if actors.len() < 2 || busy {
+                continue;
+            }
+            let Some((from, to)) = pair(&actors, turn) else {
+                continue;
+            };
+            turn += 1;
+            let tier = Arc::clone(self);
+            self.rotating.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                tier.login(from, vec![to]).await;
+                tier.rotating.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+    }
+
+    fn actors(&self) -> Vec<Actor> {
+        let seen = self.seen.borrow().clone();
+        seen.map(|seen| actors(&seen.truth, &self.world.shape))
+            .unwrap_or_default()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Deep> {
+        self.board
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A number that this run hasn't used yet.
+    fn number(&self) -> u64 {
+        self.serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn login(&self, from: Actor, names: Vec<String>) {
+        let call = Call::Logins {
+            from: from.address,
+            names: names.clone(),
+        };
+        // The host's own outpost, so that a sweep's work is spread over the machines.
+        let outpost = self.world.outposts.get(&from.host);
+        let outpost = outpost.filter(|o| o.is_connected());
+        let outpost = outpost.or_else(|| self.world.central());
+        let probe = self
+            .world
+            .call(outpost, call, LOGIN_MAX, |r| match r {
+                Reply::Logins(seen) => Some(seen),
+                _ => None,
+            })
+            .await;
+        let fresh = names.into_iter().map(|to| {
+            let result = match &probe.result {
+                Ok(seen) => seen
+                    .get(&to)
+                    .cloned()
+                    .unwrap_or_else(|| Err("the outpost left this login out".to_owned())),
+                Err(why) => Err(why.clone()),
+            };
+            LoginProbe {
+                from: from.slot,
+                container: from.container.clone(),
+                to,
+                probe: super::observation::Probe {
+                    begin: probe.begin,
+                    end: probe.end,
+                    result,
+                },
+            }
+        });
+        let fresh: Vec<LoginProbe> = fresh.collect();
+        let actors = self.actors();
+        keep_newest(&mut self.locked().logins, fresh, &actors);
+    }
+
+    async fn kernel(&self) {
+        let probe = bounded(
+            self.world.clock,
+            KERNEL_MAX + Duration::from_secs(1),
+            self.world.jupyter.run_cell(KERNEL_MAX),
+        )
+        .await;
+        self.locked().kernel = Some(probe);
+    }
+
+    async fn cross_read(&self) {
+        let actors = self.actors();
+        let number = self.number();
+        let turn = usize::try_from(number).unwrap_or(0);
+        let Some(writer) = actors.get(turn % actors.len().max(1)) else {
+            return;
+        };
+        let probe = bounded(
+            self.world.clock,
+            FILE_MAX * 3,
+            self.cross_read_by(writer, &actors, number),
+        )
+        .await;
+        self.locked().cross_read = Some(probe);
+    }
+
+    async fn cross_read_by(
+        &self,
+        writer: &Actor,
+        readers: &[Actor],
+        number: u64,
+    ) -> Result<CrossReadView, String> {
+        let dir = self.world.directory(&format!("cross/{number}"));
+        let content = format!("written by slot {} as number {number}", writer.slot);
+        let write = Call::FileWrite {
+            path: dir.join("text"),
+            content: content.clone(),
+            container: Some(writer.container.clone()),
+        };
+        let outpost = self.world.outposts.get(&writer.host);
+        let written = self.world.call(outpost, write, FILE_MAX, done).await;
+        written
+            .result
+            .map_err(|why| format!("slot {} did not write: {why}", writer.slot))?;
+        let reads = readers.iter().map(|reader| {
+            let call = Call::FileReadAll {
+                dir: dir.clone(),
+                container: Some(reader.container.clone()),
+            };
+            let (world, content) = (&self.world, &content);
+            async move {
+                let outpost = world.outposts.get(&reader.host);
+                let read = world.call(outpost, call, FILE_MAX, files).await;
+                let same = |files: std::collections::BTreeMap<String, String>| {
+                    files.get("text") == Some(content)
+                };
+                (reader.slot, read.result.map(same))
+            }
+        });
+        Ok(CrossReadView {
+            writer: writer.slot,
+            readers: join_all(reads).await.into_iter().collect(),
+        })
+    }
+
+    /// Reads back the notebook saved last time, which was before a move if there was one, and then saves the next.
+    async fn notebook(&self) {
+        let mut saved = self.saved.lock().await;
+        if let Some(notebook) = saved.clone() {
+            let probe = bounded(self.world.clock, FILE_MAX * 2, async {
+                let read = self.world.jupyter.read(&notebook.path, FILE_MAX).await?;
+                Ok(NotebookView {
+                    name: notebook.path.clone(),
+                    saved_by: notebook.by,
+                    intact: read.as_deref() == Some(&notebook.content),
+                })
+            })
+            .await;
+            let again = probe.result.is_err();
+            self.locked().notebook = Some(probe);
+            if again {
+                return;
+            }
+        }
+        if let Some(notebook) = self.saved_notebook().await {
+            *saved = Some(notebook);
+        }
+    }
+
+    async fn saved_notebook(&self) -> Option<SavedNotebook> {
+        let number = self.number();
+        let dir = self.world.directory("probe");
+        // Its parent: the API saves into existing directories only. From the second time on it exists, and that is no error.
+        let keep = Call::FileWrite {
+            path: dir.join(".keep"),
+            content: String::new(),
+            container: None,
+        };
+        if number < 16 {
+            let host = self.world.any_host();
+            let _ = self.world.call(host, keep, FILE_MAX, done).await;
+        }
+        let by = self.seen.borrow().as_ref().and_then(|seen| {
+            let leader = seen.truth.etcd_leader.as_ref();
+            leader.map(|leader| leader.slot)
+        });
+        let notebook = SavedNotebook {
+            path: format!("{}/n{number}.ipynb", dir.display()),
+            content: format!("notebook {number} of run {}", self.world.run),
+            by,
+        };
+        let jupyter = &self.world.jupyter;
+        let saved = jupyter
+            .save(&notebook.path, &notebook.content, FILE_MAX)
+            .await;
+        (saved == Saved::Acknowledged).then_some(notebook)
+    }
+
+    async fn reach(&self) {
+        let actors = self.actors();
+        let addresses: Vec<_> = actors.iter().map(|actor| actor.address).collect();
+        let hosts: BTreeSet<&String> = actors.iter().map(|actor| &actor.host).collect();
+        let probes = hosts.into_iter().map(|host| {
+            let call = Call::Reach {
+                to: addresses.clone(),
+            };
+            async move {
+                let outpost = self.world.outposts.get(host);
+                let probe = self.world.call(outpost, call, OTHERS_MAX, |r| match r {
+                    Reply::Reach { tried, failed } => Some(ReachView { tried, failed }),
+                    _ => None,
+                });
+                (host.clone(), probe.await)
+            }
+        });
+        let fresh = join_all(probes).await.into_iter().collect();
+        self.locked().reach = fresh;
+    }
+
+    async fn gluster(&self) {
+        let host = self.world.any_host();
+        let probe = self
+            .world
+            .call(host, Call::Gluster, OTHERS_MAX, |r| match r {
+                Reply::Gluster(seen) => Some(seen),
+                _ => None,
+            });
+        let probe = probe.await;
+        self.locked().gluster = Some(probe);
+    }
+}
+
+/// The rotation rests while this lives, also if its sweep is cut off.
+struct Resting<'a>(&'a AtomicUsize);
+
+impl<'a> Resting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn others<'a>(actors: &'a [Actor], from: &'a Actor) -> impl Iterator<Item = &'a Actor> {
+    actors.iter().filter(move |to| to.slot != from.slot)
+}
+
+/// The rotation's pair at this turn: every ordered pair comes once in n·(n−1) turns, first hops alternating.
+fn pair(actors: &[Actor], turn: usize) -> Option<(Actor, String)> {
+    let n = actors.len();
+    let from = actors.get(turn % n)?;
+    let step = turn / n % (n - 1) + 1;
+    let to = actors.get((turn % n + step) % n)?;
+    Some((from.clone(), to.name.clone()))
+}
+
+/// Newest result per (container, name), and none of containers or names that are gone.
+fn keep_newest(board: &mut Vec<LoginProbe>, fresh: Vec<LoginProbe>, actors: &[Actor]) {
+    board.retain(|old| {
+        let replaced = fresh
+            .iter()
+            .any(|new| new.container == old.container && new.to == old.to);
+        !replaced
+    });
+    board.extend(fresh);
+    if actors.is_empty() {
+        return;
+    }
+    board.retain(|login| {
+        actors.iter().any(|a| a.container == login.container)
+            && actors.iter().any(|a| a.name == login.to)
+            && !actors
+                .iter()
+                .any(|a| a.container == login.container && a.name == login.to)
+    });
+}
+
+fn done(reply: Reply) -> Option<()> {
+    (reply == Reply::Done).then_some(())
+}
+
+fn files(reply: Reply) -> Option<std::collections::BTreeMap<String, String>> {
+    match reply {
+        Reply::Files(files) => Some(files),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use stormbed::clock::Millis;
+
+    use super::super::observation::Probe;
+    use super::*;
+
+    fn actors(n: u32) -> Vec<Actor> {
+        let actor = |slot| Actor {
+            slot,
+            address: Ipv4Addr::LOCALHOST,
+            container: format!("c{slot}"),
+            host: "host-1".into(),
+            name: format!("storm-{slot}"),
+        };
+        (0..n).map(actor).collect()
+    }
+
+    #[test]
+    fn the_rotation_meets_every_ordered_pair_once() {
+        for n in 2..7 {
+            let actors = actors(n);
+            let turns = usize::try_from(n * (n - 1)).expect("small");
+            let pairs: BTreeSet<_> = (0..turns)
+                .filter_map(|turn| pair(&actors, turn))
+                .map(|(from, to)| (from.slot, to))
+                .collect();
+            assert_eq!(pairs.len(), turns);
+            assert!(
+                pairs
+                    .iter()
+                    .all(|(from, to)| *to != format!("storm-{from}"))
+            );
+        }
+    }
+
+    fn login(container: &str, to: &str, at: u64) -> LoginProbe {
+        LoginProbe {
+            from: 0,
+            container: container.into(),
+            to: to.into(),
+            probe: Probe {
+                begin: Millis(at),
+                end: Millis(at),
+                result: Err("x".into()),
+            },
+        }
+    }
+
+    #[test]
+    fn the_board_keeps_the_newest_login_of_each_pair_and_forgets_the_gone() {
+        let mut board = vec![
+            login("c0", "storm-1", 1),
+            login("gone", "storm-1", 1),
+            login("c1", "storm-7", 1),
+        ];
+        let fresh = vec![login("c0", "storm-1", 2), login("c1", "storm-0", 2)];
+        keep_newest(&mut board, fresh, &actors(2));
+        let kept: Vec<_> = board
+            .iter()
+            .map(|l| (l.container.as_str(), l.probe.begin.0))
+            .collect();
+        assert_eq!(kept, [("c0", 2), ("c1", 2)]);
+    }
+}

@@ -1,0 +1,109 @@
+//! The fast tier: everything that is cheap to look at, four times a second.
+//!
+//! etcd is asked first and last; everything else is asked at the same time in between. So whatever the others said was said
+//! while etcd's (leader, term) stood still, if both answers agree.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use stormbed::clock::{Clock, Millis};
+use stormbed::config::Slot;
+use stormbed::outpost::protocol::{Call, EtcdView, Reply};
+
+use super::observation::{Fast, Probe};
+use super::world::World;
+
+/// The outpost gives each endpoint less than this, so that one that is frozen doesn't spoil the answer about the others.
+const LOOK_MAX: Duration = Duration::from_millis(1_000);
+/// Idle, the proxy answers in 5 ms; while Jupyter moves it holds requests back, and a tick must not wait for that.
+const STATUS_MAX: Duration = Duration::from_millis(800);
+
+/// Looks once at everything. Returns when the first probe began, when the last one ended, and what they saw.
+pub async fn look(world: &World) -> (Millis, Millis, Fast) {
+    let begin = world.clock.now();
+    let machines = machines(world);
+    let etcd_before = etcd(world).await;
+    let (parts, containers, routes, mesos, zookeeper, status) = tokio::join!(
+        bounded(world.clock, LOOK_MAX, world.machines.parts()),
+        each(world, &world.shape.hosts, &Call::Containers, |r| match r {
+            Reply::Containers(seen) => Some(seen),
+            _ => None,
+        }),
+        each(world, &machines, &Call::Routes, |r| match r {
+            Reply::Routes(seen) => Some(seen),
+            _ => None,
+        }),
+        world.call(world.central(), Call::Mesos, LOOK_MAX, |r| match r {
+            Reply::Mesos(seen) => Some(seen),
+            _ => None,
+        }),
+        world.call(world.central(), Call::ZooKeeper, LOOK_MAX, |r| match r {
+            Reply::ZooKeeper(seen) => Some(seen),
+            _ => None,
+        }),
+        bounded(world.clock, LOOK_MAX, world.jupyter.status(STATUS_MAX)),
+    );
+    let etcd_after = etcd(world).await;
+    let fast = Fast {
+        parts,
+        containers,
+        routes,
+        etcd_before,
+        etcd_after,
+        mesos,
+        zookeeper,
+        status,
+    };
+    (begin, world.clock.now(), fast)
+}
+
+async fn etcd(world: &World) -> Probe<BTreeMap<Slot, Result<EtcdView, String>>> {
+    let call = Call::Etcd {
+        endpoints: world.shape.addresses.clone(),
+    };
+    let take = |reply| match reply {
+        Reply::Etcd(seen) => Some(seen),
+        _ => None,
+    };
+    world.call(world.central(), call, LOOK_MAX, take).await
+}
+
+fn machines(world: &World) -> Vec<String> {
+    let mut machines = world.shape.hosts.clone();
+    machines.push(world.shape.edge.clone());
+    machines
+}
+
+/// Asks the same of several machines at the same time.
+async fn each<T>(
+    world: &World,
+    machines: &[String],
+    call: &Call,
+    expect: fn(Reply) -> Option<T>,
+) -> BTreeMap<String, Probe<T>> {
+    let probes = machines.iter().map(|machine| async move {
+        let outpost = world.outposts.get(machine);
+        let probe = world.call(outpost, call.clone(), LOOK_MAX, expect).await;
+        (machine.clone(), probe)
+    });
+    join_all(probes).await.into_iter().collect()
+}
+
+/// Stamps a look that isn't an outpost's.
+pub async fn bounded<T>(
+    clock: Clock,
+    bound: Duration,
+    look: impl Future<Output = Result<T, String>>,
+) -> Probe<T> {
+    let begin = clock.now();
+    let result = tokio::time::timeout(bound, look)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {} ms", bound.as_millis())));
+    Probe {
+        begin,
+        end: clock.now(),
+        result,
+    }
+}

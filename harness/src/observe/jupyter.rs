@@ -1,0 +1,333 @@
+//! Jupyter through the proxy, from outside, as a user's browser would: status, notebooks, a cell on a kernel.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
+use uuid::Uuid;
+
+use super::observation::{KernelView, StatusView};
+
+/// Connecting to loopback takes no time; this only bounds a stuck proxy.
+const CONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// The cell: it proves where it runs and that it computes.
+const CELL: &str = "import socket; print(socket.gethostname(), sum(range(1000)))";
+/// What [`CELL`] must compute.
+const SUM: &str = "499500";
+
+/// What became of a save.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Saved {
+    /// 2xx.
+    Acknowledged,
+    /// It certainly did not happen.
+    Refused(String),
+    /// It may have happened.
+    Unknown(String),
+}
+
+/// A client of Jupyter behind the proxy.
+#[derive(Clone)]
+pub struct Jupyter {
+    http: Client,
+    url: String,
+    token: String,
+}
+
+impl fmt::Debug for Jupyter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jupyter")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Jupyter {
+    /// A client of the proxy at `url` (`http://127.0.0.1:port`).
+    ///
+    /// # Errors
+    /// If the HTTP client can't be made.
+    pub fn new(url: &str, token: &str) -> Result<Self, String> {
+        let http = Client::builder()
+            .connect_timeout(CONNECT_MAX)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|e| format!("no HTTP client: {}", told(&e)))?;
+        Ok(Self {
+            http,
+            url: url.trim_end_matches('/').to_owned(),
+            token: token.to_owned(),
+        })
+    }
+
+    /// `/api/status` with and without the token.
+    ///
+    /// # Errors
+    /// If one of them has no answer within `bound`.
+    pub async fn status(&self, bound: Duration) -> Result<StatusView, String> {
+        let url = format!("{}/api/status", self.url);
+        let with = self.request(Method::GET, "/api/status").timeout(bound);
+        let without = self.http.get(url).timeout(bound);
+        let (with, without) = tokio::join!(with.send(), without.send());
+        Ok(StatusView {
+            with_token: with.map_err(|e| told(&e))?.status().as_u16(),
+            without_token: without.map_err(|e| told(&e))?.status().as_u16(),
+        })
+    }
+
+    /// Saves a notebook with one cell that holds `content`, at a path that wasn't used before.
+    pub async fn save(&self, path: &str, content: &str, bound: Duration) -> Saved {
+        let body = json!({
+            "type": "notebook",
+            "format": "json",
+            "content": {
+                "nbformat": 4, "nbformat_minor": 4, "metadata": {},
+                "cells": [{"cell_type": "markdown", "metadata": {}, "source": content}],
+            },
+        });
+        let request = self.request(Method::PUT, &format!("/api/contents/{path}"));
+        match request.json(&body).timeout(bound).send().await {
+            Ok(answer) if answer.status().is_success() => Saved::Acknowledged,
+            Ok(answer) if answer.status().is_client_error() => {
+                Saved::Refused(answer.status().to_string())
+            }
+            Ok(answer) => Saved::Unknown(answer.status().to_string()),
+            Err(error) if error.is_connect() => Saved::Refused(told(&error)),
+            Err(error) => Saved::Unknown(told(&error)),
+        }
+    }
+
+    /// Reads a notebook back: the text of its cells. None if there is no such notebook.
+    ///
+    /// # Errors
+    /// If the server doesn't answer, or answers something else.
+    pub async fn read(&self, path: &str, bound: Duration) -> Result<Option<String>, String> {
+        let request = self.request(Method::GET, &format!("/api/contents/{path}?content=1"));
+        let answer = request.timeout(bound).send().await.map_err(|e| told(&e))?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if !answer.status().is_success() {
+            return Err(format!("expected 200, found {}", answer.status()));
+        }
+        let body: Value = answer.json().await.map_err(|e| told(&e))?;
+        cell_text(&body["content"]).map(Some)
+    }
+
+    /// Starts a kernel, runs a cell on it over its WebSocket, and removes the kernel.
+    ///
+    /// # Errors
+    /// If a part of that doesn't work within `bound`.
+    pub async fn run_cell(&self, bound: Duration) -> Result<KernelView, String> {
+        let deadline = tokio::time::Instant::now() + bound;
+        let request = self.request(Method::POST, "/api/kernels");
+        let request = request.json(&json!({"name": "python3"})).timeout(bound);
+        let answer = request.send().await.map_err(|e| told(&e))?;
+        if answer.status() != StatusCode::CREATED {
+            return Err(format!(
+                "a new kernel: expected 201, found {}",
+                answer.status()
+            ));
+        }
+        let kernel: Value = answer.json().await.map_err(|e| told(&e))?;
+        let id = kernel["id"].as_str().ok_or("the kernel has no id")?;
+        let text = tokio::time::timeout_at(deadline, self.execute(id)).await;
+        // Whatever came of it: a kernel that stays would eat the node's memory.
+        let gone = self.request(Method::DELETE, &format!("/api/kernels/{id}"));
+        if let Err(error) = gone.timeout(CONNECT_MAX).send().await {
+            tracing::debug!(%id, why = told(&error), "kernel not removed");
+        }
+        let text =
+            text.map_err(|_| format!("the cell did not end within {} s", bound.as_secs()))??;
+        let mut words = text.split_whitespace();
+        Ok(KernelView {
+            hostname: words.next().unwrap_or_default().to_owned(),
+            computed: words.next() == Some(SUM),
+        })
+    }
+
+    /// Runs [`CELL`] and returns what it printed.
+    async fn execute(&self, kernel: &str) -> Result<String, String> {
+        let session = Uuid::new_v4().simple().to_string();
+        let base = self.url.replacen("http", "ws", 1);
+        let url = format!("{base}/api/kernels/{kernel}/channels?session_id={session}");
+        let mut request = url.into_client_request().map_err(|e| e.to_string())?;
+        let mut token = HeaderValue::from_str(&format!("token {}", self.token))
+            .map_err(|_| "the token is no header value".to_owned())?;
+        token.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, token);
+        let (mut socket, _) = tokio_tungstenite::connect_async(request)
+            .await
+            .map_err(|e| format!("the kernel's WebSocket: {e}"))?;
+        let id = Uuid::new_v4().simple().to_string();
+        let message = execute_request(&id, &session).to_string();
+        let sent = socket.send(Message::text(message)).await;
+        sent.map_err(|e| format!("the kernel's WebSocket: {e}"))?;
+        let mut cell = Cell::new(id);
+        // Bounded by the caller's deadline.
+        while let Some(message) = socket.next().await {
+            let message = message.map_err(|e| format!("the kernel's WebSocket: {e}"))?;
+            if let Message::Text(text) = message
+                && let Some(done) = cell.on(&text)?
+            {
+                let _ = socket.close(None).await;
+                return Ok(done);
+            }
+        }
+        Err("the kernel's WebSocket ended before the cell did".to_owned())
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http
+            .request(method, format!("{}{path}", self.url))
+            .header(AUTHORIZATION, format!("token {}", self.token))
+    }
+}
+
+/// Text of a notebook's cells.
+///
+/// # Errors
+/// If `notebook` isn't one.
+pub fn cell_text(notebook: &Value) -> Result<String, String> {
+    let cells = notebook["cells"]
+        .as_array()
+        .ok_or("this is not a notebook: it has no cells")?;
+    // nbformat on disk splits a source into lines.
+    let text = |cell: &Value| match &cell["source"] {
+        Value::Array(lines) => lines.iter().filter_map(Value::as_str).collect::<String>(),
+        other => other.as_str().unwrap_or_default().to_owned(),
+    };
+    Ok(cells.iter().map(text).collect())
+}
+
+fn execute_request(id: &str, session: &str) -> Value {
+    json!({
+        "channel": "shell",
+        "header": {
+            "msg_id": id, "username": "stormbed", "session": session,
+            "msg_type": "execute_request", "version": "5.3", "date": "",
+        },
+        "parent_header": {}, "metadata": {}, "buffers": [],
+        "content": {
+            "code": CELL, "silent": false, "store_history": false,
+            "user_expressions": {}, "allow_stdin": false, "stop_on_error": true,
+        },
+    })
+}
+
+/// Collects a cell's messages until it is both answered and idle.
+#[derive(Debug)]
+struct Cell {
+    id: String,
+    out: String,
+    replied: bool,
+    idle: bool,
+}
+
+impl Cell {
+    fn new(id: String) -> Self {
+        Self {
+            id,
+            out: String::new(),
+            replied: false,
+            idle: false,
+        }
+    }
+
+    /// Takes a message; returns the output once the cell is done.
+    fn on(&mut self, text: &str) -> Result<Option<String>, String> {
+        let message: Value =
+            serde_json::from_str(text).map_err(|e| format!("not a kernel message: {e}"))?;
+        if message["parent_header"]["msg_id"] != self.id.as_str() {
+            return Ok(None);
+        }
+        let content = &message["content"];
+        match message["msg_type"]
+            .as_str()
+            .or_else(|| message["header"]["msg_type"].as_str())
+        {
+            Some("stream") => self.out += content["text"].as_str().unwrap_or_default(),
+            Some("error") => return Err(format!("the cell failed: {}", content["evalue"])),
+            Some("status") => self.idle |= content["execution_state"] == "idle",
+            Some("execute_reply") => self.replied = true,
+            _ => {}
+        }
+        Ok((self.replied && self.idle).then(|| std::mem::take(&mut self.out)))
+    }
+}
+
+/// An HTTP error with its causes; the URL is left out because every message has its context already.
+fn told(error: &reqwest::Error) -> String {
+    let mut text = if error.is_timeout() {
+        "no answer in time".to_owned()
+    } else {
+        String::new()
+    };
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if !text.is_empty() {
+            text += ": ";
+        }
+        text += &inner.to_string();
+        cause = inner.source();
+    }
+    if text.is_empty() {
+        text = error.to_string();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_done_when_answered_and_idle() {
+        let mut cell = Cell::new("m".into());
+        let message = |kind: &str, content: Value| {
+            json!({"msg_type": kind, "parent_header": {"msg_id": "m"}, "content": content})
+                .to_string()
+        };
+        let foreign = json!({"msg_type": "status", "parent_header": {"msg_id": "x"},
+            "content": {"execution_state": "idle"}});
+        assert_eq!(cell.on(&foreign.to_string()), Ok(None));
+        let busy = message("status", json!({"execution_state": "busy"}));
+        assert_eq!(cell.on(&busy), Ok(None));
+        let stream = message(
+            "stream",
+            json!({"name": "stdout", "text": "storm-s1 499500\n"}),
+        );
+        assert_eq!(cell.on(&stream), Ok(None));
+        let reply = message("execute_reply", json!({"status": "ok"}));
+        assert_eq!(cell.on(&reply), Ok(None));
+        let idle = message("status", json!({"execution_state": "idle"}));
+        assert_eq!(cell.on(&idle), Ok(Some("storm-s1 499500\n".into())));
+    }
+
+    #[test]
+    fn a_cell_that_raises_is_an_error() {
+        let mut cell = Cell::new("m".into());
+        let error = json!({"msg_type": "error", "parent_header": {"msg_id": "m"},
+            "content": {"evalue": "boom"}});
+        assert!(
+            cell.on(&error.to_string())
+                .is_err_and(|e| e.contains("boom"))
+        );
+    }
+
+    #[test]
+    fn a_notebook_has_the_same_text_from_the_api_and_from_the_disk() {
+        let api = json!({"cells": [{"source": "a\nb"}]});
+        let disk = json!({"cells": [{"source": ["a\n", "b"]}]});
+        assert_eq!(cell_text(&api), cell_text(&disk));
+        assert!(cell_text(&json!({})).is_err());
+    }
+}

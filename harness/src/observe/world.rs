@@ -1,0 +1,158 @@
+//! Everything through which a run looks at its topology, in one cheap handle.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stormbed::clock::Clock;
+use stormbed::config::Slot;
+use stormbed::outpost::protocol::{Call, Reply};
+
+use super::jupyter::Jupyter;
+use super::machines::Machines;
+use super::observation::{Probe, Shape};
+use super::outpost::Outpost;
+use crate::invariant::truth::Truth;
+
+/// Everything through which a run looks at its topology. Clones share all of it.
+#[derive(Clone)]
+pub struct World {
+    /// The run's id: part of every key and file that the testbed writes.
+    pub run: Arc<str>,
+    /// The run's clock.
+    pub clock: Clock,
+    /// The cluster's shape.
+    pub shape: Arc<Shape>,
+    /// Outer engine.
+    pub machines: Arc<dyn Machines>,
+    /// Outposts, by machine.
+    pub outposts: Arc<BTreeMap<String, Outpost>>,
+    /// Jupyter through the proxy.
+    pub jupyter: Jupyter,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World")
+            .field("run", &self.run)
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A member as a probe meets it: where it runs, and the name that it must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// Its slot.
+    pub slot: Slot,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its container's id.
+    pub container: String,
+    /// The host that runs it.
+    pub host: String,
+    /// `PREFIX-<i>` by ground truth.
+    pub name: String,
+}
+
+impl World {
+    /// Opens an outpost on every machine; the streams come up in the background.
+    #[must_use]
+    pub fn open(
+        run: &str,
+        clock: Clock,
+        shape: Shape,
+        machines: Arc<dyn Machines>,
+        jupyter: Jupyter,
+    ) -> Self {
+        let names = machines.outposts();
+        let outposts = names
+            .iter()
+            .map(|name| (name.clone(), Outpost::open(name, machines.clone(), clock)))
+            .collect();
+        Self {
+            run: run.into(),
+            clock,
+            shape: Arc::new(shape),
+            machines,
+            outposts: Arc::new(outposts),
+            jupyter,
+        }
+    }
+
+    /// The outpost that answers for the cluster as a whole: the edge's, because nothing that scenarios break runs there; any
+    /// host's when that one has no stream.
+    #[must_use]
+    pub fn central(&self) -> Option<&Outpost> {
+        let edge = self.outposts.get(&self.shape.edge);
+        edge.filter(|outpost| outpost.is_connected())
+            .or_else(|| self.outposts.values().find(|o| o.is_connected()))
+    }
+
+    /// A host that has a stream.
+    #[must_use]
+    pub fn any_host(&self) -> Option<&Outpost> {
+        let mut hosts = self.shape.hosts.iter().filter_map(|h| self.outposts.get(h));
+        hosts.find(|outpost| outpost.is_connected())
+    }
+
+    /// Calls the outpost of a machine, or says that there is none.
+    pub async fn call<T>(
+        &self,
+        outpost: Option<&Outpost>,
+        call: Call,
+        bound: Duration,
+        expect: fn(Reply) -> Option<T>,
+    ) -> Probe<T> {
+        let Some(outpost) = outpost else {
+            let now = self.clock.now();
+            return Probe {
+                begin: now,
+                end: now,
+                result: Err("no outpost is connected".to_owned()),
+            };
+        };
+        expecting(outpost.call(call, bound).await, expect)
+    }
+
+    /// A directory of this run on the shared volume, relative to the mount.
+    #[must_use]
+    pub fn directory(&self, purpose: &str) -> PathBuf {
+        PathBuf::from(format!("stormbed-testbed/{}/{purpose}", self.run))
+    }
+}
+
+/// Members with the names that they must have, in slot order. None while etcd has no leader: names then have no truth.
+#[must_use]
+pub fn actors(truth: &Truth, shape: &Shape) -> Vec<Actor> {
+    let Some(leader) = &truth.etcd_leader else {
+        return Vec::new();
+    };
+    let names = Truth::names(&shape.prefix, leader.slot, &truth.members);
+    let name_of: BTreeMap<Slot, String> = names.into_iter().map(|(n, s)| (s, n)).collect();
+    let actor = |slot: &Slot| {
+        let node = truth.running.get(slot)?.first()?;
+        Some(Actor {
+            slot: *slot,
+            address: *shape.addresses.get(slot)?,
+            container: node.container.clone(),
+            host: node.host.clone(),
+            name: name_of.get(slot)?.clone(),
+        })
+    };
+    truth.members.iter().filter_map(actor).collect()
+}
+
+/// Takes the expected kind of reply out of a probe.
+pub fn expecting<T>(probe: Probe<Reply>, expect: fn(Reply) -> Option<T>) -> Probe<T> {
+    Probe {
+        begin: probe.begin,
+        end: probe.end,
+        result: probe.result.and_then(|reply| {
+            expect(reply).ok_or_else(|| "the outpost answered something else".to_owned())
+        }),
+    }
+}

@@ -1,0 +1,95 @@
+//! Begin and end of a scenario: the cluster is steady before, and everything is judged without excuses after.
+
+use std::time::Duration;
+
+use stormbed::clock::Millis;
+
+use super::session::{Session, Stop};
+use crate::history::ledger::LedgerOutcome;
+use crate::history::{Ending, FINAL_HOLD_MS, FINAL_WITHIN_MS};
+use crate::ledger::Ledger;
+use crate::report::ScenarioReport;
+
+/// A fresh topology meets all invariants within 25 s on an idle machine; this is for a loaded one, and for what a scenario before has left.
+const STEADY_WITHIN: Duration = Duration::from_secs(120);
+/// All invariants have held for this long before anything is broken.
+const STEADY_MS: u64 = 2_000;
+
+impl Session<'_> {
+    /// Waits until every invariant holds. Returns whether they do.
+    pub(super) async fn steady(&mut self) -> Result<bool, Stop> {
+        self.enter("steady");
+        let begin = self.now();
+        let steady = self.all_hold(begin, STEADY_MS, STEADY_WITHIN).await?;
+        if steady {
+            let took = self.now().since(begin).as_secs_f64();
+            self.say(&format!("steady after {took:.1} s"));
+        } else {
+            let text = self.lacking();
+            self.say(&format!("not steady: {text}"));
+        }
+        Ok(steady)
+    }
+
+    /// The final judgement, with the ledger's account.
+    pub(super) async fn finish(&mut self, mut ledger: Ledger) -> Result<LedgerOutcome, Stop> {
+        self.enter("final judgement");
+        let account = tokio::spawn(async move {
+            ledger.stop().await;
+            ledger.account().await
+        });
+        let begin = self.now();
+        let within = Duration::from_millis(FINAL_WITHIN_MS);
+        if !self.all_hold(begin, FINAL_HOLD_MS, within).await? {
+            let text = self.lacking();
+            self.say(&format!("not everything holds at the end: {text}"));
+        }
+        // Its parts have bounds: what is under way, and three tries of reading.
+        self.until(Duration::from_secs(70), |_| account.is_finished())
+            .await?;
+        account
+            .await
+            .map_err(|error| Stop::Broken(format!("the ledger's account failed: {error}")))
+    }
+
+    /// Waits until everything has held for `held_ms`, a whole sweep that began after `after` included.
+    async fn all_hold(
+        &mut self,
+        after: Millis,
+        held_ms: u64,
+        within: Duration,
+    ) -> Result<bool, Stop> {
+        let end = self.now() + within;
+        loop {
+            let swept = self.swept.is_some_and(|(begin, _)| begin >= after);
+            if swept && self.history.all_held_ms() >= held_ms {
+                return Ok(true);
+            }
+            if self.now() >= end {
+                return Ok(false);
+            }
+            if !swept || !self.history.lacking().is_empty() {
+                self.want_sweep();
+            }
+            self.tick().await?;
+        }
+    }
+
+    fn lacking(&self) -> String {
+        let lacking = self.history.lacking();
+        let told = lacking.iter().map(|(name, why)| format!("{name}: {why}"));
+        told.collect::<Vec<_>>().join("; ")
+    }
+
+    /// The report on whatever came of it.
+    pub(super) fn report(&self, ledger: &LedgerOutcome, interrupted: bool) -> ScenarioReport {
+        self.history.outcome(&Ending {
+            plan: self.plan,
+            faults: &self.faults,
+            ledger,
+            ended: self.now(),
+            harness_errors: self.errors.clone(),
+            interrupted,
+        })
+    }
+}

@@ -1,0 +1,249 @@
+//! A run, from scenario files to a verdict.
+//!
+//! # Phases
+//! 1. *prepare*: plans are made (by the caller) and the run's folder with `plan.json`.
+//! 2. *up*: a topology is started, or the standing one is taken. Outposts and the observer come up.
+//! 3. For every scenario:
+//!    * *steady?*: every invariant holds, and a whole deep sweep agrees; else the scenario has failed before it began.
+//!    * for every step: inject → effect seen? → expected event seen? → hold → undo → undone seen? → converged?
+//!    * *final judgement*: no excuses, a whole sweep, held for 10 s; the ledger is read back.
+//! 4. *collect*: logs.
+//! 5. *report*.
+//! 6. *down*, unless it is to be kept.
+//!
+//! Whatever ends a run early (Ctrl-C, an error, a panic) goes through the same end: faults are undone, logs are collected,
+//! the report is written, and the topology is removed.
+
+pub mod backend;
+pub mod command;
+mod ending;
+pub mod folder;
+mod machine;
+mod playing;
+mod session;
+mod steps;
+mod storm;
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt;
+use stormbed::clock::Clock;
+use tokio_util::sync::CancellationToken;
+
+use crate::progress::Progress;
+use crate::report::{Report, SCHEMA};
+use crate::scenario::Cluster;
+use crate::scenario::plan::Plan;
+use backend::{Backend, Stand};
+use folder::{FolderError, RunFolder, run_id};
+use playing::{Running, not_run, told};
+use session::Stop;
+
+/// Logs of twenty containers.
+const LOGS_WITHIN: Duration = Duration::from_secs(30);
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// In this order, on one topology.
+    pub plans: Vec<Plan>,
+    /// Where runs leave their folders.
+    pub runs: PathBuf,
+    /// Leave the topology standing.
+    pub keep: bool,
+}
+
+/// A run that could not leave its evidence.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// Plans that don't fit on one topology.
+    #[error(
+        "the scenarios '{first}' and '{second}' ask for different clusters; run them one after the other"
+    )]
+    Clusters {
+        /// A scenario.
+        first: String,
+        /// One that asks for something else.
+        second: String,
+    },
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// As written.
+    pub report: Report,
+    /// The run's folder.
+    pub folder: PathBuf,
+}
+
+/// Runs plans on a topology. `interrupt` ends the run early, in order; see [`interrupts`].
+///
+/// # Errors
+/// If the run could not even leave its folder; everything else is in the report.
+pub async fn run(
+    request: &Request,
+    backend: &dyn Backend,
+    interrupt: &CancellationToken,
+) -> Result<Outcome, RunError> {
+    let started = SystemTime::now();
+    let clock = Clock::start();
+    let cluster = common_cluster(&request.plans)?;
+    let id = run_id(started);
+    let mut folder = RunFolder::create(&request.runs, &id)?;
+    folder.document("plan.json", &request.plans)?;
+    let progress = Progress::detect(clock);
+    progress.line(&format!("run {id}"));
+
+    let up = brought_up(backend, &cluster, interrupt, &progress).await;
+    // What came up only in part is of no use to anybody.
+    let keep = request.keep && up.is_ok();
+    let mut scenarios = Vec::new();
+    let mut parts = BTreeMap::new();
+    match up {
+        Ok(stand) => {
+            parts.clone_from(&stand.parts);
+            let mut run = Running {
+                request,
+                folder: &mut folder,
+                progress: &progress,
+                interrupt,
+                clock,
+                id: &id,
+            };
+            scenarios = run.scenarios(stand).await;
+        }
+        Err(stop) => scenarios.extend(request.plans.first().map(|plan| {
+            progress.line(&format!(
+                "the topology did not come up: {}",
+                sentence(&stop)
+            ));
+            not_run(plan, clock, &stop)
+        })),
+    }
+    collect(backend, &folder, &progress).await;
+    let report = Report {
+        schema: SCHEMA,
+        run: id,
+        verdict: Report::verdict_of(&scenarios),
+        interrupted: interrupt.is_cancelled(),
+        started_unix_ms: unix_ms(started),
+        took_ms: clock.now().0,
+        machine: machine::machine(),
+        parts,
+        scenarios,
+    };
+    leave(&mut folder, &report)?;
+    progress.line(if keep { "the topology stays" } else { "down" });
+    if let Err(why) = backend.release(keep).await {
+        progress.line(&format!("the topology is not wholly removed: {why}"));
+    }
+    Ok(Outcome {
+        report,
+        folder: folder.path().to_owned(),
+    })
+}
+
+/// Starts the topology, unless the user ends it or something panics first.
+async fn brought_up(
+    backend: &dyn Backend,
+    cluster: &Cluster,
+    interrupt: &CancellationToken,
+    progress: &Progress,
+) -> Result<Stand, Stop> {
+    let tell = |text: &str| progress.line(text);
+    let up = AssertUnwindSafe(backend.up(cluster, &tell)).catch_unwind();
+    tokio::select! {
+        biased;
+        () = interrupt.cancelled() => Err(Stop::Interrupted),
+        up = up => match up {
+            Ok(Ok(stand)) => Ok(stand),
+            Ok(Err(why)) => Err(Stop::Broken(why)),
+            Err(panic) => Err(Stop::Broken(told(&*panic))),
+        },
+    }
+}
+
+/// A token that Ctrl-C and SIGTERM cancel. The run ends in order; a second signal changes nothing.
+///
+/// # Errors
+/// If the signals can't be caught.
+pub fn interrupts() -> std::io::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let token = CancellationToken::new();
+    let mut int = signal(SignalKind::interrupt())?;
+    let mut term = signal(SignalKind::terminate())?;
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        // Ends with the process.
+        loop {
+            tokio::select! {
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+            }
+            cancelled.cancel();
+        }
+    });
+    Ok(token)
+}
+
+/// All plans ask for the same, or for nothing.
+fn common_cluster(plans: &[Plan]) -> Result<Cluster, RunError> {
+    let mut common = Cluster::default();
+    for plan in plans {
+        let wanted = &plan.cluster;
+        let differs = wanted
+            .nodes
+            .is_some_and(|n| common.nodes.is_some_and(|m| m != n))
+            || wanted
+                .prefix
+                .as_ref()
+                .is_some_and(|p| common.prefix.as_ref().is_some_and(|q| q != p));
+        if differs {
+            return Err(RunError::Clusters {
+                first: plans
+                    .first()
+                    .map(|p| p.scenario.clone())
+                    .unwrap_or_default(),
+                second: plan.scenario.clone(),
+            });
+        }
+        common.nodes = common.nodes.or(wanted.nodes);
+        common.prefix = common.prefix.or_else(|| wanted.prefix.clone());
+    }
+    Ok(common)
+}
+
+fn sentence(stop: &Stop) -> &str {
+    match stop {
+        Stop::Interrupted => "interrupted",
+        Stop::Broken(why) => why,
+    }
+}
+
+async fn collect(backend: &dyn Backend, folder: &RunFolder, progress: &Progress) {
+    let logs = folder.path().join("logs");
+    let collected = tokio::time::timeout(LOGS_WITHIN, backend.logs(&logs)).await;
+    match collected {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => progress.line(&format!("not all logs were collected: {why}")),
+        Err(_) => progress.line("not all logs were collected in time"),
+    }
+}
+
+fn leave(folder: &mut RunFolder, report: &Report) -> Result<(), FolderError> {
+    folder.flush();
+    folder.document("report.json", report)?;
+    Ok(())
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

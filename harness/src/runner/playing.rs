@@ -1,0 +1,216 @@
+//! Playing the scenarios of a run on a topology that stands.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use stormbed::clock::Clock;
+use tokio_util::sync::CancellationToken;
+
+use super::Request;
+use super::backend::Stand;
+use super::folder::RunFolder;
+use super::sentence;
+use super::session::{Session, Shared, Stop};
+use crate::fault::journal::{self, Journal};
+use crate::history::ledger::LedgerOutcome;
+use crate::history::{Ending, History};
+use crate::ledger::Ledger;
+use crate::observe::jupyter::Jupyter;
+use crate::observe::observation::Shape;
+use crate::observe::observer::Observer;
+use crate::observe::world::World;
+use crate::progress::Progress;
+use crate::report::{ScenarioReport, Verdict};
+use crate::scenario::plan::Plan;
+
+/// An outpost is one `docker exec`; on a machine that has just started everything they take seconds.
+const OUTPOSTS_WITHIN: Duration = Duration::from_secs(30);
+/// Each kind of operation must have succeeded before the first fault: two rounds.
+const LEDGER_FIRST: Duration = Duration::from_secs(2);
+/// Findings told on the screen; all of them are in the report.
+const FINDINGS_TOLD: usize = 5;
+
+/// A run whose topology stands.
+pub(super) struct Running<'a> {
+    pub(super) request: &'a Request,
+    pub(super) folder: &'a mut RunFolder,
+    pub(super) progress: &'a Progress,
+    pub(super) interrupt: &'a CancellationToken,
+    pub(super) clock: Clock,
+    pub(super) id: &'a str,
+}
+
+impl Running<'_> {
+    pub(super) async fn scenarios(&mut self, stand: Stand) -> Vec<ScenarioReport> {
+        let plans = &self.request.plans;
+        let mut reports = Vec::new();
+        let (world, mut observer, mut journal) = match self.watch(&stand).await {
+            Ok(watching) => watching,
+            Err(stop) => {
+                self.progress.line(sentence(&stop));
+                reports.extend(plans.first().map(|plan| not_run(plan, self.clock, &stop)));
+                return reports;
+            }
+        };
+        for plan in plans {
+            if self.interrupt.is_cancelled() {
+                break;
+            }
+            self.progress
+                .line(&format!("{}: {}", plan.scenario, plan.about));
+            let running = self.scenario(plan, &world, &mut observer, &mut journal);
+            let report = match AssertUnwindSafe(running).catch_unwind().await {
+                Ok(report) => report,
+                Err(panic) => {
+                    let healed = self.heal(&stand).await;
+                    if let Err(Stop::Broken(why)) = healed {
+                        self.progress.line(&why);
+                    }
+                    not_run(plan, self.clock, &Stop::Broken(told(&*panic)))
+                }
+            };
+            self.conclude(&report);
+            let broken = report.verdict == Verdict::Broken;
+            reports.push(report);
+            if broken {
+                break;
+            }
+        }
+        reports
+    }
+
+    /// Pays what a run that died still owes to this topology.
+    async fn heal(&self, stand: &Stand) -> Result<(), Stop> {
+        let healed = journal::heal(&stand.folder, &*stand.machines).await;
+        for text in healed.map_err(|error| Stop::Broken(error.to_string()))? {
+            self.progress.line(&text);
+        }
+        Ok(())
+    }
+
+    async fn watch(&mut self, stand: &Stand) -> Result<(World, Observer, Journal), Stop> {
+        self.heal(stand).await?;
+        let journal = Journal::open(&stand.folder);
+        let journal = journal.map_err(|error| Stop::Broken(error.to_string()))?;
+        let jupyter = Jupyter::new(&stand.proxy_url, &stand.token).map_err(Stop::Broken)?;
+        let world = World::open(
+            self.id,
+            self.clock,
+            stand.shape.clone(),
+            stand.machines.clone(),
+            jupyter,
+        );
+        for outpost in world.outposts.values() {
+            tokio::select! {
+                biased;
+                () = self.interrupt.cancelled() => return Err(Stop::Interrupted),
+                ready = outpost.ready(OUTPOSTS_WITHIN) => ready.map_err(Stop::Broken)?,
+            }
+        }
+        let observer = Observer::start(world.clone());
+        Ok((world, observer, journal))
+    }
+
+    async fn scenario(
+        &mut self,
+        plan: &Plan,
+        world: &World,
+        observer: &mut Observer,
+        journal: &mut Journal,
+    ) -> ScenarioReport {
+        let lost = observer.dropped();
+        let shared = Shared {
+            world,
+            observer,
+            folder: self.folder,
+            journal,
+            progress: self.progress,
+            interrupt: self.interrupt,
+        };
+        let mut session = Session::new(shared, plan);
+        let ended = played(&mut session).await;
+        session.release().await;
+        let lost = session.shared.observer.dropped() - lost;
+        if lost > 0 {
+            session.say(&format!("{lost} ticks were lost: the runner was too slow"));
+        }
+        let interrupted = ended == Err(Stop::Interrupted);
+        let ledger = match ended {
+            Ok(ledger) => ledger,
+            Err(Stop::Broken(why)) => {
+                session.errors.push(why);
+                LedgerOutcome::new()
+            }
+            Err(Stop::Interrupted) => LedgerOutcome::new(),
+        };
+        session.report(&ledger, interrupted)
+    }
+
+    fn conclude(&mut self, report: &ScenarioReport) {
+        let verdict = self.progress.verdict(report.verdict);
+        self.progress.line(&format!("{}: {verdict}", report.name));
+        for finding in report.why.iter().take(FINDINGS_TOLD) {
+            self.progress
+                .line(&format!("  {}: {}", finding.verdict, finding.why));
+        }
+        self.folder.flush();
+    }
+}
+
+/// Plays a scenario to its end; returns the ledger's account.
+async fn played(session: &mut Session<'_>) -> Result<LedgerOutcome, Stop> {
+    if !session.steady().await? {
+        // The history of the vain wait says what was broken, without a fault to excuse it.
+        return Ok(LedgerOutcome::new());
+    }
+    session.judge_from_here();
+    let newest = session.shared.observer.newest();
+    let ledger = Ledger::start(session.shared.world, &session.plan.scenario, newest);
+    session.pass(LEDGER_FIRST).await?;
+    session.steps().await?;
+    session.finish(ledger).await
+}
+
+/// The report on a scenario that could not be played.
+pub(super) fn not_run(plan: &Plan, clock: Clock, stop: &Stop) -> ScenarioReport {
+    let history = History::begin(nowhere(), clock.now());
+    history.outcome(&Ending {
+        plan,
+        faults: &[],
+        ledger: &LedgerOutcome::new(),
+        ended: clock.now(),
+        harness_errors: match stop {
+            Stop::Interrupted => Vec::new(),
+            Stop::Broken(why) => vec![why.clone()],
+        },
+        interrupted: *stop == Stop::Interrupted,
+    })
+}
+
+/// The shape of a cluster that never was.
+fn nowhere() -> Shape {
+    Shape {
+        prefix: String::new(),
+        cluster: String::new(),
+        addresses: BTreeMap::new(),
+        pool: String::new(),
+        hosts: Vec::new(),
+        masters: BTreeMap::new(),
+        zookeepers: Vec::new(),
+        frameworks: Vec::new(),
+        framework_name: String::new(),
+        jupyter_port: 0,
+        edge: String::new(),
+    }
+}
+
+/// What a panic said.
+pub(super) fn told(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("the harness panicked: {}", text.unwrap_or_default())
+}

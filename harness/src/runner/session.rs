@@ -1,0 +1,446 @@
+//! One scenario under way: it takes every tick, feeds the history, moves the faults through their lives, and ends holds that
+//! are over. Everything that waits does so by taking ticks, so nothing of the evidence is lost meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stormbed::clock::Millis;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::folder::RunFolder;
+use crate::fault::effect::{effect_seen, undone_seen};
+use crate::fault::inject::{self, is_undone_by_us};
+use crate::fault::journal::Journal;
+use crate::fault::life::{Life, Stage};
+use crate::fault::{Fault, Victim};
+use crate::history::History;
+use crate::invariant::{Held, Look, judge_all};
+use crate::observe::observer::{Observer, Seen};
+use crate::observe::world::World;
+use crate::progress::Progress;
+use crate::scenario::plan::{Plan, PlannedAct};
+use crate::target::Scene;
+
+/// Ticks come four times a second and take 3 s at most: after this long the observer itself is broken.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// A sweep takes 3 s at most on a healthy cluster; its parts have bounds of their own, which add up to this.
+const SWEEP_MAX: Duration = Duration::from_secs(20);
+/// Rest between sweeps while something still doesn't hold: the probes must not be the load.
+const SWEEP_REST_MS: u64 = 2_000;
+
+/// Why a scenario ends before its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The user ended it.
+    Interrupted,
+    /// The harness failed.
+    Broken(String),
+}
+
+/// What all scenarios of a run share.
+pub(super) struct Shared<'a> {
+    pub(super) world: &'a World,
+    pub(super) observer: &'a mut Observer,
+    pub(super) folder: &'a mut RunFolder,
+    pub(super) journal: &'a mut Journal,
+    pub(super) progress: &'a Progress,
+    pub(super) interrupt: &'a CancellationToken,
+}
+
+/// One scenario under way.
+pub(super) struct Session<'a> {
+    pub(super) shared: Shared<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) history: History,
+    /// All faults of the plan, in its order.
+    pub(super) faults: Vec<Fault>,
+    /// The newest tick.
+    pub(super) seen: Option<Arc<Seen>>,
+    /// Containers hit and not seen well since.
+    pub(super) hit: BTreeSet<String>,
+    /// When holds end, by index of the fault.
+    pub(super) due: BTreeMap<usize, Millis>,
+    /// Failures of the harness.
+    pub(super) errors: Vec<String>,
+    sweep: Option<(Millis, JoinHandle<()>)>,
+    /// Begin and end of the last whole sweep.
+    pub(super) swept: Option<(Millis, Millis)>,
+    phase: String,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(shared: Shared<'a>, plan: &'a Plan) -> Self {
+        let now = shared.world.clock.now();
+        let shape = (*shared.world.shape).clone();
+        Self {
+            history: History::begin(shape, now),
+            faults: planned_faults(plan),
+            shared,
+            plan,
+            seen: None,
+            hit: BTreeSet::new(),
+            due: BTreeMap::new(),
+            errors: Vec::new(),
+            sweep: None,
+            swept: None,
+            phase: String::new(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Millis {
+        self.shared.world.clock.now()
+    }
+
+    /// A new history from here on: what was before isn't judged.
+    pub(super) fn judge_from_here(&mut self) {
+        let shape = (*self.shared.world.shape).clone();
+        self.history = History::begin(shape, self.now());
+    }
+
+    /// Takes the next tick, with all that follows from it.
+    pub(super) async fn tick(&mut self) -> Result<Arc<Seen>, Stop> {
+        let next = timeout(SILENCE_MAX, self.shared.observer.next());
+        let seen = tokio::select! {
+            biased;
+            () = self.shared.interrupt.cancelled() => return Err(Stop::Interrupted),
+            seen = next => seen,
+        };
+        let seen = seen
+            .map_err(|_| format!("no tick for {} s", SILENCE_MAX.as_secs()))
+            .and_then(|seen| seen.ok_or_else(|| "the observer has ended".to_owned()))
+            .map_err(Stop::Broken)?;
+        self.judge(&seen);
+        self.seen = Some(seen.clone());
+        self.advance_lives(&seen);
+        self.collect_sweep().await;
+        self.end_holds().await;
+        self.show();
+        Ok(seen)
+    }
+
+    fn judge(&mut self, seen: &Seen) {
+        let observation = &seen.observation;
+        let faults: Vec<Fault> = self
+            .faults
+            .iter()
+            .map(|fault| as_of(fault, observation.begin))
+            .collect();
+        let held = Held::of(&faults);
+        let judged = judge_all(&Look {
+            seen: observation,
+            truth: &seen.truth,
+            shape: &self.shared.world.shape,
+            held: &held,
+        });
+        self.history
+            .tick(observation, &seen.truth, &judged, &faults);
+        self.shared.folder.observation(observation);
+    }
+
+    /// Effects seen, and ends of effects.
+    fn advance_lives(&mut self, seen: &Seen) {
+        for index in 0..self.faults.len() {
+            let fault = &self.faults[index];
+            match fault.life.stage {
+                Stage::Injected if effect_seen(fault, &seen.observation) => {
+                    self.step(index, Stage::Seen, "effect seen");
+                    if !is_undone_by_us(&self.faults[index]) {
+                        self.step(index, Stage::Undone, "left to the system");
+                    }
+                }
+                Stage::Undone if undone_seen(fault, &seen.observation) => {
+                    if let Some(victim) = &fault.victim {
+                        self.hit.remove(&victim.container);
+                    }
+                    self.step(index, Stage::UndoneSeen, "seen to be over");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Moves a fault on in its life; an illegal step is a mistake of the harness and is reported as one.
+    pub(super) fn step(&mut self, index: usize, to: Stage, text: &str) {
+        let now = self.now();
+        let fault = &mut self.faults[index];
+        match fault.life.step(to, now) {
+            Ok(()) => self.tell_fault(index, text),
+            Err(illegal) => {
+                let error = format!("fault {}: {illegal}", fault.id);
+                self.errors.push(error);
+            }
+        }
+    }
+
+    /// Ends holds whose time is over.
+    async fn end_holds(&mut self) {
+        let now = self.now();
+        let over: Vec<usize> = self
+            .due
+            .iter()
+            .filter(|(_, due)| **due <= now)
+            .map(|(index, _)| *index)
+            .collect();
+        for index in over {
+            self.undo(index).await;
+        }
+    }
+
+    /// Makes a fault on this victim. Whatever comes of it is in the fault's life.
+    pub(super) async fn inject(&mut self, index: usize, victim: Victim) -> Result<(), Stop> {
+        let name = self.name_of(index);
+        self.hit.insert(victim.container.clone());
+        let fault = &mut self.faults[index];
+        fault.victim = Some(victim);
+        let owed = self.shared.journal.owe(&name, fault);
+        owed.map_err(|error| Stop::Broken(error.to_string()))?;
+        fault.life.begin(self.shared.world.clock.now());
+        self.tell_fault(index, "begins");
+        match inject::inject(self.shared.world, &name, &self.faults[index]).await {
+            Ok(()) => self.step(index, Stage::Injected, "acknowledged"),
+            Err(why) => {
+                self.tell_fault(index, &format!("was not acknowledged: {why}"));
+                // It may have taken place all the same.
+                self.undo(index).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes a fault, if that is ours to do and not done yet.
+    pub(super) async fn undo(&mut self, index: usize) {
+        self.due.remove(&index);
+        let name = self.name_of(index);
+        let fault = &mut self.faults[index];
+        if !fault.life.in_force() {
+            return;
+        }
+        fault.life.begin_undo(self.shared.world.clock.now());
+        if let Err(why) = inject::undo(self.shared.world, &name, &self.faults[index]).await {
+            // Whether it is over anyway (a thawed or vanished victim) the observations tell; if not, that is reported there.
+            self.tell_fault(index, &format!("undo was not acknowledged: {why}"));
+        } else if let Err(error) = self.shared.journal.settle(&name) {
+            self.errors.push(error.to_string());
+        }
+        self.step(index, Stage::Undone, "undone");
+    }
+
+    /// Undoes everything that is still in force.
+    pub(super) async fn release(&mut self) {
+        for index in (0..self.faults.len()).rev() {
+            if is_undone_by_us(&self.faults[index]) {
+                self.undo(index).await;
+            }
+        }
+        if let Some((_, sweep)) = self.sweep.take() {
+            sweep.abort();
+        }
+    }
+
+    /// Starts a sweep unless one is under way or has just been.
+    pub(super) fn want_sweep(&mut self) {
+        let now = self.now();
+        let rested = self
+            .swept
+            .is_none_or(|(_, end)| now.0 >= end.0 + SWEEP_REST_MS);
+        if self.sweep.is_none() && rested {
+            self.start_sweep();
+        }
+    }
+
+    fn start_sweep(&mut self) {
+        let deep = self.shared.observer.deep();
+        let sweep = tokio::spawn(async move { deep.sweep().await });
+        self.sweep = Some((self.now(), sweep));
+    }
+
+    async fn collect_sweep(&mut self) {
+        let over = |(_, sweep): &mut (Millis, JoinHandle<()>)| sweep.is_finished();
+        if let Some((begin, sweep)) = self.sweep.take_if(over) {
+            if let Err(error) = sweep.await {
+                self.errors.push(format!("a sweep failed: {error}"));
+            }
+            self.swept = Some((begin, self.now()));
+        }
+    }
+
+    /// A whole sweep that begins now.
+    pub(super) async fn sweep(&mut self) -> Result<(), Stop> {
+        let asked = self.now();
+        if let Some((_, sweep)) = self.sweep.take() {
+            sweep.abort();
+        }
+        self.start_sweep();
+        let done = |session: &Self| session.swept.is_some_and(|(begin, _)| begin >= asked);
+        if !self.until(SWEEP_MAX, done).await? {
+            self.say("the sweep is still not over");
+        }
+        Ok(())
+    }
+
+    /// Takes ticks until the condition holds, or the bound is over. Returns whether it holds.
+    pub(super) async fn until(
+        &mut self,
+        bound: Duration,
+        mut condition: impl FnMut(&Self) -> bool,
+    ) -> Result<bool, Stop> {
+        let end = self.now() + bound;
+        loop {
+            if condition(self) {
+                return Ok(true);
+            }
+            if self.now() >= end {
+                return Ok(false);
+            }
+            self.tick().await?;
+        }
+    }
+
+    /// Takes ticks for this long.
+    pub(super) async fn pass(&mut self, time: Duration) -> Result<(), Stop> {
+        self.until(time, |_| false).await.map(|_| ())
+    }
+
+    /// The scene for a choice.
+    pub(super) fn scene<'s>(&'s self, seen: &'s Seen) -> Scene<'s> {
+        Scene {
+            seen: &seen.observation,
+            truth: &seen.truth,
+            shape: &self.shared.world.shape,
+            hit: &self.hit,
+        }
+    }
+
+    /// A new phase, for timeline and progress.
+    pub(super) fn enter(&mut self, phase: &str) {
+        phase.clone_into(&mut self.phase);
+        let (now, scenario) = (self.now(), &self.plan.scenario);
+        self.shared
+            .folder
+            .moment(now, scenario, "phase", None, phase);
+    }
+
+    /// A line for timeline and user.
+    pub(super) fn say(&mut self, text: &str) {
+        let (now, scenario) = (self.now(), &self.plan.scenario);
+        self.shared.folder.moment(now, scenario, "note", None, text);
+        self.shared.progress.line(&format!("  {text}"));
+    }
+
+    fn tell_fault(&mut self, index: usize, text: &str) {
+        let fault = &self.faults[index];
+        let victim = fault.victim.as_ref().map_or("", |victim| &victim.name);
+        let line = format!(
+            "  {:<6} {} {} {victim}: {text}",
+            fault.id, fault.kind, fault.target
+        );
+        let (now, scenario) = (self.shared.world.clock.now(), &self.plan.scenario);
+        let what = format!("{victim}: {text}");
+        self.shared
+            .folder
+            .moment(now, scenario, "fault", Some(&fault.id), &what);
+        self.shared.progress.line(&line);
+    }
+
+    fn show(&self) {
+        let lacking: Vec<&str> = self
+            .history
+            .lacking()
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let state = if lacking.is_empty() {
+            format!(
+                "all held for {:.0} s",
+                self.history.all_held_ms() as f64 / 1e3
+            )
+        } else {
+            format!("not holding: {}", lacking.join(" "))
+        };
+        let text = format!("{} · {} · {state}", self.plan.scenario, self.phase);
+        self.shared.progress.status(&text);
+    }
+
+    /// Unique in the run: scenarios number their faults alike.
+    fn name_of(&self, index: usize) -> String {
+        format!("{}/{}", self.plan.scenario, self.faults[index].id)
+    }
+}
+
+/// The fault as it stood at this moment.
+fn as_of(fault: &Fault, at: Millis) -> Fault {
+    let mut then = fault.clone();
+    let by = |moment: Option<Millis>| moment.filter(|moment| *moment <= at);
+    let life = &fault.life;
+    if life.inject_begin.is_some_and(|begin| begin > at) {
+        then.life = Life::default();
+        return then;
+    }
+    then.life = Life {
+        stage: life.stage,
+        inject_begin: life.inject_begin,
+        injected: by(life.injected),
+        seen: by(life.seen),
+        undo_begin: by(life.undo_begin),
+        undone: by(life.undone),
+        undone_seen: by(life.undone_seen),
+    };
+    then.life.stage = match &then.life {
+        l if life.stage == Stage::Skipped || l.inject_begin.is_none() => life.stage,
+        l if l.undone_seen.is_some() => Stage::UndoneSeen,
+        l if l.undone.is_some() => Stage::Undone,
+        l if l.seen.is_some() => Stage::Seen,
+        l if l.injected.is_some() => Stage::Injected,
+        _ => Stage::Planned,
+    };
+    then
+}
+
+fn planned_faults(plan: &Plan) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for step in &plan.steps {
+        match &step.act {
+            PlannedAct::Fault { kind, target, .. } => {
+                faults.push(Fault::planned(&step.id, *kind, *target));
+            }
+            PlannedAct::Storm { draws, .. } => {
+                let fault =
+                    |d: &crate::scenario::plan::Draw| Fault::planned(&d.id, d.kind, d.target);
+                faults.extend(draws.iter().map(fault));
+            }
+            PlannedAct::Watch { .. } => {}
+        }
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{FaultKind, Role, Target, TargetClass};
+
+    #[test]
+    fn a_fault_is_shown_to_a_tick_as_it_stood_when_the_tick_began() {
+        let target = Target {
+            class: TargetClass::ZooKeeper,
+            role: Role::Leader,
+        };
+        let mut fault = Fault::planned("s1", FaultKind::Pause, target);
+        fault.life.begin(Millis(10));
+        fault.life.step(Stage::Injected, Millis(20)).expect("legal");
+        fault.life.step(Stage::Seen, Millis(30)).expect("legal");
+        fault.life.begin_undo(Millis(40));
+        fault.life.step(Stage::Undone, Millis(50)).expect("legal");
+        let stage = |at| as_of(&fault, Millis(at)).life.stage;
+        assert_eq!(stage(5), Stage::Planned);
+        assert!(!as_of(&fault, Millis(5)).life.in_force());
+        assert_eq!(stage(15), Stage::Planned);
+        assert!(as_of(&fault, Millis(15)).life.in_force());
+        assert_eq!(stage(25), Stage::Injected);
+        assert_eq!(stage(45), Stage::Seen);
+        assert_eq!(as_of(&fault, Millis(60)), fault);
+    }
+}

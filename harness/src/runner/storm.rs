@@ -1,0 +1,78 @@
+//! Storms: drawn faults at their times. A draw without an eligible target, or one that would take a quorum away, is skipped
+//! and counted; nothing is waited for.
+
+use std::time::Duration;
+
+use super::session::{Session, Stop};
+use super::steps::Went;
+use crate::fault::life::Stage;
+use crate::scenario::plan::Draw;
+use crate::target::quorum::keeps_quorum;
+use crate::target::{candidates, choose};
+
+/// After a storm everything must be back: several nodes may be replaced one after another (20 s each on an idle machine).
+const CALM_WITHIN: Duration = Duration::from_secs(90);
+/// Everything has held for this long: the same as a recovery must.
+const CALM_MS: u64 = 2_000;
+
+impl Session<'_> {
+    pub(super) async fn storm(
+        &mut self,
+        id: &str,
+        for_ms: u64,
+        draws: &[Draw],
+    ) -> Result<Went, Stop> {
+        let begin = self.now();
+        for draw in draws {
+            let since = self.now().since(begin);
+            let at = Duration::from_millis(draw.at_ms);
+            self.pass(at.saturating_sub(since)).await?;
+            self.draw(draw).await?;
+        }
+        let since = self.now().since(begin);
+        self.pass(Duration::from_millis(for_ms).saturating_sub(since))
+            .await?;
+        // The holds that are left end by themselves.
+        let longest = self.due.values().copied().max().unwrap_or_default();
+        let left = longest.since(self.now()) + Duration::from_secs(1);
+        self.until(left, |session| session.due.is_empty()).await?;
+        self.enter(&format!("{id} calm"));
+        let end = self.now() + CALM_WITHIN;
+        while self.now() < end {
+            if self.history.all_held_ms() >= CALM_MS {
+                return Ok(Went::On);
+            }
+            self.want_sweep();
+            self.tick().await?;
+        }
+        Ok(Went::Stuck)
+    }
+
+    async fn draw(&mut self, draw: &Draw) -> Result<(), Stop> {
+        let Some(index) = self.index_of(&draw.id) else {
+            return Err(Stop::Broken(format!("the plan has no fault {}", draw.id)));
+        };
+        let seen = self.tick().await?;
+        let (eligible, why) = {
+            let scene = self.scene(&seen);
+            let mut why = "nothing holds the role now".to_owned();
+            let mut eligible = candidates(&draw.target, &scene);
+            eligible.retain(|victim| match keeps_quorum(victim, &scene) {
+                Ok(()) => true,
+                Err(refused) => {
+                    why = refused;
+                    false
+                }
+            });
+            (eligible, why)
+        };
+        match choose(eligible, self.plan.seed, &draw.id) {
+            Some(victim) => {
+                self.inject(index, victim).await?;
+                self.hold(index, draw.hold);
+            }
+            None => self.step(index, Stage::Skipped, &why),
+        }
+        Ok(())
+    }
+}
