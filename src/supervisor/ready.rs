@@ -1,0 +1,83 @@
+//! Looks for a part's sign of readiness.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::plan::Sign;
+
+/// Between two looks; a look costs a system call or two.
+const LOOK: Duration = Duration::from_millis(50);
+/// An answer that takes longer is none.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// Returns when the sign shows. Unbounded: the caller drops it when the part ends.
+pub async fn shown(sign: &Sign) {
+    while !matches!(tokio::time::timeout(ANSWER_MAX, look(sign)).await, Ok(true)) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn look(sign: &Sign) -> bool {
+    match sign {
+        Sign::Started => true,
+        Sign::Sockets(paths) => {
+            for path in paths {
+                if UnixStream::connect(path).await.is_err() {
+                    return false;
+                }
+            }
+            true
+        }
+        Sign::Port(address) => TcpStream::connect(address).await.is_ok(),
+        Sign::Engine(socket) => engine_answers(socket).await.unwrap_or(false),
+        Sign::Mounted(point, kind) => std::fs::read_to_string("/proc/self/mountinfo")
+            .is_ok_and(|table| is_mounted(&table, point, kind)),
+    }
+}
+
+async fn engine_answers(socket: &Path) -> std::io::Result<bool> {
+    let mut stream = UnixStream::connect(socket).await?;
+    stream
+        .write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+        .await?;
+    let mut answer = String::new();
+    stream.take(4096).read_to_string(&mut answer).await?;
+    Ok(answer.split(' ').nth(1) == Some("200"))
+}
+
+/// Whether the topmost mount at `point` is of that type.
+pub(super) fn is_mounted(mount_table: &str, point: &Path, kind: &str) -> bool {
+    mount_table
+        .lines()
+        .filter(|line| {
+            line.split(' ')
+                .nth(4)
+                .is_some_and(|field| Path::new(field) == point)
+        })
+        .filter_map(|line| line.split_once(" - ")?.1.split(' ').next())
+        .last()
+        == Some(kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_topmost_mount_counts() {
+        let one = "40 30 0:50 / /srv/shared rw,relatime - fuse.glusterfs 198.18.0.31:/shared rw\n";
+        let above = "41 40 0:51 / /srv/shared rw - tmpfs tmpfs rw\n";
+        let point = Path::new("/srv/shared");
+        assert!(is_mounted(one, point, "fuse.glusterfs"));
+        assert!(!is_mounted(
+            &format!("{one}{above}"),
+            point,
+            "fuse.glusterfs"
+        ));
+        assert!(!is_mounted(one, Path::new("/srv"), "fuse.glusterfs"));
+        assert!(!is_mounted("", point, "fuse.glusterfs"));
+    }
+}
