@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use stormbed::{config, framework, master};
+use stormbed::{agent, calico, config, framework, master, supervisor};
 use tracing_subscriber::EnvFilter;
 
 /// The programs of Stormbed's system under test.
@@ -31,7 +31,7 @@ enum Program {
     /// The Docker network and IPAM plugin.
     Calico(ConfigFile),
     /// Process 1 of a container of the topology.
-    Supervise(ConfigFile),
+    Supervise(stormbed::supervisor::cli::Arguments),
     /// The testbed's probes and faults, over standard input and output.
     Outpost,
 }
@@ -73,12 +73,12 @@ async fn main() -> ExitCode {
 async fn run(program: Program) -> Result<(), Failure> {
     match program {
         Program::Master(file) => Ok(master::run(config::load(&file.config)?).await?),
-        Program::Agent(file) => not_here("agent", Some(&file)),
+        Program::Agent(file) => Ok(agent::run(config::load(&file.config)?).await?),
         Program::Framework(file) => Ok(framework::run(config::load(&file.config)?).await?),
         Program::Node => not_here("node", None),
         Program::Proxy(file) => not_here("proxy", Some(&file)),
-        Program::Calico(file) => not_here("calico", Some(&file)),
-        Program::Supervise(file) => not_here("supervise", Some(&file)),
+        Program::Calico(file) => Ok(calico::run(config::load(&file.config)?).await?),
+        Program::Supervise(arguments) => supervisor::cli::run(arguments).await,
         Program::Outpost => not_here("outpost", None),
     }
 }
