@@ -11,6 +11,7 @@
 //! * `runner`: the phases of a run.
 //! * `cli`: the commands.
 
+pub mod cli;
 pub mod engine;
 pub mod fault;
 pub mod history;
@@ -20,6 +21,8 @@ pub mod ledger;
 pub mod observe;
 pub mod progress;
 pub mod report;
+pub mod run;
 pub mod runner;
 pub mod scenario;
 pub mod target;
+pub mod topology;

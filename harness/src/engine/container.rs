@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, EndpointIpamConfig, EndpointSettings, HostConfig, Mount,
-    MountType, NetworkingConfig, PortBinding,
+    MountType, MountVolumeOptions, NetworkingConfig, PortBinding,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -74,6 +74,11 @@ impl ContainerSpec {
             typ: Some(MountType::VOLUME),
             source: Some(name.clone()),
             target: Some(place.clone()),
+            // The engine makes a volume that isn't there: it gets the container's own labels.
+            volume_options: Some(MountVolumeOptions {
+                labels: Some(self.labels.clone().into_iter().collect()),
+                ..MountVolumeOptions::default()
+            }),
             ..Mount::default()
         });
         let binds = self.binds.iter().map(|(source, place, read_only)| Mount {

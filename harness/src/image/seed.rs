@@ -63,7 +63,7 @@ pub async fn ensure(
 /// Makes the volume if it isn't there; returns the time of its making.
 async fn born(engine: &Engine, volume: &str) -> Result<String, ImageError> {
     engine
-        .create_volume(volume, &[(LABEL_CACHE.to_owned(), String::new())].into())
+        .create_volume(volume, &[(LABEL_CACHE.to_owned(), "1".to_owned())].into())
         .await?;
     let seen = engine
         .docker()

@@ -1,0 +1,38 @@
+//! `stormbed images`
+
+use super::{connect, teller};
+use crate::image::set;
+use crate::topology::TopologyError;
+
+/// Build the images, if their inputs changed.
+#[derive(Debug, clap::Args)]
+pub struct Images {
+    /// Only those that hold no program of ours, and print their tags as shell assignments: what the tests with single
+    /// parts need (`eval "$(stormbed images --print)"`).
+    #[arg(long)]
+    print: bool,
+}
+
+impl Images {
+    pub(super) async fn run(self) -> Result<u8, TopologyError> {
+        let engine = connect().await?;
+        let tell = teller();
+        if self.print {
+            let (zookeeper, node) = set::ensure_parts(&engine, &tell).await?;
+            println!("export STORMBED_ZOOKEEPER_IMAGE={zookeeper}");
+            println!("export STORMBED_NODE_IMAGE={node}");
+            return Ok(0);
+        }
+        let images = set::ensure(&engine, &tell).await?;
+        set::prune(&engine, &images).await?;
+        for tag in [
+            &images.zookeeper,
+            &images.node,
+            &images.host,
+            &images.router,
+        ] {
+            println!("{tag}");
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,127 @@
+//! The commands of `stormbed`, one file each.
+//!
+//! Exit codes: 0 done or PASS · 1 FAIL · 2 INVALID · 3 broken (the engine, an image, a part that doesn't come up) ·
+//! 64 bad arguments or files · 130 interrupted.
+
+mod check;
+mod clean;
+mod down;
+mod images;
+mod interrupt;
+mod logs;
+mod status;
+mod up;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::engine::Engine;
+use crate::run::{Home, Phase, RunError, State};
+use crate::topology::TopologyError;
+
+pub use interrupt::interrupted;
+
+/// Bad arguments or a bad file.
+pub const EXIT_USAGE: u8 = 64;
+/// Ended by Ctrl-C or SIGTERM.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// A chaos testbed with its own system under test: starts the whole topology for real, breaks it, and proves that its
+/// promises hold again.
+#[derive(Debug, Parser)]
+#[command(name = "stormbed", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a topology and leave it standing.
+    Up(up::Up),
+    /// Show the topologies that there are, and their machines.
+    Status,
+    /// Show what a machine of a standing topology wrote.
+    Logs(logs::Logs),
+    /// Remove a standing topology.
+    Down(down::Down),
+    /// Remove the cache volume and all images of the testbed.
+    Clean,
+    /// Build the images, if their inputs changed.
+    Images(images::Images),
+    /// Check scenario files; start nothing.
+    Check(check::Check),
+}
+
+/// Runs the program.
+pub async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() {
+                EXIT_USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let home = Home::of_user();
+    let done = match arguments.command {
+        Command::Up(up) => up.run(&home).await,
+        Command::Status => status::run(&home).await,
+        Command::Logs(logs) => logs.run(&home).await,
+        Command::Down(down) => down.run(&home).await,
+        Command::Clean => clean::run(&home).await,
+        Command::Images(images) => images.run().await,
+        Command::Check(check) => check.run(),
+    };
+    match done {
+        Ok(code) => code.into(),
+        Err(error) => {
+            eprintln!("stormbed: {error}");
+            error.exit_code().into()
+        }
+    }
+}
+
+async fn connect() -> Result<Engine, TopologyError> {
+    Ok(Engine::connect().await?)
+}
+
+/// The run that a command without a run's id means: the only one that stands.
+fn the_standing(home: &Home, wanted: Option<&str>) -> Result<String, TopologyError> {
+    if let Some(id) = wanted {
+        return Ok(id.to_owned());
+    }
+    let mut ids = standing(home)?;
+    match (ids.pop(), ids.is_empty()) {
+        (Some(id), true) => Ok(id),
+        (None, _) => Err(RunError::NoneStands.into()),
+        (Some(last), false) => {
+            let ids = format!("{}, {last}", ids.join(", "));
+            Err(RunError::SeveralStand { ids }.into())
+        }
+    }
+}
+
+fn standing(home: &Home) -> Result<Vec<String>, TopologyError> {
+    let mut ids = home.runs()?;
+    ids.retain(|id| State::read(&home.folder(id)).is_ok_and(|s| s.phase == Phase::Standing));
+    Ok(ids)
+}
+
+/// Prints what happens, with the seconds since the command began, to standard error: standard output is for results.
+fn teller() -> impl Fn(&str) + Sync {
+    let begin = Instant::now();
+    move |line: &str| eprintln!("{:6.1} s  {line}", begin.elapsed().as_secs_f64())
+}

@@ -1,0 +1,277 @@
+//! A topology that stands: what a runner asks of it and does to it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use stormbed::config::STORMD;
+use stormbed::outpost::protocol::{Hello, PROTOCOL_VERSION};
+
+use super::plan::{AGENT_PORT, ELECTION_PATH, MASTER_PORT, VOLUME, ZOOKEEPER_PORT};
+use super::secrets::Secrets;
+use super::{Plan, Role, TopologyError};
+use crate::engine::{Engine, EngineError, ExecStream, LABEL_MACHINE, LABEL_RUN};
+use crate::run::{Home, Phase, Run, State};
+
+/// A topology, and the responsibility for it: the run's lock is held until this is dropped.
+#[derive(Debug)]
+pub struct Topology {
+    pub(super) engine: Engine,
+    pub(super) home: Home,
+    pub(super) run: Run,
+    pub(super) state: State,
+    pub(super) plan: Plan,
+    pub(super) secrets: Secrets,
+    pub(super) containers: BTreeMap<String, String>,
+}
+
+impl Topology {
+    /// Takes up a topology that stands.
+    ///
+    /// # Errors
+    /// If there is no such run, another process holds it, or its state can't be used.
+    pub async fn attach(engine: &Engine, home: &Home, id: &str) -> Result<Self, TopologyError> {
+        let run = Run::open(home, id)?;
+        let state = State::read(run.folder())?;
+        let secrets = Secrets::load(&run)?;
+        let plan = Plan::new(&state).ok_or_else(|| TopologyError::NoNetwork {
+            underlay: state.config.underlay.clone(),
+            pool: state.config.pool.clone(),
+        })?;
+        let listed = engine.containers(LABEL_RUN, Some(id)).await?;
+        let containers = listed
+            .into_iter()
+            .filter_map(|c| Some((c.labels.get(LABEL_MACHINE)?.clone(), c.id)))
+            .collect();
+        Ok(Self {
+            engine: engine.clone(),
+            home: home.clone(),
+            run,
+            state,
+            plan,
+            secrets,
+            containers,
+        })
+    }
+
+    /// The run's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.run.id()
+    }
+
+    /// The run's own folder: state, lock, secrets. Not the place of reports.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.run.folder()
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Names, addresses, configuration.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The secrets.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Containers by machine name.
+    #[must_use]
+    pub fn containers(&self) -> &BTreeMap<String, String> {
+        &self.containers
+    }
+
+    /// A machine's container (full id).
+    ///
+    /// # Errors
+    /// [`TopologyError::NoMachine`], with the names that there are.
+    pub fn container(&self, machine: &str) -> Result<&str, TopologyError> {
+        self.containers
+            .get(machine)
+            .map(String::as_str)
+            .ok_or_else(|| TopologyError::NoMachine {
+                name: machine.to_owned(),
+                known: self
+                    .containers
+                    .keys()
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
+    }
+
+    /// Where the proxy listens on this machine, without a trailing slash.
+    #[must_use]
+    pub fn proxy_url(&self) -> String {
+        format!(
+            "http://{}:{}",
+            std::net::Ipv4Addr::LOCALHOST,
+            self.plan.proxy_port
+        )
+    }
+
+    /// File with the Jupyter token, for a user's own browser.
+    #[must_use]
+    pub fn token_file(&self) -> PathBuf {
+        self.folder().join(super::secrets::TOKEN_FILE)
+    }
+
+    /// Notes where the run is in its life.
+    ///
+    /// # Errors
+    /// If the state can't be written.
+    pub fn set_phase(&mut self, phase: Phase) -> Result<(), TopologyError> {
+        self.state.phase = phase;
+        Ok(self.state.write(self.run.folder())?)
+    }
+
+    /// Machines that have an outpost: all hosts and the edge.
+    #[must_use]
+    pub fn outpost_machines(&self) -> Vec<String> {
+        let has = |m: &&super::Machine| matches!(m.role, Role::Host | Role::Edge);
+        self.plan
+            .machines
+            .iter()
+            .filter(has)
+            .map(|m| m.name.clone())
+            .collect()
+    }
+
+    /// Opens an outpost on a machine: one `docker exec -i … stormd outpost`, alive until its input is dropped.
+    ///
+    /// # Errors
+    /// If the machine doesn't run.
+    pub async fn outpost(&self, machine: &str) -> Result<ExecStream, TopologyError> {
+        let container = self.container(machine)?;
+        Ok(self.engine.attach(container, &[STORMD, "outpost"]).await?)
+    }
+
+    /// The first line to send to an outpost. It holds a secret: it goes to the outpost's input and nowhere else.
+    #[must_use]
+    pub fn hello(&self, machine: &str, heartbeat_timeout_ms: u64) -> Hello {
+        let cluster = self.plan.cluster();
+        let is_host = self
+            .plan
+            .machine(machine)
+            .is_some_and(|m| m.role == Role::Host);
+        Hello {
+            protocol: PROTOCOL_VERSION,
+            heartbeat_timeout_ms,
+            cluster: cluster.name.clone(),
+            operator_private_key: self.secrets.operator_private_key().to_owned(),
+            jupyter_port: cluster.jupyter_port,
+            shared_mount: is_host.then_some(cluster.shared_on_host),
+            volume: VOLUME.to_owned(),
+            pool: cluster.pool,
+            masters: self.plan.endpoints(Role::Master, MASTER_PORT),
+            agents: self.plan.endpoints(Role::Host, AGENT_PORT),
+            zookeepers: self.plan.endpoints(Role::ZooKeeper, ZOOKEEPER_PORT),
+            election_path: ELECTION_PATH.to_owned(),
+            log_dir: "/var/log/stormbed".into(),
+        }
+    }
+
+    /// SIGKILL to a container of the topology: the whole machine is gone at once.
+    ///
+    /// # Errors
+    /// If the engine refuses.
+    pub async fn kill(&self, container: &str) -> Result<(), EngineError> {
+        self.engine.kill(container).await
+    }
+
+    /// Freezes a container of the topology.
+    ///
+    /// # Errors
+    /// If the engine refuses.
+    pub async fn pause(&self, container: &str) -> Result<(), EngineError> {
+        self.engine.pause(container).await
+    }
+
+    /// Thaws a container of the topology.
+    ///
+    /// # Errors
+    /// If the engine refuses.
+    pub async fn unpause(&self, container: &str) -> Result<(), EngineError> {
+        self.engine.unpause(container).await
+    }
+
+    /// Starts a container of the topology that a fault has ended. A host gets its secrets again: they were in its memory.
+    ///
+    /// # Errors
+    /// If the engine refuses, or the host doesn't take its secrets.
+    pub async fn start(&self, container: &str) -> Result<(), TopologyError> {
+        self.engine.start(container).await?;
+        let machine = self
+            .containers
+            .iter()
+            .find(|(_, id)| *id == container)
+            .map(|(name, _)| name);
+        let role = machine
+            .and_then(|name| self.plan.machine(name))
+            .map(|m| m.role);
+        if role == Some(Role::Host) {
+            let places = self.plan.cluster().secrets;
+            self.secrets
+                .hand_over(&self.engine, container, &places)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Collects every machine's logs into a folder: its own output, and the parts' files, one folder per machine.
+    /// What can't be read is noted in the place of the log; nothing here fails a run.
+    ///
+    /// # Errors
+    /// If the folder can't be written.
+    pub async fn collect_logs(&self, folder: &Path) -> Result<(), TopologyError> {
+        let one = async |machine: &String, id: &String| {
+            let place = folder.join(machine);
+            std::fs::create_dir_all(&place)?;
+            let output = self
+                .engine
+                .output_of(id, 100_000)
+                .await
+                .unwrap_or_else(|e| format!("{e}\n"));
+            std::fs::write(place.join("output.log"), output)?;
+            let log_dir = Path::new("/var/log/stormbed");
+            for (path, content) in self.engine.files_of(id, log_dir).await.unwrap_or_default() {
+                // Only the last part of a path that a container chose: it must not lead out of the folder.
+                if let Some(name) = Path::new(&path).file_name() {
+                    std::fs::write(place.join(name), content)?;
+                }
+            }
+            Ok::<(), std::io::Error>(())
+        };
+        let all = self.containers.iter().map(|(machine, id)| one(machine, id));
+        let done = futures_util::future::join_all(all).await;
+        done.into_iter()
+            .collect::<Result<(), _>>()
+            .map_err(|e| crate::run::RunError::file(folder)(e).into())
+    }
+
+    /// The last lines of everything that a machine wrote, for an error.
+    pub async fn log_tail(&self, machine: &str) -> String {
+        /// Enough for a panic or a stack of causes, short enough to read.
+        const LINES: usize = 12;
+        let Ok(id) = self.container(machine) else {
+            return String::new();
+        };
+        let mut text = self.engine.output_of(id, LINES).await.unwrap_or_default();
+        let log_dir = Path::new("/var/log/stormbed");
+        for (path, content) in self.engine.files_of(id, log_dir).await.unwrap_or_default() {
+            let content = String::from_utf8_lossy(&content);
+            let lines: Vec<&str> = content.lines().collect();
+            let tail = lines[lines.len().saturating_sub(LINES)..].join("\n");
+            text.push_str(&format!("--- {path}\n{tail}\n"));
+        }
+        text
+    }
+}
