@@ -173,15 +173,17 @@ impl History {
             }
             let named = format!("fault {} ({} {})", fault.id, fault.kind, fault.target);
             match fault.life.stage {
-                Stage::Planned => why.push(invalid(format!("{named} was not reached"), None)),
+                Stage::Planned => {
+                    why.push(invalid(format!("{named} was not reached"), None));
+                    continue;
+                }
                 Stage::Skipped => {
-                    why.push(invalid(format!("{named} found no target in time"), None))
+                    why.push(invalid(format!("{named} found no target in time"), None));
+                    continue;
                 }
                 _ if !report.effect_seen => {
-                    why.push(invalid(
-                        format!("{named} was injected, but its effect was never seen"),
-                        report.began,
-                    ));
+                    let text = format!("{named} was injected, but its effect was never seen");
+                    why.push(invalid(text, report.began));
                 }
                 _ => {}
             }

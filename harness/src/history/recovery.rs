@@ -181,3 +181,138 @@ fn shows(tick: &Tick, fault: &Fault, clock: Clock, window: Window) -> bool {
         (TargetClass::MesosMaster | TargetClass::ZooKeeper, Clock::Rejoin) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fault::{FaultKind, Role, Target};
+    use crate::invariant::truth::Truth;
+    use crate::invariant::{Judgement, Name, Part, Tier};
+
+    const KEY: Key = (Name::Hosts, Tier::Fast);
+    const EVERY: u64 = 250;
+    const START: u64 = 5_100;
+
+    fn tick(index: usize, judgement: Judgement) -> Tick {
+        let begin = Millis(u64::try_from(index).expect("few") * EVERY);
+        let end = Millis(begin.0 + 100);
+        let part = Part {
+            judgement,
+            from: Some(begin),
+            to: Some(end),
+        };
+        Tick {
+            begin,
+            end,
+            late_ms: 0,
+            cpu_pressure: None,
+            parts: BTreeMap::from([(KEY, part)]),
+            breaches: BTreeMap::new(),
+            truth: Truth::default(),
+            held: false,
+        }
+    }
+
+    fn ticks(text: &str) -> Vec<Tick> {
+        let judgement = |c| match c {
+            'B' => Judgement::Broken("b".into()),
+            'U' => Judgement::Unknown("u".into()),
+            _ => Judgement::Holds,
+        };
+        text.chars()
+            .map(judgement)
+            .enumerate()
+            .map(|(index, j)| tick(index, j))
+            .collect()
+    }
+
+    fn recovered(ticks: &[Tick], cut: Option<u64>) -> Recovery {
+        let target = Target {
+            class: TargetClass::Node,
+            role: Role::Any,
+        };
+        let mut fault = Fault::planned("s1", FaultKind::Kill, target);
+        fault.life.begin(Millis(START));
+        let window = Window {
+            start: Millis(START),
+            cut: cut.map(Millis),
+        };
+        recovery(ticks, &fault, Clock::Failover, window, KEY)
+    }
+
+    /// 21 ticks until the start (the last one straddles it), then these.
+    fn after(text: &str) -> Recovery {
+        recovered(&ticks(&format!("{}{text}", "H".repeat(21))), None)
+    }
+
+    #[test]
+    fn the_interval_lies_between_the_last_wrong_and_the_first_right_tick() {
+        let found = after("HHBBBHHHHHHHHHHHH");
+        // Ticks 23..25 are broken: the last begins at 6.25 s; tick 26 ends at 6.6 s.
+        assert_eq!(
+            (found.outcome, found.lower_seconds, found.seconds),
+            (Outcome::Recovered, Some(1.15), Some(1.5))
+        );
+    }
+
+    #[test]
+    fn holding_before_it_was_noticed_is_no_recovery() {
+        assert_eq!(
+            after("HHHHHHHHHHHHHHH").outcome,
+            Outcome::NotRecovered,
+            "the detection bound isn't over"
+        );
+        assert_eq!(after(&"H".repeat(60)).outcome, Outcome::NeverBroken);
+    }
+
+    #[test]
+    fn a_short_calm_is_no_recovery() {
+        let found = after(&format!("BBHHHHHHB{}", "H".repeat(20)));
+        assert_eq!(found.lower_seconds, Some(2.15));
+        assert_eq!(after("BBBBHHHHH").outcome, Outcome::NotRecovered);
+    }
+
+    #[test]
+    fn missing_evidence_is_not_holding() {
+        let found = after(&format!("BBUU{}", "H".repeat(20)));
+        assert_eq!(found.lower_seconds, Some(0.9));
+    }
+
+    #[test]
+    fn the_next_fault_ends_the_clock() {
+        let all = ticks(&format!("{}BBBBBBBB{}", "H".repeat(21), "H".repeat(30)));
+        assert_eq!(recovered(&all, Some(8_000)).outcome, Outcome::CutShort);
+        assert_eq!(recovered(&all, Some(12_000)).outcome, Outcome::Recovered);
+    }
+
+    proptest! {
+        #[test]
+        fn times_are_intervals_that_fit_the_ticks(text in "[HBU]{0,40}H{0,70}", cut in proptest::option::of(5_200u64..20_000)) {
+            let all = ticks(&format!("{}{text}", "H".repeat(20)));
+            let found = recovered(&all, cut);
+            let is = |outcome| found.outcome == outcome;
+            prop_assert_eq!(found.seconds.is_some(), is(Outcome::Recovered));
+            prop_assert_eq!(found.lower_seconds.is_some(), is(Outcome::Recovered));
+            let seen: Vec<&Tick> = all.iter().filter(|t| t.end.0 > START && cut.is_none_or(|cut| t.end.0 <= cut)).collect();
+            if let (Some(lower), Some(upper)) = (found.lower_seconds, found.seconds) {
+                prop_assert!(lower < upper);
+                // From the first holding tick on it holds for 2 s and 8 ticks; at the lower end it didn't.
+                let start = START as f64 / 1e3;
+                let held = seen.iter().filter(|t| t.end.0 as f64 / 1e3 >= start + upper - 1e-6);
+                let run: Vec<_> = held.take(HOLD_TICKS + 1).collect();
+                prop_assert!(run.len() > HOLD_TICKS && run.iter().all(|t| t.holds(KEY)));
+                prop_assert!(seen.iter().any(|t| !t.holds(KEY) && (t.begin.since(Millis(START)).as_secs_f64() - lower).abs() < 1e-6));
+            }
+            if is(Outcome::NeverBroken) {
+                prop_assert!(seen.iter().take(HOLD_TICKS).all(|t| t.holds(KEY)));
+            }
+            if is(Outcome::CutShort) {
+                prop_assert!(cut.is_some());
+            }
+        }
+    }
+}

@@ -1,6 +1,11 @@
-//! What a run leaves behind: `report.json` (these types), `junit.xml` and the final table.
+//! What a run leaves behind: `report.json` (these types), `junit.xml` ([`junit`]) and the final table ([`table`]).
 //!
 //! The schema only ever grows: readers ignore what they don't know, writers never change a meaning.
+
+pub mod junit;
+#[cfg(test)]
+mod sample;
+pub mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -289,4 +294,52 @@ pub struct JudgeReport {
     pub tick_ms_median: u64,
     /// Highest CPU pressure seen, in percent.
     pub cpu_pressure_max: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_verdict_stands_and_an_interruption_shows_in_the_exit_code() {
+        let mut report = sample::report();
+        assert_eq!((report.verdict, report.exit_code()), (Verdict::Fail, 1));
+        report.interrupted = true;
+        assert_eq!(report.exit_code(), 130);
+        assert!(
+            Verdict::Fail < Verdict::Broken
+                && Verdict::Broken < Verdict::Invalid
+                && Verdict::Invalid < Verdict::Pass
+        );
+        assert_eq!(
+            Report::verdict_of(&[]),
+            Verdict::Invalid,
+            "nothing ran, nothing is proven"
+        );
+        let codes = [
+            Verdict::Pass,
+            Verdict::Fail,
+            Verdict::Invalid,
+            Verdict::Broken,
+        ]
+        .map(Verdict::exit_code);
+        assert_eq!(codes, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn the_schema_has_the_fields_that_readers_rely_on() {
+        let json = serde_json::to_value(sample::report()).expect("plain data");
+        assert_eq!(json["verdict"], "FAIL");
+        let scenario = &json["scenarios"][0];
+        assert_eq!(scenario["faults"][0]["effect_seen"], true);
+        assert_eq!(
+            scenario["faults"][0]["expected"][0]["event"],
+            "jupyter-moved"
+        );
+        assert_eq!(scenario["faults"][0]["ops_ok"]["etcd"]["after"], 31);
+        assert_eq!(scenario["recoveries"][1]["invariant"], "jupyter");
+        assert_eq!(scenario["recoveries"][1]["seconds"], 3.1);
+        let back: Report = serde_json::from_value(json).expect("it was just written");
+        assert_eq!(back, sample::report());
+    }
 }
