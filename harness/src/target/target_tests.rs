@@ -1,0 +1,283 @@
+//! Choices and the quorum rule on a small made-up cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+use stormbed::clock::Millis;
+use stormbed::outpost::protocol::{
+    ContainerState, MasterView, MesosView, ZooKeeperServer, ZooKeeperView,
+};
+
+use super::quorum::keeps_quorum;
+use super::*;
+use crate::invariant::truth::{EtcdLeader, MesosLeader, ZooKeeperLeader};
+use crate::observe::observation::{Deep, Fast, PartView, Probe, RunnerView};
+
+fn probe<T>(result: T) -> Probe<T> {
+    Probe {
+        begin: Millis(0),
+        end: Millis(1),
+        result: Ok(result),
+    }
+}
+
+fn names(prefix: &str) -> Vec<String> {
+    (1..=3).map(|k| format!("{prefix}-{k}")).collect()
+}
+
+fn shape() -> Shape {
+    let addresses = (0..5).map(|slot| (slot, Ipv4Addr::from(slot))).collect();
+    Shape {
+        prefix: "storm".into(),
+        cluster: "storm".into(),
+        addresses,
+        pool: String::new(),
+        hosts: names("host"),
+        masters: names("master")
+            .into_iter()
+            .map(|n| (n.clone(), n))
+            .collect(),
+        zookeepers: names("zk"),
+        frameworks: Vec::new(),
+        framework_name: String::new(),
+        jupyter_port: 8888,
+        edge: "edge".into(),
+    }
+}
+
+fn seen() -> Observation {
+    let part = |name: String| {
+        let id = format!("id-{name}");
+        let view = PartView {
+            id,
+            state: ContainerState::Running,
+            started_unix_ms: 0,
+        };
+        (name, view)
+    };
+    let master = |name: String| {
+        let view = MasterView {
+            elected: name == "master-2",
+            redirect: Some("master-2".into()),
+            state: None,
+        };
+        (name, Ok(view))
+    };
+    let server = |name: String| {
+        let mode = if name == "zk-3" { "leader" } else { "follower" };
+        let view = ZooKeeperServer {
+            mode: mode.into(),
+            epoch: 4,
+        };
+        (name, Ok(view))
+    };
+    let parts = names("master").into_iter().chain(names("zk")).map(part);
+    let fast = Fast {
+        parts: probe(parts.collect()),
+        containers: BTreeMap::new(),
+        routes: BTreeMap::new(),
+        etcd_before: probe(BTreeMap::new()),
+        etcd_after: probe(BTreeMap::new()),
+        mesos: probe(MesosView {
+            masters: names("master").into_iter().map(master).collect(),
+            agents: BTreeMap::new(),
+        }),
+        zookeeper: probe(ZooKeeperView {
+            servers: names("zk").into_iter().map(server).collect(),
+            election: Ok(Vec::new()),
+        }),
+        status: Probe {
+            begin: Millis(0),
+            end: Millis(1),
+            result: Err("not asked".into()),
+        },
+    };
+    Observation {
+        tick: 0,
+        begin: Millis(0),
+        end: Millis(1),
+        runner: RunnerView::default(),
+        fast,
+        deep: Deep::default(),
+    }
+}
+
+fn truth() -> Truth {
+    let node = |slot: Slot| {
+        let node = RunningNode {
+            incarnation: 1,
+            container: format!("c{slot}"),
+            host: "host-1".into(),
+        };
+        (slot, vec![node])
+    };
+    Truth {
+        members: (0..5).collect(),
+        running: (0..5).map(node).collect(),
+        etcd_leader: Some(EtcdLeader {
+            slot: 2,
+            member: 0xab,
+            term: 7,
+        }),
+        zookeeper_leader: Some(ZooKeeperLeader {
+            name: "zk-3".into(),
+            epoch: 4,
+        }),
+        mesos_leader: Some(MesosLeader {
+            name: "master-2".into(),
+            znode: Some("json.info_1".into()),
+        }),
+        ..Truth::default()
+    }
+}
+
+/// Names of all candidates.
+fn who(class: TargetClass, role: Role, truth: &Truth, hit: &BTreeSet<String>) -> Vec<String> {
+    let (shape, seen) = (shape(), seen());
+    let scene = Scene {
+        seen: &seen,
+        truth,
+        shape: &shape,
+        hit,
+    };
+    let found = candidates(&Target { class, role }, &scene);
+    assert!(found.iter().all(|victim| victim.class == class));
+    found.into_iter().map(|victim| victim.name).collect()
+}
+
+#[test]
+fn roles_mean_those_who_hold_them() {
+    use TargetClass::{MesosMaster, Node, ZooKeeper};
+    let (truth, none) = (truth(), BTreeSet::new());
+    let who = |class, role| who(class, role, &truth, &none);
+    assert_eq!(who(Node, Role::Leader), ["storm-s2"]);
+    assert_eq!(who(Node, Role::Slot(4)), ["storm-s4"]);
+    assert_eq!(who(Node, Role::Any).len(), 5);
+    let followers = ["storm-s0", "storm-s1", "storm-s3", "storm-s4"];
+    assert_eq!(who(Node, Role::Follower), followers);
+    assert_eq!(who(MesosMaster, Role::Leader), ["master-2"]);
+    assert_eq!(who(MesosMaster, Role::Follower), ["master-1", "master-3"]);
+    assert_eq!(who(ZooKeeper, Role::Leader), ["zk-3"]);
+    assert_eq!(who(ZooKeeper, Role::Any).len(), 3);
+}
+
+#[test]
+fn without_a_leader_nobody_leads_and_nobody_follows() {
+    let truth = Truth {
+        etcd_leader: None,
+        mesos_leader: None,
+        zookeeper_leader: None,
+        ..truth()
+    };
+    let none = BTreeSet::new();
+    for class in [
+        TargetClass::Node,
+        TargetClass::MesosMaster,
+        TargetClass::ZooKeeper,
+    ] {
+        assert!(who(class, Role::Leader, &truth, &none).is_empty());
+        assert!(who(class, Role::Follower, &truth, &none).is_empty());
+        assert!(!who(class, Role::Any, &truth, &none).is_empty());
+    }
+}
+
+#[test]
+fn what_is_hit_already_is_no_target() {
+    let hit = BTreeSet::from(["c2".to_owned(), "id-zk-1".to_owned()]);
+    let truth = truth();
+    assert!(who(TargetClass::Node, Role::Leader, &truth, &hit).is_empty());
+    assert_eq!(
+        who(TargetClass::ZooKeeper, Role::Any, &truth, &hit),
+        ["zk-2", "zk-3"]
+    );
+}
+
+#[test]
+fn a_leader_is_pinned_to_its_incarnation_and_term() {
+    let (shape, seen, truth, hit) = (shape(), seen(), truth(), BTreeSet::new());
+    let scene = Scene {
+        seen: &seen,
+        truth: &truth,
+        shape: &shape,
+        hit: &hit,
+    };
+    let target = Target {
+        class: TargetClass::Node,
+        role: Role::Leader,
+    };
+    let victim = candidates(&target, &scene).pop().expect("slot 2 leads");
+    assert_eq!(victim.container, "c2");
+    assert_eq!(victim.node, Some((2, 1)));
+    assert_eq!(victim.term, Some(7));
+    assert!(victim.led);
+}
+
+#[test]
+fn a_choice_depends_on_seed_and_fault_alone_and_reaches_everyone() {
+    let (shape, seen, truth, hit) = (shape(), seen(), truth(), BTreeSet::new());
+    let scene = Scene {
+        seen: &seen,
+        truth: &truth,
+        shape: &shape,
+        hit: &hit,
+    };
+    let target = Target {
+        class: TargetClass::Node,
+        role: Role::Any,
+    };
+    let pick = |seed, fault: &str| {
+        let victim = choose(candidates(&target, &scene), seed, fault);
+        victim.map(|victim| victim.name)
+    };
+    assert_eq!(pick(1, "s3.14"), pick(1, "s3.14"));
+    let reached: BTreeSet<_> = (0..100).map(|k| pick(1, &format!("s3.{k}"))).collect();
+    assert_eq!(reached.len(), 5);
+    assert_eq!(choose(Vec::new(), 1, "s1"), None);
+}
+
+/// Who may be killed when these nodes settle and these containers are hit.
+fn allowed(class: TargetClass, settling: &[Slot], hit: &[&str]) -> usize {
+    let truth = Truth {
+        settling: settling.iter().copied().collect(),
+        ..truth()
+    };
+    let hit = hit.iter().map(|id| (*id).to_owned()).collect();
+    let (shape, seen) = (shape(), seen());
+    let scene = Scene {
+        seen: &seen,
+        truth: &truth,
+        shape: &shape,
+        hit: &hit,
+    };
+    let role = Role::Any;
+    let all = candidates(&Target { class, role }, &scene);
+    let keeps = |victim: &&Victim| keeps_quorum(victim, &scene).is_ok();
+    all.iter().filter(keeps).count()
+}
+
+#[test]
+fn a_storm_keeps_every_quorum() {
+    use TargetClass::{MesosMaster, Node, ZooKeeper};
+    assert_eq!(allowed(Node, &[], &[]), 5);
+    // One away: any other may go. Two away: nobody may, or three would be gone of five.
+    assert_eq!(allowed(Node, &[], &["c0"]), 4);
+    assert_eq!(allowed(Node, &[], &["c0", "c1"]), 0);
+    // Who settles is no support, but may itself be hit.
+    assert_eq!(allowed(Node, &[3], &["c0"]), 1);
+    assert_eq!(allowed(MesosMaster, &[], &[]), 3);
+    assert_eq!(allowed(MesosMaster, &[], &["id-master-1"]), 0);
+    assert_eq!(allowed(ZooKeeper, &[], &["id-zk-1"]), 0);
+}
+
+proptest! {
+    /// Whatever has been hit: who may go leaves three of five behind.
+    #[test]
+    fn a_majority_always_stays(hit in proptest::collection::btree_set(0u32..5, 0..5)) {
+        let ids: Vec<String> = hit.iter().map(|slot| format!("c{slot}")).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let may = allowed(TargetClass::Node, &[], &ids);
+        let expected = if 5 - hit.len() > 3 { 5 - hit.len() } else { 0 };
+        prop_assert_eq!(may, expected);
+    }
+}
