@@ -1,4 +1,67 @@
 //! The testbed's eyes and hands inside a host or the edge: one `stormd outpost` per machine, speaking JSON lines on its
-//! standard streams. See [`protocol`].
+//! standard streams. It reads files, sockets, the engine and foreign APIs; it never asks the system's own programs what
+//! they think of themselves, except where that is the thing to be judged (Mesos).
+//!
+//! # Layout
+//! * [`protocol`]: what is said on the streams.
+//! * [`session`]: one stream from its first line to its end: order, bounds, heartbeat.
+//! * [`machine`]: which call goes to which of the following.
+//! * Looks: [`containers`], [`etcd`], [`routes`], [`mesos`], [`zookeeper`], [`logins`], [`reach`], [`gluster`], [`logs`].
+//! * Acts: [`files`] (the ledger's), [`faults`].
+//! * [`inside`]: files of another process, by way of `/proc`.
+//!
+//! Every look has a bound of its own below a second, so that one stuck part doesn't hide the others; logins, echoes,
+//! heal state and files have the request's.
 
+pub mod containers;
+pub mod etcd;
+pub mod faults;
+pub mod files;
+pub mod gluster;
+pub mod inside;
+pub mod logins;
+pub mod logs;
+pub mod machine;
+pub mod mesos;
 pub mod protocol;
+pub mod reach;
+pub mod routes;
+pub mod session;
+pub mod zookeeper;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs an outpost on this process's standard streams until its input ends, its heartbeat stops, or it is told to stop.
+/// Then everything that it holds is undone, and the process exits with 0.
+///
+/// # Errors
+/// If the process can't take signals.
+pub async fn run() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let (input, output) = (tokio::io::stdin(), tokio::io::stdout());
+    session::serve(input, output, stop, machine::Machine::new).await;
+    // Not by returning: a runtime waits for its blocking threads, and one may sit in a read of standard input or of a
+    // frozen mount for ever.
+    std::process::exit(0)
+}
+
+/// An error and its causes in one line, for an answer.
+pub(crate) fn text(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,172 @@
+//! The machine that an outpost runs on: which call goes where.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, Docker};
+use tokio::task::spawn_blocking;
+
+use super::faults::Faults;
+use super::protocol::{Call, Hello, Reply};
+use super::session::Hands;
+use super::zookeeper::Ensemble;
+use super::{containers, etcd, files, gluster, logins, logs, mesos, reach, routes, text};
+
+/// The inner engine's socket.
+const ENGINE: &str = "/var/run/docker.sock";
+/// The engine answers within milliseconds; a kill takes longest, because the network plugin has its say.
+const ENGINE_MAX_S: u64 = 20;
+
+/// What an outpost knows and keeps between calls.
+pub struct Machine {
+    hello: Hello,
+    key: Arc<str>,
+    engine: OnceLock<Docker>,
+    http: reqwest::Client,
+    etcd: etcd::Endpoints,
+    zookeeper: Ensemble,
+    faults: Arc<Faults>,
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machine")
+            .field("hello", &self.hello)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Machine {
+    /// The hands of a stream with this hello.
+    ///
+    /// # Errors
+    /// If no HTTP client can be made.
+    pub fn new(hello: Hello) -> Result<Self, String> {
+        Ok(Self {
+            key: hello.operator_private_key.as_str().into(),
+            engine: OnceLock::new(),
+            http: mesos::client()?,
+            etcd: etcd::Endpoints::default(),
+            zookeeper: Ensemble::new(hello.zookeepers.clone(), hello.election_path.clone()),
+            faults: Arc::default(),
+            hello,
+        })
+    }
+
+    /// The engine of this machine; the edge has none.
+    fn engine(&self) -> Result<&Docker, String> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let engine = Docker::connect_with_unix(ENGINE, ENGINE_MAX_S, API_DEFAULT_VERSION)
+            .map_err(|error| format!("no engine at {ENGINE}: {}", text(error)))?;
+        Ok(self.engine.get_or_init(|| engine))
+    }
+
+    async fn containers(&self) -> Result<Vec<super::protocol::ContainerView>, String> {
+        containers::look(self.engine()?, &self.hello.cluster).await
+    }
+
+    /// The volume's root: this machine's mount, or a container's `/shared` by way of `/proc`.
+    async fn volume(&self, container: Option<String>) -> Result<PathBuf, String> {
+        let Some(id) = container else {
+            return self
+                .hello
+                .shared_mount
+                .clone()
+                .ok_or("this machine has no shared volume".into());
+        };
+        let container = containers::inspect(self.engine()?, &id).await?;
+        let pid = container.as_ref().and_then(containers::pid);
+        let pid = pid.ok_or_else(|| format!("container {id} isn't running"))?;
+        Ok(format!("/proc/{pid}/root/shared").into())
+    }
+}
+
+impl Hands for Machine {
+    async fn call(&self, call: Call, within: Duration) -> Result<Reply, String> {
+        match call {
+            Call::Hello(_) | Call::Heartbeat => Err("answered by the session".into()),
+            Call::Containers => Ok(Reply::Containers(self.containers().await?)),
+            Call::Etcd { endpoints } => Ok(Reply::Etcd(self.etcd.look(endpoints).await)),
+            Call::Routes => routes::look(&self.hello.pool).await.map(Reply::Routes),
+            Call::Mesos => {
+                let Hello {
+                    masters, agents, ..
+                } = &self.hello;
+                Ok(Reply::Mesos(mesos::look(&self.http, masters, agents).await))
+            }
+            Call::ZooKeeper => Ok(Reply::ZooKeeper(self.zookeeper.look().await)),
+            Call::Logins { from, names } => {
+                let key = Arc::clone(&self.key);
+                logins::look(key, from, names, within)
+                    .await
+                    .map(Reply::Logins)
+            }
+            Call::Reach { to } => reach::look(self.containers().await?, to).await,
+            Call::Gluster => gluster::look(&self.hello.volume).await.map(Reply::Gluster),
+            Call::EtcdPut {
+                endpoints,
+                key,
+                value,
+            } => {
+                let put = self.etcd.put(&endpoints, &key, &value);
+                put.await.map(|()| Reply::Done)
+            }
+            Call::EtcdRange { endpoints, prefix } => self
+                .etcd
+                .range(&endpoints, &prefix)
+                .await
+                .map(Reply::EtcdRange),
+            Call::FileWrite {
+                path,
+                content,
+                container,
+            } => {
+                let root = self.volume(container).await?;
+                blocking(move || {
+                    files::mounted(&root)?;
+                    files::write(&root, &path, &content).map(|()| Reply::Done)
+                })
+                .await
+            }
+            Call::FileReadAll { dir, container } => {
+                let root = self.volume(container).await?;
+                blocking(move || {
+                    files::mounted(&root)?;
+                    files::read_all(&root, &dir).map(Reply::Files)
+                })
+                .await
+            }
+            Call::Inject { fault, act } => {
+                let engine = self.engine()?.clone();
+                self.faults
+                    .inject(engine, fault, act)
+                    .await
+                    .map(|()| Reply::Done)
+            }
+            Call::Undo { fault } => {
+                let undo = self.faults.undo(self.engine()?, &fault);
+                undo.await.map(|()| Reply::Done)
+            }
+            Call::Logs { lines_max } => {
+                let dir = self.hello.log_dir.clone();
+                blocking(move || logs::look(&dir, lines_max).map(Reply::Logs)).await
+            }
+        }
+    }
+
+    async fn let_go(&self) {
+        // Without an engine nothing was ever made.
+        if let Some(engine) = self.engine.get() {
+            self.faults.undo_all(engine).await;
+        }
+    }
+}
+
+async fn blocking(
+    work: impl FnOnce() -> Result<Reply, String> + Send + 'static,
+) -> Result<Reply, String> {
+    spawn_blocking(work).await.map_err(text)?
+}

@@ -1,0 +1,201 @@
+//! The ZooKeeper ensemble: every server's own word by its `srvr` command, and the masters' election directory through one
+//! session that is kept, and made anew when it has expired.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+use zookeeper_client::{Client, Error};
+
+use super::protocol::{ZooKeeperServer, ZooKeeperView};
+use super::text;
+use crate::mesos::zk;
+
+/// `srvr` and reads are answered from memory; a frozen server must not cost the tick more than this.
+const LOOK_MAX: Duration = Duration::from_millis(800);
+/// Short, so that the session leaves a frozen server soon: ZooKeeper clients do after two thirds of it.
+const SESSION: Duration = Duration::from_secs(4);
+/// Between two attempts to get a session.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A look at an ensemble.
+#[derive(Debug)]
+pub struct Ensemble {
+    servers: BTreeMap<String, String>,
+    election_path: String,
+    session: watch::Receiver<Option<Client>>,
+    _keeper: AbortOnDropHandle<()>,
+}
+
+impl Ensemble {
+    /// Looks at these servers (name → `ip:port`) and this directory. A session is sought from now on.
+    #[must_use]
+    pub fn new(servers: BTreeMap<String, String>, election_path: String) -> Self {
+        let (sender, session) = watch::channel(None);
+        let all = servers.values().cloned().collect::<Vec<_>>().join(",");
+        let keeper = tokio::spawn(async move {
+            if !all.is_empty() {
+                keep_session(&all, &sender).await;
+            }
+        });
+        Self {
+            servers,
+            election_path,
+            session,
+            _keeper: AbortOnDropHandle::new(keeper),
+        }
+    }
+
+    /// Asks every server and reads the election directory, all at the same time.
+    pub async fn look(&self) -> ZooKeeperView {
+        let servers = join_all(self.servers.iter().map(|(name, address)| async move {
+            let asked = timeout(LOOK_MAX, srvr(address)).await;
+            (name.clone(), asked.unwrap_or_else(|_| Err(late())))
+        }));
+        let election = timeout(LOOK_MAX, self.election());
+        let (servers, election) = tokio::join!(servers, election);
+        ZooKeeperView {
+            servers: servers.into_iter().collect(),
+            election: election.unwrap_or_else(|_| Err(late())),
+        }
+    }
+
+    async fn election(&self) -> Result<Vec<(String, String)>, String> {
+        let session = self.session.borrow().clone();
+        let client = session.ok_or("no session with any ZooKeeper server")?;
+        let children = match client.list_children(&self.election_path).await {
+            Ok(children) => children,
+            // No master has ever been there.
+            Err(Error::NoNode) => return Ok(Vec::new()),
+            Err(error) => return Err(text(error)),
+        };
+        let mut candidates: Vec<_> = children
+            .into_iter()
+            .filter_map(|child| Some((zk::sequence(&child)?, child)))
+            .collect();
+        candidates.sort();
+        let reads = candidates.into_iter().map(|(_, child)| {
+            let (client, path) = (&client, format!("{}/{child}", self.election_path));
+            async move {
+                match client.get_data(&path).await {
+                    Ok((data, _)) => Some(address(&data).map(|address| (child, address))),
+                    // It resigned between the two reads.
+                    Err(Error::NoNode) => None,
+                    Err(error) => Some(Err(text(error))),
+                }
+            }
+        });
+        join_all(reads).await.into_iter().flatten().collect()
+    }
+}
+
+async fn keep_session(servers: &str, sender: &watch::Sender<Option<Client>>) {
+    loop {
+        match Client::connector()
+            .with_session_timeout(SESSION)
+            .connect(servers)
+            .await
+        {
+            Ok(client) => {
+                let mut states = client.state_watcher();
+                sender.send_replace(Some(client));
+                // `Expired` is final: this client never connects again.
+                while !states.changed().await.is_terminated() {}
+                sender.send_replace(None);
+            }
+            Err(error) => tracing::debug!(%error, "no ZooKeeper session"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn srvr(address: &str) -> Result<ZooKeeperServer, String> {
+    let ask = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"srvr").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    server(&ask.await.map_err(|error| format!("{address}: {error}"))?)
+}
+
+fn server(srvr: &str) -> Result<ZooKeeperServer, String> {
+    let field = |name: &str| {
+        let value = srvr.lines().find_map(|line| line.strip_prefix(name));
+        value.map(str::trim).ok_or_else(|| {
+            // "This ZooKeeper instance is not currently serving requests" while it looks for a leader.
+            format!(
+                "srvr says '{}', no '{name}'",
+                srvr.lines().next().unwrap_or_default()
+            )
+        })
+    };
+    let zxid = field("Zxid: 0x")?;
+    let zxid = u64::from_str_radix(zxid, 16).map_err(|e| format!("Zxid 0x{zxid}: {e}"))?;
+    Ok(ZooKeeperServer {
+        mode: field("Mode:")?.to_owned(),
+        epoch: zxid >> 32,
+    })
+}
+
+/// `ip:port` of a candidate's `MasterInfo` in JSON.
+fn address(data: &[u8]) -> Result<String, String> {
+    #[derive(Deserialize)]
+    struct MasterInfo {
+        address: Address,
+    }
+    #[derive(Deserialize)]
+    struct Address {
+        ip: String,
+        port: u16,
+    }
+    let MasterInfo { address } = serde_json::from_slice(data)
+        .map_err(|error| format!("a candidate's data is no MasterInfo in JSON: {error}"))?;
+    Ok(format!("{}:{}", address.ip, address.port))
+}
+
+fn late() -> String {
+    format!("no answer within {LOOK_MAX:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mode_and_epoch_are_read_from_srvr() {
+        let srvr = "Zookeeper version: 3.8.0-${mvngit.commit.id}, built on 2023-10-15 21:26 UTC\nLatency min/avg/max: 0/0.6667/9\nReceived: 38\nSent: 37\nConnections: 2\nOutstanding: 0\nZxid: 0x300000011\nMode: follower\nNode count: 7\n";
+        let expected = ZooKeeperServer {
+            mode: "follower".into(),
+            epoch: 3,
+        };
+        assert_eq!(server(srvr), Ok(expected));
+        let electing = "This ZooKeeper instance is not currently serving requests\n";
+        assert!(
+            server(electing)
+                .unwrap_err()
+                .contains("not currently serving")
+        );
+    }
+
+    #[test]
+    fn a_candidates_address_is_taken_from_its_data() {
+        let data = br#"{"address":{"hostname":"m1","ip":"10.0.0.11","port":5050},"hostname":"m1","id":"5a","ip":184549386,"pid":"master@10.0.0.11:5050","port":5050,"version":"1.11.0"}"#;
+        assert_eq!(address(data), Ok("10.0.0.11:5050".into()));
+        assert!(address(b"master@10.0.0.11:5050").is_err());
+    }
+
+    #[tokio::test]
+    async fn an_ensemble_that_is_not_there_is_told_within_the_bound() {
+        let servers = BTreeMap::from([("zk-1".to_owned(), "127.0.0.1:1".to_owned())]);
+        let view = Ensemble::new(servers, "/mesos".into()).look().await;
+        assert!(view.servers["zk-1"].is_err() && view.election.is_err());
+    }
+}
