@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use stormbed::{agent, calico, config, framework, master, supervisor};
+use stormbed::{agent, calico, config, framework, master, outpost, proxy, supervisor};
 use tracing_subscriber::EnvFilter;
 
 /// The programs of Stormbed's system under test.
@@ -76,10 +76,10 @@ async fn run(program: Program) -> Result<(), Failure> {
         Program::Agent(file) => Ok(agent::run(config::load(&file.config)?).await?),
         Program::Framework(file) => Ok(framework::run(config::load(&file.config)?).await?),
         Program::Node => not_here("node", None),
-        Program::Proxy(file) => not_here("proxy", Some(&file)),
+        Program::Proxy(file) => Ok(proxy::run(config::load(&file.config)?).await?),
         Program::Calico(file) => Ok(calico::run(config::load(&file.config)?).await?),
         Program::Supervise(arguments) => supervisor::cli::run(arguments).await,
-        Program::Outpost => not_here("outpost", None),
+        Program::Outpost => Ok(outpost::run().await?),
     }
 }
 
