@@ -257,6 +257,10 @@ impl MemberCore {
         }
         if local.votes() {
             self.pause = PAUSE_MIN;
+            // A founder that has voted once never founds again, whatever happens to its directory.
+            let (Bootstrap::Forming { generation } | Bootstrap::Formed { generation }) =
+                self.bootstrap;
+            self.bootstrap = Bootstrap::Formed { generation };
         }
         if local.learner && !self.promoting && now >= self.promote_at {
             self.promoting = true;

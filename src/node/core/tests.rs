@@ -133,6 +133,20 @@ fn an_empty_founder_starts_new_and_only_while_forming() {
 }
 
 #[test]
+fn a_founder_that_has_voted_never_founds_again() {
+    let empty = Event::Disk(Disk::default());
+    let events = vec![
+        empty.clone(),
+        leading(2),
+        Event::EtcdExited,
+        Event::Tick,
+        empty,
+    ];
+    let done = member(&setup(FORMING, false), events);
+    assert_eq!(done.last(), Some(&Member::Survey), "{done:?}");
+}
+
+#[test]
 fn data_of_another_generation_is_wiped_first() {
     for bootstrap in [FORMING, FORMED] {
         let done = member(&setup(bootstrap, false), vec![data("c-g2", Some(1))]);
