@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use stormbed::{agent, calico, config, framework, master, outpost, proxy, supervisor};
+use stormbed::{agent, calico, config, framework, master, node, outpost, proxy, supervisor};
 use tracing_subscriber::EnvFilter;
 
 /// The programs of Stormbed's system under test.
@@ -75,19 +75,10 @@ async fn run(program: Program) -> Result<(), Failure> {
         Program::Master(file) => Ok(master::run(config::load(&file.config)?).await?),
         Program::Agent(file) => Ok(agent::run(config::load(&file.config)?).await?),
         Program::Framework(file) => Ok(framework::run(config::load(&file.config)?).await?),
-        Program::Node => not_here("node", None),
+        Program::Node => Ok(node::run(node::config_from_environment()?).await?),
         Program::Proxy(file) => Ok(proxy::run(config::load(&file.config)?).await?),
         Program::Calico(file) => Ok(calico::run(config::load(&file.config)?).await?),
         Program::Supervise(arguments) => supervisor::cli::run(arguments).await,
         Program::Outpost => Ok(outpost::run().await?),
     }
-}
-
-/// The answer of a program that isn't wired yet.
-fn not_here(program: &str, file: Option<&ConfigFile>) -> Result<(), Failure> {
-    let config = file.map(|file| file.config.display().to_string());
-    Err(
-        format!("the program '{program}' (configuration {config:?}) is not part of this build")
-            .into(),
-    )
 }
