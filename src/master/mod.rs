@@ -29,7 +29,7 @@ use crate::mesos::contender::{Standing, contend};
 use crate::mesos::detector::detect;
 use crate::mesos::types::MasterInfo;
 use crate::mesos::zk::{ZkUrl, ZkUrlError};
-use desk::Desk;
+use desk::{Desk, Leadership};
 use registry::{RegistryError, RegistryStore};
 
 /// Time between the core's ticks: well below the shortest interval that it keeps.
@@ -120,6 +120,10 @@ async fn lead(
             ticks.tick().await;
             if let Err(error) = desk.on(core::Event::Tick).await {
                 return MasterError::Registry(error);
+            }
+            // A request may have met the lost registry first; the desk has stopped leading then.
+            if desk.leadership().await != Leadership::Here {
+                return MasterError::LostLeadership;
             }
         }
     };
