@@ -40,8 +40,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause before the next attempt: a random part of this, doubled each time …
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// … up to this, which bounds how late we notice that a master serves again.
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// … up to this, which bounds how late we notice that a master serves again. A new leader starts it again.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Calls and signals that may wait: far more than one turn of a scheduler makes.
 const QUEUE: usize = 256;
 
@@ -174,11 +174,15 @@ struct Driver {
 impl Driver {
     async fn run(mut self) -> SchedulerError {
         let mut backoff = BACKOFF_MIN;
+        let mut last = String::new();
         loop {
             let Some(master) = self.master().await else {
                 // The detector is gone, which only happens when the runtime ends.
                 return std::future::pending().await;
             };
+            if std::mem::replace(&mut last, master.id.clone()) != master.id {
+                backoff = BACKOFF_MIN;
+            }
             let (subscribed, end) = self.subscription(&master).await;
             let why = match end {
                 CallError::Final(error) => return error,
