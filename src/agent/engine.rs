@@ -192,6 +192,11 @@ impl Engine {
     async fn watch_from_start(&self, container: &str, network: &str, report: &impl Fn(Progress)) {
         loop {
             match self.docker.inspect_container(&name(container), None).await {
+                // The agent ended between making and starting it; nobody will start it now.
+                Ok(found) if was_never_started(&found) => {
+                    self.remove(container).await;
+                    return report(Progress::Exited(CANNOT_RUN));
+                }
                 Ok(found) => {
                     report(Progress::Started {
                         inspect: encoded(&found),
@@ -318,6 +323,11 @@ fn address(found: &ContainerInspectResponse, network: &str) -> Option<String> {
     let networks = found.network_settings.as_ref()?.networks.as_ref()?;
     let address = networks.get(network)?.ip_address.as_ref()?.to_string();
     (!address.is_empty()).then_some(address)
+}
+
+fn was_never_started(found: &ContainerInspectResponse) -> bool {
+    let status = found.state.as_ref().and_then(|state| state.status);
+    status.is_some_and(|status| status.to_string() == "created")
 }
 
 fn is_missing(error: &Error) -> bool {

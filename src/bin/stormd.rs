@@ -54,6 +54,7 @@ async fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
     match run(Arguments::parse().program).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,7 +14,7 @@ use crate::config::{DockerConfig, GlusterConfig, SuperviseConfig};
 /// A part that ended is started again after this.
 pub const RESTART_DELAY: Duration = Duration::from_secs(1);
 /// The volume appears some seconds after the first try to mount it; the topology's start waits for the mount.
-const MOUNT_RETRY: Duration = Duration::from_millis(300);
+const MOUNT_RETRY: Duration = Duration::from_millis(500);
 /// BIRD's configuration.
 pub const BIRD_CONF: &str = "/run/stormbed/bird.conf";
 /// BIRD's control socket: where Debian's `birdc` looks.
@@ -63,7 +63,7 @@ pub enum Sign {
     Port(SocketAddr),
     /// The engine on this socket answers.
     Engine(PathBuf),
-    /// Something of this file system type is mounted there.
+    /// A FUSE file system of this type is mounted there, and its server answers.
     Mounted(PathBuf, &'static str),
 }
 

@@ -13,6 +13,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// An answer that takes longer is none.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
+/// Inode of a FUSE file system's root.
+const ROOT_INODE: u64 = 1;
+
 /// Returns when the sign shows. Unbounded: the caller drops it when the part ends.
 pub async fn shown(sign: &Sign) {
     while !matches!(tokio::time::timeout(ANSWER_MAX, look(sign)).await, Ok(true)) {
@@ -33,8 +36,11 @@ async fn look(sign: &Sign) -> bool {
         }
         Sign::Port(address) => TcpStream::connect(address).await.is_ok(),
         Sign::Engine(socket) => engine_answers(socket).await.unwrap_or(false),
-        Sign::Mounted(point, kind) => std::fs::read_to_string("/proc/self/mountinfo")
-            .is_ok_and(|table| is_mounted(&table, point, kind)),
+        Sign::Mounted(point, kind) => {
+            std::fs::read_to_string("/proc/self/mountinfo")
+                .is_ok_and(|table| is_mounted(&table, point, kind))
+                && root_inode(point).await == Some(ROOT_INODE)
+        }
     }
 }
 
@@ -46,6 +52,20 @@ async fn engine_answers(socket: &Path) -> std::io::Result<bool> {
     let mut answer = String::new();
     stream.take(4096).read_to_string(&mut answer).await?;
     Ok(answer.split(' ').nth(1) == Some("200"))
+}
+
+/// A FUSE client mounts before it knows whether its server has the volume; only one that answers has a root. Asked by a program of its own,
+/// because a question to a server that hangs can be taken back only by killing who asks.
+async fn root_inode(point: &Path) -> Option<u64> {
+    let answer = tokio::process::Command::new("stat")
+        .args(["--format", "%i"])
+        .arg(point)
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .ok()?;
+    String::from_utf8_lossy(&answer.stdout).trim().parse().ok()
 }
 
 /// Whether the topmost mount at `point` is of that type.

@@ -492,6 +492,8 @@ proptest! {
                     names.insert(t, format!("t{launched}"));
                     bench.run(&format!("t{launched}"))
                 }
+                // Each kill of an unknown task is answered anew, as in Mesos.
+                Step::Kill(t) if bench.agent.task(&key(&name(&names, t))).is_none() => continue,
                 Step::Kill(t) => bench.kill(&name(&names, t)),
                 Step::Container(t, progress) => bench.container(&name(&names, t), progress),
                 Step::AckLast(t) => match told.get(&name(&names, t)).and_then(|all| all.last()).cloned() {
