@@ -40,7 +40,7 @@ pub struct Answer {
 
 /// What a runner can ask for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
+#[serde(tag = "do", content = "with", rename_all = "kebab-case")]
 pub enum Call {
     /// First line of every stream. Answer: [`Reply::Ready`].
     Hello(Box<Hello>),
@@ -458,6 +458,9 @@ mod tests {
         assert!(!line.contains('\n'));
         let back: Request = serde_json::from_str(&line)?;
         assert_eq!(back.id, 7);
+        let endpoints = BTreeMap::from([(3, Ipv4Addr::LOCALHOST)]);
+        let line = serde_json::to_string(&Call::Etcd { endpoints })?;
+        assert!(matches!(serde_json::from_str(&line)?, Call::Etcd { endpoints } if endpoints.contains_key(&3)));
         let answer = Answer {
             id: 7,
             result: Ok(Reply::Etcd(BTreeMap::from([(0, Err("refused".into()))]))),

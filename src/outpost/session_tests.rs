@@ -110,7 +110,7 @@ impl Runner {
 
 fn inject() -> Value {
     let act = json!({ "act": "pause-container", "container": "c" });
-    json!({ "do": "inject", "fault": "f", "act": act })
+    json!({ "do": "inject", "with": { "fault": "f", "act": act } })
 }
 
 #[tokio::test]
