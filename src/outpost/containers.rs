@@ -10,7 +10,7 @@ use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBu
 use futures_util::future::try_join_all;
 
 use super::protocol::{ContainerState, ContainerView};
-use super::{inside, text};
+use super::{inside, listening, text};
 use crate::config::{LABEL_CLUSTER, LABEL_INCARNATION, LABEL_SLOT};
 
 /// The cluster's containers of this host in all states, each inspected and looked into at the same time.
@@ -132,7 +132,7 @@ fn view(id: String, container: ContainerInspectResponse) -> Result<ContainerView
         address,
         hosts_file: file("etc/hosts"),
         authorized_keys: file("root/.ssh/authorized_keys"),
-        listening: pid.map(inside::listening).unwrap_or_default(),
+        listening: pid.map(listening::ports).unwrap_or_default(),
         id,
     })
 }

@@ -8,7 +8,7 @@
 //! * [`machine`]: which call goes to which of the following.
 //! * Looks: [`containers`], [`etcd`], [`routes`], [`mesos`], [`zookeeper`], [`logins`], [`reach`], [`gluster`], [`logs`].
 //! * Acts: [`files`] (the ledger's), [`faults`].
-//! * [`inside`]: files of another process, by way of `/proc`.
+//! * [`inside`], [`listening`]: files and listening sockets of another process.
 //!
 //! Every look has a bound of its own below a second, so that one stuck part doesn't hide the others; logins, echoes,
 //! heal state and files have the request's.
@@ -19,6 +19,7 @@ pub mod faults;
 pub mod files;
 pub mod gluster;
 pub mod inside;
+pub mod listening;
 pub mod logins;
 pub mod logs;
 pub mod machine;
