@@ -9,6 +9,7 @@ mod down;
 mod images;
 mod interrupt;
 mod logs;
+mod run;
 mod status;
 mod up;
 
@@ -42,6 +43,8 @@ struct Arguments {
 enum Command {
     /// Start a topology and leave it standing.
     Up(up::Up),
+    /// Break a topology as scenario files say, and judge whether its promises hold again.
+    Run(run::Run),
     /// Show the topologies that there are, and their machines.
     Status,
     /// Show what a machine of a standing topology wrote.
@@ -78,6 +81,7 @@ pub async fn main() -> ExitCode {
     let home = Home::of_user();
     let done = match arguments.command {
         Command::Up(up) => up.run(&home).await,
+        Command::Run(run) => run.run(&home).await,
         Command::Status => status::run(&home).await,
         Command::Logs(logs) => logs.run(&home).await,
         Command::Down(down) => down.run(&home).await,

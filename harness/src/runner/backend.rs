@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::LocalBoxFuture;
 
 use crate::observe::machines::Machines;
 use crate::observe::observation::Shape;
@@ -38,18 +38,18 @@ impl fmt::Debug for Stand {
 }
 
 /// Starts and removes topologies: `docker` now, a simulator later.
-pub trait Backend: Send + Sync {
+pub trait Backend {
     /// Starts a topology with this cluster, or takes the one that stands if it fits. `tell` takes lines of progress.
     fn up<'a>(
         &'a self,
         cluster: &'a Cluster,
-        tell: &'a (dyn Fn(&str) + Send + Sync),
-    ) -> BoxFuture<'a, Result<Stand, String>>;
+        tell: &'a (dyn Fn(&str) + Sync),
+    ) -> LocalBoxFuture<'a, Result<Stand, String>>;
 
     /// Writes the parts' logs into a folder.
-    fn logs<'a>(&'a self, folder: &'a Path) -> BoxFuture<'a, Result<(), String>>;
+    fn logs<'a>(&'a self, folder: &'a Path) -> LocalBoxFuture<'a, Result<(), String>>;
 
     /// Ends the run's use of the topology: removes it and everything of it, unless it is to be kept or stood before. Also
     /// called after an [`Backend::up`] that failed or was cut off; then whatever is there is removed.
-    fn release(&self, keep: bool) -> BoxFuture<'_, Result<(), String>>;
+    fn release(&self, keep: bool) -> LocalBoxFuture<'_, Result<(), String>>;
 }

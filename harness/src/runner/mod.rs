@@ -16,6 +16,7 @@
 
 pub mod backend;
 pub mod command;
+pub mod docker;
 mod ending;
 pub mod folder;
 mod machine;

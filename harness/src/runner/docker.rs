@@ -1,0 +1,236 @@
+//! Topologies on the user's Docker engine.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use stormbed::config::Slot;
+use tokio::sync::Mutex;
+
+use super::backend::{Backend, Stand};
+use crate::engine::Engine;
+use crate::observe::docker::DockerMachines;
+use crate::observe::observation::Shape;
+use crate::run::{Home, Phase, State};
+use crate::scenario::Cluster;
+use crate::topology::plan::MASTER_PORT;
+use crate::topology::up::{UpOptions, up};
+use crate::topology::{Plan, Role, Topology, TopologyError};
+
+/// An outpost that hears nothing for so long undoes its faults: some heartbeats of one second may be lost on a full machine.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the engine was told before a start was cut off is done within this time.
+const CUT_OFF_SETTLES: Duration = Duration::from_millis(300);
+/// Asking a part for its version is one short command.
+const VERSION_MAX: Duration = Duration::from_secs(10);
+
+/// Starts topologies, or takes the one that stands.
+#[derive(Debug)]
+pub struct DockerBackend {
+    engine: Engine,
+    home: Home,
+    options: UpOptions,
+    taken: Mutex<Option<Taken>>,
+}
+
+/// The topology of this run.
+#[derive(Debug)]
+struct Taken {
+    topology: Topology,
+    /// It stood before this run, so it goes only by `down`.
+    stood: bool,
+}
+
+impl DockerBackend {
+    /// A backend on this engine.
+    #[must_use]
+    pub fn new(engine: Engine, home: Home, options: UpOptions) -> Self {
+        Self {
+            engine,
+            home,
+            options,
+            taken: Mutex::new(None),
+        }
+    }
+
+    async fn take(&self, cluster: &Cluster, tell: &(dyn Fn(&str) + Sync)) -> Result<Stand, String> {
+        let mut options = self.options.clone();
+        options.config.nodes = cluster.nodes.unwrap_or(options.config.nodes);
+        if let Some(prefix) = &cluster.prefix {
+            options.config.prefix.clone_from(prefix);
+        }
+        let stood = self.standing(cluster).await.map_err(told)?;
+        let taken = match stood {
+            Some(topology) => {
+                tell(&format!("using the topology {} that stands", topology.id()));
+                Taken {
+                    topology,
+                    stood: true,
+                }
+            }
+            None => {
+                let mut topology = up(&self.engine, &self.home, &options, tell)
+                    .await
+                    .map_err(told)?;
+                topology.set_phase(Phase::Running).map_err(told)?;
+                Taken {
+                    topology,
+                    stood: false,
+                }
+            }
+        };
+        let stand = self.stand(&taken.topology).await?;
+        *self.taken.lock().await = Some(taken);
+        Ok(stand)
+    }
+
+    /// A topology that stands, fits, and is nobody else's.
+    async fn standing(&self, cluster: &Cluster) -> Result<Option<Topology>, TopologyError> {
+        for id in self.home.runs()?.into_iter().rev() {
+            let Ok(state) = State::read(&self.home.folder(&id)) else {
+                continue;
+            };
+            let config = &state.config;
+            let fits = cluster.nodes.is_none_or(|nodes| nodes == config.nodes)
+                && cluster.prefix.as_ref().is_none_or(|p| *p == config.prefix);
+            if state.phase.is_standing()
+                && fits
+                && let Ok(topology) = Topology::attach(&self.engine, &self.home, &id).await
+            {
+                return Ok(Some(topology));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn stand(&self, topology: &Topology) -> Result<Stand, String> {
+        let names = topology.outpost_machines();
+        let heartbeat_ms = u64::try_from(HEARTBEAT_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
+        let hellos = names
+            .iter()
+            .map(|name| (name.clone(), topology.hello(name, heartbeat_ms)))
+            .collect();
+        let mut outposts = BTreeMap::new();
+        for name in &names {
+            let id = topology.container(name).map_err(told)?;
+            outposts.insert(name.clone(), id.to_owned());
+        }
+        Ok(Stand {
+            shape: shape(topology.plan())?,
+            machines: Arc::new(DockerMachines::new(
+                self.engine.clone(),
+                topology.id(),
+                outposts,
+                hellos,
+            )),
+            proxy_url: topology.proxy_url(),
+            token: topology.secrets().jupyter_token().to_owned(),
+            folder: topology.folder().to_owned(),
+            parts: self.versions(topology).await,
+        })
+    }
+
+    /// Versions of the parts, as their packages say; a part that can't be asked is left out.
+    async fn versions(&self, topology: &Topology) -> BTreeMap<String, String> {
+        const PACKAGES: [&str; 6] = [
+            "zookeeper",
+            "etcd-server",
+            "glusterfs-server",
+            "openssh-server",
+            "jupyter-server",
+            "bird2",
+        ];
+        let mut parts = BTreeMap::new();
+        if let Ok(version) = self.engine.docker().version().await {
+            parts.extend(version.version.map(|v| ("docker".to_owned(), v)));
+        }
+        let mut command = vec!["dpkg-query", "-W", "-f", "${Package} ${Version}\n"];
+        command.extend(PACKAGES);
+        for (machine, id) in topology.containers() {
+            if !matches!(machine.as_str(), "zk-1" | "host-1") {
+                continue;
+            }
+            let asked = self.engine.exec(id, &command, &[], VERSION_MAX).await;
+            let text = asked.map(|output| output.stdout).unwrap_or_default();
+            let pairs = text.lines().filter_map(|line| line.split_once(' '));
+            let known = pairs.filter(|(_, version)| !version.is_empty());
+            parts.extend(known.map(|(name, version)| (name.to_owned(), version.to_owned())));
+        }
+        parts.insert("stormbed".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        parts
+    }
+
+    async fn end(&self, keep: bool) -> Result<(), String> {
+        let Some(mut taken) = self.taken.lock().await.take() else {
+            // An `up` that was cut off has left a run that nobody holds.
+            // A call to the engine that was under way may still make something.
+            tokio::time::sleep(CUT_OFF_SETTLES).await;
+            let tell = |text: &str| tracing::info!("{text}");
+            return crate::topology::down::sweep(&self.engine, &self.home, &tell)
+                .await
+                .map(|_| ())
+                .map_err(told);
+        };
+        if taken.stood {
+            return Ok(());
+        }
+        if keep {
+            return taken.topology.set_phase(Phase::Standing).map_err(told);
+        }
+        taken.topology.down().await.map_err(told)
+    }
+}
+
+impl Backend for DockerBackend {
+    fn up<'a>(
+        &'a self,
+        cluster: &'a Cluster,
+        tell: &'a (dyn Fn(&str) + Sync),
+    ) -> LocalBoxFuture<'a, Result<Stand, String>> {
+        self.take(cluster, tell).boxed_local()
+    }
+
+    fn logs<'a>(&'a self, folder: &'a Path) -> LocalBoxFuture<'a, Result<(), String>> {
+        async move {
+            match &*self.taken.lock().await {
+                Some(taken) => taken.topology.collect_logs(folder).await.map_err(told),
+                None => Ok(()),
+            }
+        }
+        .boxed_local()
+    }
+
+    fn release(&self, keep: bool) -> LocalBoxFuture<'_, Result<(), String>> {
+        self.end(keep).boxed_local()
+    }
+}
+
+/// The cluster as observers see it.
+fn shape(plan: &Plan) -> Result<Shape, String> {
+    let cluster = plan.cluster();
+    let slot = |slot: Slot| Ok((slot, cluster.address(slot)?));
+    let addresses = (0..cluster.nodes)
+        .map(slot)
+        .collect::<Result<_, String>>()?;
+    let names = |role: Role| plan.of(role).map(|m| m.name.clone()).collect::<Vec<_>>();
+    Ok(Shape {
+        prefix: cluster.prefix.clone(),
+        cluster: cluster.name.clone(),
+        addresses,
+        pool: cluster.pool.clone(),
+        hosts: names(Role::Host),
+        masters: plan.endpoints(Role::Master, MASTER_PORT),
+        zookeepers: names(Role::ZooKeeper),
+        frameworks: names(Role::Framework),
+        framework_name: format!("stormbed-{}", cluster.name),
+        jupyter_port: cluster.jupyter_port,
+        edge: names(Role::Edge).pop().unwrap_or_default(),
+    })
+}
+
+fn told(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
