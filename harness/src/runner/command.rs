@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::backend::Backend;
 use super::{Outcome, Request, run};
 use crate::report::Verdict;
+use crate::report::table::table;
 use crate::scenario::plan::Plan;
 use crate::scenario::read::read;
 
@@ -75,13 +76,6 @@ pub async fn play(
 
 fn tell(outcome: &Outcome) {
     let report = &outcome.report;
-    println!();
-    for scenario in &report.scenarios {
-        let seconds = scenario.took_ms as f64 / 1e3;
-        println!(
-            "{:<24} {:<12} {seconds:>6.1} s",
-            scenario.name, scenario.verdict
-        );
-    }
+    print!("\n{}", table(report));
     println!("\n{}  {}", report.verdict, outcome.folder.display());
 }

@@ -35,6 +35,7 @@ use stormbed::clock::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::progress::Progress;
+use crate::report::junit::junit;
 use crate::report::{Report, SCHEMA};
 use crate::scenario::Cluster;
 use crate::scenario::plan::Plan;
@@ -241,6 +242,7 @@ async fn collect(backend: &dyn Backend, folder: &RunFolder, progress: &Progress)
 fn leave(folder: &mut RunFolder, report: &Report) -> Result<(), FolderError> {
     folder.flush();
     folder.document("report.json", report)?;
+    folder.text("junit.xml", &junit(report))?;
     Ok(())
 }
 
