@@ -1,5 +1,6 @@
-# The last, thin layer of host and router images: a code edit rebuilds this alone.
+# The last, thin layer of host and router images: a code edit rebuilds this alone. The copy comes last, so that the steps
+# before it stay cached.
 ARG BASE
 FROM ${BASE}
-COPY stormd /opt/stormbed/stormd
 CMD ["/opt/stormbed/stormd", "supervise", "--config", "/etc/stormbed/supervise.toml"]
+COPY stormd /opt/stormbed/stormd
