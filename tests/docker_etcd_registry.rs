@@ -26,7 +26,9 @@ async fn etcd() -> Etcd {
     let client = format!("http://0.0.0.0:{ETCD_CLIENT_PORT}");
     let container = GenericImage::new(name, tag)
         .with_exposed_port(ETCD_CLIENT_PORT.tcp())
-        .with_wait_for(WaitFor::message_on_stderr("serving client traffic insecurely"))
+        .with_wait_for(WaitFor::message_on_stderr(
+            "serving client traffic insecurely",
+        ))
         .with_cmd([
             "etcd".to_owned(),
             format!("--listen-client-urls={client}"),

@@ -460,7 +460,9 @@ mod tests {
         assert_eq!(back.id, 7);
         let endpoints = BTreeMap::from([(3, Ipv4Addr::LOCALHOST)]);
         let line = serde_json::to_string(&Call::Etcd { endpoints })?;
-        assert!(matches!(serde_json::from_str(&line)?, Call::Etcd { endpoints } if endpoints.contains_key(&3)));
+        assert!(
+            matches!(serde_json::from_str(&line)?, Call::Etcd { endpoints } if endpoints.contains_key(&3))
+        );
         let answer = Answer {
             id: 7,
             result: Ok(Reply::Etcd(BTreeMap::from([(0, Err("refused".into()))]))),
