@@ -88,7 +88,7 @@ impl Engine {
                     Some(Ok(message))
                 }
                 Ok(other) => {
-                    tracing::warn!(command = %name, "{}", other.to_string().trim_end());
+                    tracing::info!(command = %name, "{}", other.to_string().trim_end());
                     None
                 }
                 Err(e) => Some(Err(std::io::Error::other(e))),

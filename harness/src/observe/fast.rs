@@ -44,7 +44,11 @@ pub async fn look(world: &World) -> (Millis, Millis, Fast) {
             Reply::ZooKeeper(seen) => Some(seen),
             _ => None,
         }),
-        bounded(world.clock, LOOK_MAX, world.jupyter.status(STATUS_MAX)),
+        bounded(
+            world.clock,
+            STATUS_MAX * 2,
+            world.jupyter.status(STATUS_MAX)
+        ),
     );
     let etcd_after = etcd(world).await;
     let fast = Fast {
