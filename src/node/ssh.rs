@@ -28,6 +28,9 @@ pub struct Keys {
     dir: PathBuf,
 }
 
+/// Debian's default, sntrup761, takes 70 of a login's 107 CPU-milliseconds (both ends, n = 10); this one takes 2.
+const KEY_EXCHANGE: &str = "curve25519-sha256";
+
 impl Keys {
     /// Reads the keys of this slot, or makes them when it has none.
     ///
@@ -68,7 +71,7 @@ impl Keys {
         let text = format!(
             "Port {SSH_PORT}\nHostKey {}\nAuthorizedKeysFile {AUTHORIZED_KEYS}\nPermitRootLogin prohibit-password\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nUseDNS no\nPrintMotd no\n\
-             MaxStartups 100:30:200\nLogLevel ERROR\nSubsystem sftp internal-sftp\n",
+             KexAlgorithms {KEY_EXCHANGE}\nMaxStartups 100:30:200\nLogLevel ERROR\nSubsystem sftp internal-sftp\n",
             self.dir.join("host_ed25519").display()
         );
         replace(&config, &text, 0o600)?;

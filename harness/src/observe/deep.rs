@@ -91,7 +91,7 @@ impl DeepTier {
         );
     }
 
-    /// Everything once, with every ordered pair of logins. All results are on the board when it returns.
+    /// Everything once, with every ordered pair of logins, one group after another to leave the system some CPU. All results are on the board when it returns.
     pub async fn sweep(&self) {
         let _resting = Resting::new(&self.sweeping);
         let actors = self.actors();
@@ -102,14 +102,14 @@ impl DeepTier {
         let logins = stream::iter(hops)
             .map(|(from, names)| self.login(from, names))
             .buffer_unordered(SWEEP_HOPS);
+        logins.collect::<()>().await;
         tokio::join!(
-            logins.collect::<()>(),
             self.kernel(),
             self.cross_read(),
             self.notebook(),
-            self.reach(),
-            self.gluster()
+            self.reach()
         );
+        self.gluster().await;
     }
 
     async fn every<'a, F>(&'a self, offset: Duration, probe: F)
