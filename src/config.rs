@@ -33,9 +33,7 @@ pub type Incarnation = u64;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error(
-        "cannot read the configuration file {path}: {source}; give an existing TOML file with --config"
-    )]
+    #[error("cannot read the configuration file {path}: {source}; give an existing TOML file with --config")]
     Read {
         /// The file that was asked for.
         path: PathBuf,
@@ -57,14 +55,8 @@ pub enum ConfigError {
 /// # Errors
 /// If the file can't be read or doesn't fit `T`; the message names the file, the place, and what was expected.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    toml::from_str(&text).map_err(|source| ConfigError::Parse {
-        path: path.to_owned(),
-        source,
-    })
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source })
 }
 
 /// `stormd master`.
@@ -194,10 +186,7 @@ impl ClusterConfig {
         let offset = self.first_address + slot;
         let size = 1u64 << (32 - u32::from(bits));
         if u64::from(offset) >= size.saturating_sub(1) {
-            return Err(format!(
-                "slot {slot} has no address in the pool {}: it holds {size} addresses",
-                self.pool
-            ));
+            return Err(format!("slot {slot} has no address in the pool {}: it holds {size} addresses", self.pool));
         }
         Ok(Ipv4Addr::from(u32::from(base) + offset))
     }
@@ -448,10 +437,7 @@ mod tests {
 
     #[test]
     fn a_cidr_needs_a_clean_network_address() {
-        assert_eq!(
-            parse_cidr("198.19.3.0/24"),
-            Ok((Ipv4Addr::new(198, 19, 3, 0), 24))
-        );
+        assert_eq!(parse_cidr("198.19.3.0/24"), Ok((Ipv4Addr::new(198, 19, 3, 0), 24)));
         assert!(parse_cidr("198.19.3.7/24").is_err_and(|e| e.contains("198.19.3.0/24")));
         assert!(parse_cidr("198.19.3.0").is_err());
         assert!(parse_cidr("198.19.3.0/33").is_err());

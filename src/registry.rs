@@ -65,9 +65,7 @@ impl Keys {
     /// The keys of the cluster with this name.
     #[must_use]
     pub fn of(cluster: &str) -> Self {
-        Self {
-            root: format!("/stormbed/{cluster}"),
-        }
+        Self { root: format!("/stormbed/{cluster}") }
     }
 
     /// Everything below this prefix belongs to the registry; watch it.

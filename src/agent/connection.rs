@@ -74,10 +74,7 @@ async fn converse(
         .connect_timeout(ANSWER_MAX)
         .build()
         .map_err(|e| format!("cannot make a client: {e}"))?;
-    let subscribing = client
-        .post(format!("http://{leader}{SUBSCRIBE_PATH}"))
-        .json(register)
-        .send();
+    let subscribing = client.post(format!("http://{leader}{SUBSCRIBE_PATH}")).json(register).send();
     let answer = tokio::time::timeout(ANSWER_MAX, subscribing)
         .await
         .map_err(|_| format!("no answer to the subscription within {ANSWER_MAX:?}"))?
@@ -85,14 +82,10 @@ async fn converse(
     if answer.status() != reqwest::StatusCode::OK {
         return Err(format!("the subscription was answered {}", answer.status()));
     }
-    let stream_id = answer
-        .headers()
-        .get(STREAM_ID_HEADER)
-        .cloned()
-        .unwrap_or_else(|| {
-            // A master without the header has no use for it either.
-            reqwest::header::HeaderValue::from_static("")
-        });
+    let stream_id = answer.headers().get(STREAM_ID_HEADER).cloned().unwrap_or_else(|| {
+        // A master without the header has no use for it either.
+        reqwest::header::HeaderValue::from_static("")
+    });
     let calls = async {
         while let Some(call) = outbox.recv().await {
             let request = client

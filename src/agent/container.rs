@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigLogConfig,
-    NetworkingConfig, PortBinding,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkingConfig,
+    PortBinding,
 };
 
 use super::parameters;
 use crate::mesos::resources::Resources;
 use crate::mesos::types::{
-    CommandInfo, ContainerInfo, DockerInfo, DockerNetwork, PortMapping, TaskInfo, Volume,
-    VolumeMode,
+    CommandInfo, ContainerInfo, DockerInfo, DockerNetwork, PortMapping, TaskInfo, Volume, VolumeMode,
 };
 
 /// Where the sandbox is mounted.
@@ -45,14 +44,8 @@ pub struct Wanted {
 /// # Errors
 /// What the task asks that isn't possible or isn't supported; goes into TASK_FAILED.
 pub fn translate(task: &TaskInfo, container: &str, sandbox: &Path) -> Result<Wanted, String> {
-    let info = task
-        .container
-        .as_ref()
-        .ok_or("No container info found: only DOCKER containers are supported")?;
-    let docker = info
-        .docker
-        .as_ref()
-        .ok_or("No docker info found in container info")?;
+    let info = task.container.as_ref().ok_or("No container info found: only DOCKER containers are supported")?;
+    let docker = info.docker.as_ref().ok_or("No docker info found in container info")?;
     let command = task.command.as_ref().ok_or("No command info found")?;
     let resources = Resources::of(&task.resources)?;
     let mut host = HostConfig {
@@ -62,11 +55,7 @@ pub fn translate(task: &TaskInfo, container: &str, sandbox: &Path) -> Result<Wan
         binds: Some(binds(info, sandbox)?),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
-            config: Some(
-                LOG_OPTIONS
-                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
-                    .into(),
-            ),
+            config: Some(LOG_OPTIONS.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
         }),
         ..HostConfig::default()
     };
@@ -95,10 +84,7 @@ pub fn translate(task: &TaskInfo, container: &str, sandbox: &Path) -> Result<Wan
 }
 
 fn environment(task: &TaskInfo, command: &CommandInfo, container: &str) -> Vec<String> {
-    let role = task
-        .resources
-        .iter()
-        .find_map(|r| r.allocation_info.as_ref()?.role.clone());
+    let role = task.resources.iter().find_map(|r| r.allocation_info.as_ref()?.role.clone());
     let own = [
         ("MESOS_SANDBOX", Some(SANDBOX.to_owned())),
         ("MESOS_CONTAINER_NAME", Some(name(container))),
@@ -107,10 +93,7 @@ fn environment(task: &TaskInfo, command: &CommandInfo, container: &str) -> Vec<S
     let of_task = command.environment.iter().flat_map(|e| &e.variables);
     of_task
         .map(|v| format!("{}={}", v.name, v.value.as_deref().unwrap_or_default()))
-        .chain(
-            own.into_iter()
-                .filter_map(|(name, value)| Some(format!("{name}={}", value?))),
-        )
+        .chain(own.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?))))
         .collect()
 }
 
@@ -118,19 +101,11 @@ type Words = Option<Vec<String>>;
 
 fn entry(command: &CommandInfo) -> Result<(Words, Words), String> {
     if command.shell {
-        let value = command
-            .value
-            .clone()
-            .ok_or("Shell specified but no command value provided")?;
+        let value = command.value.clone().ok_or("Shell specified but no command value provided")?;
         let shell = vec!["/bin/sh".to_owned()];
         return Ok((Some(shell), Some(vec!["-c".to_owned(), value])));
     }
-    let words: Vec<String> = command
-        .value
-        .iter()
-        .chain(&command.arguments)
-        .cloned()
-        .collect();
+    let words: Vec<String> = command.value.iter().chain(&command.arguments).cloned().collect();
     Ok((None, (!words.is_empty()).then_some(words)))
 }
 
@@ -141,10 +116,7 @@ fn network(info: &ContainerInfo, docker: &DockerInfo) -> Result<String, String> 
         DockerNetwork::None => Ok("none".to_owned()),
         DockerNetwork::User => match info.network_infos.as_slice() {
             [] => Err("No network info found in container info".to_owned()),
-            [one] => one
-                .name
-                .clone()
-                .ok_or_else(|| "No network name found in network info".to_owned()),
+            [one] => one.name.clone().ok_or_else(|| "No network name found in network info".to_owned()),
             _ => Err("Only a single network can be defined in Docker run".to_owned()),
         },
         other => Err(format!("Unsupported Network mode: {other:?}")),
@@ -156,21 +128,14 @@ fn binds(info: &ContainerInfo, sandbox: &Path) -> Result<Vec<String>, String> {
     let mut binds = vec![format!("{sandbox}:{SANDBOX}")];
     for volume in &info.volumes {
         let source = source(volume)?;
-        let on_host = if source.starts_with('/') || volume.host_path.is_none() {
-            source
-        } else {
-            format!("{sandbox}/{source}")
-        };
+        let on_host =
+            if source.starts_with('/') || volume.host_path.is_none() { source } else { format!("{sandbox}/{source}") };
         let inside = if volume.container_path.starts_with('/') {
             volume.container_path.clone()
         } else {
             format!("{SANDBOX}/{}", volume.container_path)
         };
-        let mode = if volume.mode == VolumeMode::ReadOnly {
-            "ro"
-        } else {
-            "rw"
-        };
+        let mode = if volume.mode == VolumeMode::ReadOnly { "ro" } else { "rw" };
         binds.push(format!("{on_host}:{inside}:{mode}"));
     }
     Ok(binds)
@@ -180,14 +145,7 @@ fn source(volume: &Volume) -> Result<String, String> {
     if let Some(path) = &volume.host_path {
         return Ok(path.clone());
     }
-    let named = || {
-        volume
-            .source
-            .as_ref()?
-            .get("docker_volume")?
-            .get("name")?
-            .as_str()
-    };
+    let named = || volume.source.as_ref()?.get("docker_volume")?.get("name")?.as_str();
     named().map(str::to_owned).ok_or_else(|| {
         format!(
             "the volume {} is not supported; expected host_path or a source of type DOCKER_VOLUME",
@@ -207,27 +165,16 @@ fn publish(
         return Ok(());
     }
     if matches!(network, "host" | "none") {
-        return Err(
-            "Port mappings are only supported for bridge and user-defined networks".to_owned(),
-        );
+        return Err("Port mappings are only supported for bridge and user-defined networks".to_owned());
     }
     let mut bindings = HashMap::new();
     for mapping in &docker.port_mappings {
         if !owns_port(task, mapping)? {
-            return Err(format!(
-                "Port [{}] not included in resources",
-                mapping.host_port
-            ));
+            return Err(format!("Port [{}] not included in resources", mapping.host_port));
         }
         let protocol = mapping.protocol.as_deref().unwrap_or("tcp");
-        let binding = PortBinding {
-            host_ip: None,
-            host_port: Some(mapping.host_port.to_string()),
-        };
-        bindings.insert(
-            format!("{}/{protocol}", mapping.container_port),
-            Some(vec![binding]),
-        );
+        let binding = PortBinding { host_ip: None, host_port: Some(mapping.host_port.to_string()) };
+        bindings.insert(format!("{}/{protocol}", mapping.container_port), Some(vec![binding]));
     }
     let mut exposed: Vec<String> = bindings.keys().cloned().collect();
     exposed.sort();
@@ -238,30 +185,20 @@ fn publish(
 
 fn owns_port(task: &TaskInfo, mapping: &PortMapping) -> Result<bool, String> {
     let ports = task.resources.iter().filter(|r| r.name == "ports");
-    let ranges: Vec<_> = ports
-        .filter_map(|r| r.ranges.as_ref())
-        .flat_map(|r| &r.range)
-        .collect();
+    let ranges: Vec<_> = ports.filter_map(|r| r.ranges.as_ref()).flat_map(|r| &r.range).collect();
     if ranges.is_empty() {
         return Err("Port mappings require port resources".to_owned());
     }
     let port = u64::from(mapping.host_port);
-    Ok(ranges
-        .iter()
-        .any(|range| (range.begin..=range.end).contains(&port)))
+    Ok(ranges.iter().any(|range| (range.begin..=range.end).contains(&port)))
 }
 
 fn with_address(network: &str, address: String) -> NetworkingConfig {
     let endpoint = EndpointSettings {
-        ipam_config: Some(EndpointIpamConfig {
-            ipv4_address: Some(address),
-            ..EndpointIpamConfig::default()
-        }),
+        ipam_config: Some(EndpointIpamConfig { ipv4_address: Some(address), ..EndpointIpamConfig::default() }),
         ..EndpointSettings::default()
     };
-    NetworkingConfig {
-        endpoints_config: Some(HashMap::from([(network.to_owned(), endpoint)])),
-    }
+    NetworkingConfig { endpoints_config: Some(HashMap::from([(network.to_owned(), endpoint)])) }
 }
 
 #[cfg(test)]

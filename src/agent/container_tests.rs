@@ -31,28 +31,17 @@ fn host(wanted: &Wanted) -> &HostConfig {
 
 #[test]
 fn a_command_in_a_shell_as_recorded() {
-    let wanted =
-        translated(json!({"/command": {"value": "sleep 1"}, "/container/docker/network": "HOST"}))
-            .expect("a container");
+    let wanted = translated(json!({"/command": {"value": "sleep 1"}, "/container/docker/network": "HOST"}))
+        .expect("a container");
     assert_eq!(wanted.body.entrypoint, Some(vec!["/bin/sh".to_owned()]));
-    assert_eq!(
-        wanted.body.cmd,
-        Some(vec!["-c".to_owned(), "sleep 1".to_owned()])
-    );
+    assert_eq!(wanted.body.cmd, Some(vec!["-c".to_owned(), "sleep 1".to_owned()]));
     assert_eq!(
         wanted.body.env.as_deref().expect("variables"),
-        [
-            "MESOS_SANDBOX=/mnt/mesos/sandbox",
-            "MESOS_CONTAINER_NAME=mesos-c1",
-            "MESOS_ALLOCATION_ROLE=demo"
-        ]
+        ["MESOS_SANDBOX=/mnt/mesos/sandbox", "MESOS_CONTAINER_NAME=mesos-c1", "MESOS_ALLOCATION_ROLE=demo"]
     );
     assert_eq!(host(&wanted).memory, Some(33_554_432));
     assert_eq!(host(&wanted).cpu_shares, Some(102));
-    assert_eq!(
-        host(&wanted).binds.as_deref().expect("binds"),
-        ["/sandbox:/mnt/mesos/sandbox"]
-    );
+    assert_eq!(host(&wanted).binds.as_deref().expect("binds"), ["/sandbox:/mnt/mesos/sandbox"]);
     assert_eq!(wanted.network, "host");
 }
 
@@ -60,41 +49,21 @@ fn a_command_in_a_shell_as_recorded() {
 fn the_images_own_command_stays_when_none_is_given() {
     let wanted = translated(json!({})).expect("a container");
     assert_eq!((wanted.body.entrypoint, wanted.body.cmd), (None, None));
-    let wanted =
-        translated(json!({"/command": {"shell": false, "value": "sleep", "arguments": ["9"]}}));
-    assert_eq!(
-        wanted.expect("a container").body.cmd,
-        Some(vec!["sleep".to_owned(), "9".to_owned()])
-    );
+    let wanted = translated(json!({"/command": {"shell": false, "value": "sleep", "arguments": ["9"]}}));
+    assert_eq!(wanted.expect("a container").body.cmd, Some(vec!["sleep".to_owned(), "9".to_owned()]));
 }
 
 #[test]
 fn a_fixed_address_on_the_workload_network() {
-    let parameters =
-        json!([{"key": "ip", "value": "198.19.0.10"}, {"key": "volume", "value": "/a:/b:ro"}]);
-    let wanted = translated(
-        json!({"/container/docker/parameters": parameters, "/container/hostname": "storm-s0"}),
-    )
-    .expect("a container");
+    let parameters = json!([{"key": "ip", "value": "198.19.0.10"}, {"key": "volume", "value": "/a:/b:ro"}]);
+    let wanted = translated(json!({"/container/docker/parameters": parameters, "/container/hostname": "storm-s0"}))
+        .expect("a container");
     assert_eq!(wanted.network, "calico");
-    let endpoints = wanted
-        .body
-        .networking_config
-        .as_ref()
-        .and_then(|n| n.endpoints_config.as_ref());
-    let ipam = endpoints.expect("set")["calico"]
-        .ipam_config
-        .clone()
-        .expect("set");
+    let endpoints = wanted.body.networking_config.as_ref().and_then(|n| n.endpoints_config.as_ref());
+    let ipam = endpoints.expect("set")["calico"].ipam_config.clone().expect("set");
     assert_eq!(ipam.ipv4_address.as_deref(), Some("198.19.0.10"));
     assert_eq!(wanted.body.hostname.as_deref(), Some("storm-s0"));
-    assert!(
-        host(&wanted)
-            .binds
-            .as_ref()
-            .expect("binds")
-            .contains(&"/a:/b:ro".to_owned())
-    );
+    assert!(host(&wanted).binds.as_ref().expect("binds").contains(&"/a:/b:ro".to_owned()));
 }
 
 #[test]
@@ -108,47 +77,28 @@ fn volumes_as_recorded() {
     let wanted = translated(json!({"/container/volumes": volumes})).expect("a container");
     assert_eq!(
         host(&wanted).binds.as_deref().expect("binds")[1..],
-        [
-            "/dir:/ro:ro",
-            "/sandbox/in-sandbox:/rel:rw",
-            "/dir:/mnt/mesos/sandbox/relc:rw",
-            "v:/vol:rw"
-        ]
+        ["/dir:/ro:ro", "/sandbox/in-sandbox:/rel:rw", "/dir:/mnt/mesos/sandbox/relc:rw", "v:/vol:rw"]
     );
 }
 
 #[test]
 fn refusals_in_mesos_own_words() {
     let refused = |changes| translated(changes).expect_err("refused");
-    assert_eq!(
-        refused(json!({"/container/network_infos": []})),
-        "No network info found in container info"
-    );
+    assert_eq!(refused(json!({"/container/network_infos": []})), "No network info found in container info");
     assert_eq!(
         refused(json!({"/container/network_infos": [{"name": "a"}, {"name": "a"}]})),
         "Only a single network can be defined in Docker run"
     );
-    assert_eq!(
-        refused(json!({"/container/network_infos": [{}]})),
-        "No network name found in network info"
-    );
+    assert_eq!(refused(json!({"/container/network_infos": [{}]})), "No network name found in network info");
     assert_eq!(
         refused(json!({"/container/docker/network": "HOST", "/container/hostname": "h"})),
         "Unable to set hostname with host network mode"
     );
-    assert_eq!(
-        refused(json!({"/command": {}})),
-        "Shell specified but no command value provided"
-    );
+    assert_eq!(refused(json!({"/command": {}})), "Shell specified but no command value provided");
     let mappings = json!([{"host_port": 31_050, "container_port": 80}]);
+    assert_eq!(refused(json!({"/container/docker/port_mappings": mappings})), "Port mappings require port resources");
     assert_eq!(
-        refused(json!({"/container/docker/port_mappings": mappings})),
-        "Port mappings require port resources"
-    );
-    assert_eq!(
-        refused(
-            json!({"/container/docker/port_mappings": mappings, "/container/docker/network": "HOST"})
-        ),
+        refused(json!({"/container/docker/port_mappings": mappings, "/container/docker/network": "HOST"})),
         "Port mappings are only supported for bridge and user-defined networks"
     );
 }

@@ -10,8 +10,8 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
-    CreateContainerOptions, CreateImageOptions, ListContainersOptions, LogsOptions,
-    RemoveContainerOptions, StopContainerOptions, WaitContainerOptions,
+    CreateContainerOptions, CreateImageOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions,
+    StopContainerOptions, WaitContainerOptions,
 };
 use futures_util::{StreamExt, TryStreamExt};
 use tracing::{info, warn};
@@ -45,15 +45,12 @@ impl Sandbox {
     /// # Errors
     /// If it can't be made.
     pub fn make(path: &Path) -> Result<Self, String> {
-        std::fs::create_dir_all(path)
-            .map_err(|e| format!("cannot make the sandbox {}: {e}", path.display()))?;
+        std::fs::create_dir_all(path).map_err(|e| format!("cannot make the sandbox {}: {e}", path.display()))?;
         Ok(Self(path.to_owned()))
     }
 
     fn log(&self, stream: &str) -> Option<Log> {
-        Log::at(&self.0.join(stream))
-            .inspect_err(|error| warn!(%error, sandbox = %self.0.display(), "no log"))
-            .ok()
+        Log::at(&self.0.join(stream)).inspect_err(|error| warn!(%error, sandbox = %self.0.display(), "no log")).ok()
     }
 }
 
@@ -63,24 +60,14 @@ impl Engine {
     /// # Errors
     /// If the socket's path can't be used.
     pub fn new(socket: &Path, remove_delay: Duration) -> Result<Self, String> {
-        let docker = Docker::connect_with_socket(
-            &socket.to_string_lossy(),
-            CALL_MAX_S,
-            bollard::API_DEFAULT_VERSION,
-        )
-        .map_err(|e| format!("cannot use the engine's socket {}: {e}", socket.display()))?;
-        Ok(Self {
-            docker,
-            remove_delay,
-        })
+        let docker = Docker::connect_with_socket(&socket.to_string_lossy(), CALL_MAX_S, bollard::API_DEFAULT_VERSION)
+            .map_err(|e| format!("cannot use the engine's socket {}: {e}", socket.display()))?;
+        Ok(Self { docker, remove_delay })
     }
 
     /// All containers of an agent (`mesos-<id>`): id → runs. Waits for an engine that is away.
     pub async fn containers(&self) -> std::collections::BTreeMap<String, bool> {
-        let options = ListContainersOptions {
-            all: true,
-            ..ListContainersOptions::default()
-        };
+        let options = ListContainersOptions { all: true, ..ListContainersOptions::default() };
         loop {
             match self.docker.list_containers(Some(options.clone())).await {
                 Ok(all) => {
@@ -107,53 +94,29 @@ impl Engine {
         if !force && self.docker.inspect_image(image).await.is_ok() {
             return Progress::Prepared;
         }
-        let reference = if image
-            .rsplit('/')
-            .next()
-            .is_some_and(|last| last.contains([':', '@']))
-        {
+        let reference = if image.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])) {
             image.to_owned()
         } else {
             format!("{image}:latest")
         };
-        let options = CreateImageOptions {
-            from_image: Some(reference),
-            ..CreateImageOptions::default()
-        };
+        let options = CreateImageOptions { from_image: Some(reference), ..CreateImageOptions::default() };
         let pull = self.docker.create_image(Some(options), None, None);
         match pull.try_for_each(|_| async { Ok(()) }).await {
             Ok(()) => Progress::Prepared,
-            Err(e) => {
-                Progress::Unavailable(format!("Failed to pull image '{image}': {}", said(&e)))
-            }
+            Err(e) => Progress::Unavailable(format!("Failed to pull image '{image}': {}", said(&e))),
         }
     }
 
     /// Makes and starts a container and reports its life; returns when it has ended.
-    pub async fn run(
-        &self,
-        container: &str,
-        wanted: Wanted,
-        sandbox: &Sandbox,
-        report: impl Fn(Progress),
-    ) {
+    pub async fn run(&self, container: &str, wanted: Wanted, sandbox: &Sandbox, report: impl Fn(Progress)) {
         let name = name(container);
-        let options = CreateContainerOptions {
-            name: Some(name.clone()),
-            ..CreateContainerOptions::default()
-        };
+        let options = CreateContainerOptions { name: Some(name.clone()), ..CreateContainerOptions::default() };
         let started = async {
-            self.docker
-                .create_container(Some(options), wanted.body)
-                .await?;
+            self.docker.create_container(Some(options), wanted.body).await?;
             self.docker.start_container(&name, None).await
         };
         if let Err(error) = started.await {
-            warn!(
-                container,
-                error = said(&error),
-                "the container can't be run"
-            );
+            warn!(container, error = said(&error), "the container can't be run");
             if let Some(log) = sandbox.log("stderr") {
                 log.write(format!("docker: {}.\n", said(&error)).as_bytes());
             }
@@ -161,8 +124,7 @@ impl Engine {
             return report(Progress::Exited(CANNOT_RUN));
         }
         let output = tokio::spawn(copy_output(self.docker.clone(), name, sandbox.clone(), 0));
-        self.watch_from_start(container, &wanted.network, &report)
-            .await;
+        self.watch_from_start(container, &wanted.network, &report).await;
         // The last lines are on their way once the container has ended.
         let _ = tokio::time::timeout(AWAY, output).await;
         self.remove_later(container);
@@ -177,12 +139,7 @@ impl Engine {
         since_s: i32,
         report: impl Fn(Progress),
     ) {
-        let output = copy_output(
-            self.docker.clone(),
-            name(container),
-            sandbox.clone(),
-            since_s,
-        );
+        let output = copy_output(self.docker.clone(), name(container), sandbox.clone(), since_s);
         let output = tokio::spawn(output);
         self.watch_from_start(container, network, &report).await;
         let _ = tokio::time::timeout(AWAY, output).await;
@@ -198,10 +155,7 @@ impl Engine {
                     return report(Progress::Exited(CANNOT_RUN));
                 }
                 Ok(found) => {
-                    report(Progress::Started {
-                        inspect: encoded(&found),
-                        address: address(&found, network),
-                    });
+                    report(Progress::Started { inspect: encoded(&found), address: address(&found, network) });
                     break;
                 }
                 Err(error) if is_missing(&error) => return report(Progress::Exited(137)),
@@ -218,15 +172,8 @@ impl Engine {
     async fn ended(&self, container: &str) -> i64 {
         let name = name(container);
         loop {
-            let options = WaitContainerOptions {
-                condition: "not-running".to_owned(),
-            };
-            match self
-                .docker
-                .wait_container(&name, Some(options))
-                .next()
-                .await
-            {
+            let options = WaitContainerOptions { condition: "not-running".to_owned() };
+            match self.docker.wait_container(&name, Some(options)).next().await {
                 Some(Ok(end)) => return end.status_code,
                 Some(Err(Error::DockerContainerWaitError { code, .. })) => return code,
                 // Removed by force: killed on the way.
@@ -241,42 +188,19 @@ impl Engine {
     /// Stops a container: TERM, and KILL after the grace. A failure shows as a container that goes on running; the framework repeats its kill.
     pub async fn stop(&self, container: &str, grace: Duration) {
         let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
-        let options = StopContainerOptions {
-            t: Some(seconds),
-            ..StopContainerOptions::default()
-        };
-        if let Err(error) = self
-            .docker
-            .stop_container(&name(container), Some(options))
-            .await
-        {
-            warn!(
-                container,
-                error = said(&error),
-                "the container can't be stopped"
-            );
+        let options = StopContainerOptions { t: Some(seconds), ..StopContainerOptions::default() };
+        if let Err(error) = self.docker.stop_container(&name(container), Some(options)).await {
+            warn!(container, error = said(&error), "the container can't be stopped");
         }
     }
 
     /// Removes a container, running or not.
     pub async fn remove(&self, container: &str) {
-        let options = RemoveContainerOptions {
-            force: true,
-            v: true,
-            ..RemoveContainerOptions::default()
-        };
-        match self
-            .docker
-            .remove_container(&name(container), Some(options))
-            .await
-        {
+        let options = RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
+        match self.docker.remove_container(&name(container), Some(options)).await {
             Ok(()) => info!(container, "removed"),
             Err(error) if is_missing(&error) => {}
-            Err(error) => warn!(
-                container,
-                error = said(&error),
-                "the container can't be removed"
-            ),
+            Err(error) => warn!(container, error = said(&error), "the container can't be removed"),
         }
     }
 
@@ -291,13 +215,7 @@ impl Engine {
 }
 
 async fn copy_output(docker: Docker, name: String, sandbox: Sandbox, since_s: i32) {
-    let options = LogsOptions {
-        follow: true,
-        stdout: true,
-        stderr: true,
-        since: since_s,
-        ..LogsOptions::default()
-    };
+    let options = LogsOptions { follow: true, stdout: true, stderr: true, since: since_s, ..LogsOptions::default() };
     let (Some(stdout), Some(stderr)) = (sandbox.log("stdout"), sandbox.log("stderr")) else {
         return;
     };
@@ -305,9 +223,7 @@ async fn copy_output(docker: Docker, name: String, sandbox: Sandbox, since_s: i3
     while let Some(Ok(piece)) = output.next().await {
         match piece {
             LogOutput::StdErr { message } => stderr.write(&message),
-            LogOutput::StdOut { message } | LogOutput::Console { message } => {
-                stdout.write(&message)
-            }
+            LogOutput::StdOut { message } | LogOutput::Console { message } => stdout.write(&message),
             LogOutput::StdIn { .. } => {}
         }
     }
@@ -331,13 +247,7 @@ fn was_never_started(found: &ContainerInspectResponse) -> bool {
 }
 
 fn is_missing(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::DockerResponseServerError {
-            status_code: NOT_FOUND,
-            ..
-        }
-    )
+    matches!(error, Error::DockerResponseServerError { status_code: NOT_FOUND, .. })
 }
 
 fn said(error: &Error) -> String {

@@ -21,10 +21,7 @@ pub fn router(state: watch::Receiver<Arc<Value>>) -> Router {
         .route("/health", get(|| async {}))
         .route("/state", get(document))
         .route("/state.json", get(document));
-    Router::new()
-        .merge(endpoints.clone())
-        .nest(PREFIX, endpoints)
-        .with_state(state)
+    Router::new().merge(endpoints.clone()).nest(PREFIX, endpoints).with_state(state)
 }
 
 async fn document(State(state): State<watch::Receiver<Arc<Value>>>) -> Json<Value> {
@@ -44,10 +41,7 @@ pub fn state(agent: &Agent, info: &RegisterAgent, started_s: f64) -> Value {
         "resources": info.resources,
         "frameworks": frameworks(agent),
     });
-    if let Link::Registered {
-        master_hostname, ..
-    } = agent.link()
-    {
+    if let Link::Registered { master_hostname, .. } = agent.link() {
         state["master_hostname"] = json!(master_hostname);
     }
     state

@@ -40,18 +40,11 @@ pub struct Extra {
 ///
 /// # Errors
 /// If one isn't supported, or its value isn't what the option takes.
-pub fn apply(
-    parameters: &[Parameter],
-    body: &mut ContainerCreateBody,
-    host: &mut HostConfig,
-) -> Result<Extra, String> {
+pub fn apply(parameters: &[Parameter], body: &mut ContainerCreateBody, host: &mut HostConfig) -> Result<Extra, String> {
     let mut extra = Extra::default();
     for Parameter { key, value } in parameters {
-        let bad = |expected: &str| {
-            format!("the parameter {key}={value} is not valid; expected {expected}")
-        };
-        let list =
-            |list: &mut Option<Vec<String>>| list.get_or_insert_default().push(value.clone());
+        let bad = |expected: &str| format!("the parameter {key}={value} is not valid; expected {expected}");
+        let list = |list: &mut Option<Vec<String>>| list.get_or_insert_default().push(value.clone());
         match key.as_str() {
             "ip" => extra.address = Some(value.clone()),
             "net" | "network" => {
@@ -70,10 +63,9 @@ pub fn apply(
             "label" => insert(&mut body.labels, value, '=', ""),
             "tmpfs" => insert(&mut host.tmpfs, value, ':', ""),
             "sysctl" => insert(&mut host.sysctls, value, '=', ""),
-            "ulimit" => host
-                .ulimits
-                .get_or_insert_default()
-                .push(ulimit(value).ok_or_else(|| bad("name=soft[:hard]"))?),
+            "ulimit" => {
+                host.ulimits.get_or_insert_default().push(ulimit(value).ok_or_else(|| bad("name=soft[:hard]"))?)
+            }
             other => {
                 return Err(format!(
                     "the parameter '{other}' is not supported; supported are {}",
@@ -87,8 +79,7 @@ pub fn apply(
 
 fn insert(map: &mut Option<HashMap<String, String>>, text: &str, separator: char, default: &str) {
     let (key, value) = text.split_once(separator).unwrap_or((text, default));
-    map.get_or_insert_default()
-        .insert(key.to_owned(), value.to_owned());
+    map.get_or_insert_default().insert(key.to_owned(), value.to_owned());
 }
 
 /// `/dev/a[:/dev/b][:rwm]`.
@@ -123,13 +114,8 @@ fn ulimit(text: &str) -> Option<ResourcesUlimits> {
 mod tests {
     use super::*;
 
-    fn applied(
-        parameters: &[(&str, &str)],
-    ) -> Result<(Extra, ContainerCreateBody, HostConfig), String> {
-        let parameters: Vec<_> = parameters
-            .iter()
-            .map(|(k, v)| Parameter::new(*k, *v))
-            .collect();
+    fn applied(parameters: &[(&str, &str)]) -> Result<(Extra, ContainerCreateBody, HostConfig), String> {
+        let parameters: Vec<_> = parameters.iter().map(|(k, v)| Parameter::new(*k, *v)).collect();
         let (mut body, mut host) = (ContainerCreateBody::default(), HostConfig::default());
         let extra = apply(&parameters, &mut body, &mut host)?;
         Ok((extra, body, host))

@@ -18,8 +18,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::mesos::types::{
-    AgentId, Attribute, FrameworkId, FrameworkInfo, KillPolicy, Resource, TaskId, TaskInfo,
-    TaskState, TaskStatus,
+    AgentId, Attribute, FrameworkId, FrameworkInfo, KillPolicy, Resource, TaskId, TaskInfo, TaskState, TaskStatus,
 };
 
 /// Where an agent subscribes (POST, JSON body [`Register`], answer RecordIO of [`ToAgent`]).

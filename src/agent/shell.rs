@@ -34,13 +34,9 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// See [`AgentError`].
 pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
     let resources = Resources::parse(&config.resources).map_err(AgentError::Configuration)?;
-    let url = config
-        .zk
-        .parse()
-        .map_err(|e| AgentError::Configuration(format!("{e}")))?;
-    std::fs::create_dir_all(&config.work_dir).map_err(|e| {
-        AgentError::Recovery(format!("cannot make {}: {e}", config.work_dir.display()))
-    })?;
+    let url = config.zk.parse().map_err(|e| AgentError::Configuration(format!("{e}")))?;
+    std::fs::create_dir_all(&config.work_dir)
+        .map_err(|e| AgentError::Recovery(format!("cannot make {}: {e}", config.work_dir.display())))?;
     let info = RegisterAgent {
         id: None,
         hostname: config.hostname.clone(),
@@ -59,14 +55,10 @@ pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
     let saved = checkpoint::load(&config.work_dir).map_err(AgentError::Recovery)?;
     let agent = Agent::restore(settings, saved).map_err(AgentError::Recovery)?;
     let remove_delay = Duration::from_millis(config.docker_remove_delay_ms);
-    let engine =
-        Engine::new(&config.docker_socket, remove_delay).map_err(AgentError::Configuration)?;
+    let engine = Engine::new(&config.docker_socket, remove_delay).map_err(AgentError::Configuration)?;
     let listener = tokio::net::TcpListener::bind((config.ip, config.port))
         .await
-        .map_err(|source| AgentError::Listen {
-            address: (config.ip, config.port).into(),
-            source,
-        })?;
+        .map_err(|source| AgentError::Listen { address: (config.ip, config.port).into(), source })?;
     let started_s = wall_s();
     let (publish, state) = watch::channel(Arc::new(http::state(&agent, &info, started_s)));
     tokio::spawn(async move { axum::serve(listener, http::router(state)).await });
@@ -86,10 +78,7 @@ pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
 }
 
 fn wall_s() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 struct Dice;
@@ -131,11 +120,7 @@ impl Shell {
         let mut event = Event::Recovered(self.engine.containers().await);
         while !self.feed(event)? {
             let now = self.clock.now();
-            let idle = self
-                .agent
-                .deadline()
-                .map_or(IDLE_MAX, |due| due.since(now))
-                .min(IDLE_MAX);
+            let idle = self.agent.deadline().map_or(IDLE_MAX, |due| due.since(now)).min(IDLE_MAX);
             event = tokio::select! {
                 Some(event) = inbox.recv() => event,
                 Ok(()) = leader.changed() => {
@@ -156,14 +141,11 @@ impl Shell {
         for action in self.agent.on(self.clock.now(), event, &mut Dice) {
             tracing::debug!(?action);
             match action {
-                Action::Persist => checkpoint::save(&self.work_dir, &self.agent.checkpoint())
-                    .map_err(AgentError::Checkpoint)?,
+                Action::Persist => {
+                    checkpoint::save(&self.work_dir, &self.agent.checkpoint()).map_err(AgentError::Checkpoint)?
+                }
                 Action::Disconnect => self.connection = None,
-                Action::Connect {
-                    attempt,
-                    leader,
-                    register,
-                } => {
+                Action::Connect { attempt, leader, register } => {
                     info!(leader, tasks = register.tasks.len(), id = ?register.agent_info.id, "registers");
                     let events = self.events.clone();
                     let heard = move |heard| {
@@ -188,11 +170,7 @@ impl Shell {
                 other => self.container(other),
             }
         }
-        self.publish.send_replace(Arc::new(http::state(
-            &self.agent,
-            &self.info,
-            self.started_s,
-        )));
+        self.publish.send_replace(Arc::new(http::state(&self.agent, &self.info, self.started_s)));
         Ok(false)
     }
 
@@ -252,14 +230,9 @@ impl Shell {
         let Some((task, _)) = self.agent.task(key) else {
             return;
         };
-        let (engine, report, id) = (
-            self.engine.clone(),
-            self.reporter(key),
-            task.container.clone(),
-        );
+        let (engine, report, id) = (self.engine.clone(), self.reporter(key), task.container.clone());
         let path = self.sandbox(key, &id);
-        let wanted = Sandbox::make(&path)
-            .and_then(|sandbox| Ok((translate(&task.info, &id, &path)?, sandbox)));
+        let wanted = Sandbox::make(&path).and_then(|sandbox| Ok((translate(&task.info, &id, &path)?, sandbox)));
         match wanted {
             Ok((wanted, sandbox)) => {
                 tokio::spawn(async move { engine.run(&id, wanted, &sandbox, report).await });
@@ -272,20 +245,13 @@ impl Shell {
         let Some((task, _)) = self.agent.task(key) else {
             return;
         };
-        let (engine, report, id) = (
-            self.engine.clone(),
-            self.reporter(key),
-            task.container.clone(),
-        );
+        let (engine, report, id) = (self.engine.clone(), self.reporter(key), task.container.clone());
         let path = self.sandbox(key, &id);
-        let network =
-            translate(&task.info, &id, &path).map_or_else(|_| String::new(), |w| w.network);
+        let network = translate(&task.info, &id, &path).map_or_else(|_| String::new(), |w| w.network);
         match Sandbox::make(&path) {
             Ok(sandbox) => {
                 let since_s = wall_s() as i32;
-                tokio::spawn(async move {
-                    engine.watch(&id, &network, &sandbox, since_s, report).await
-                });
+                tokio::spawn(async move { engine.watch(&id, &network, &sandbox, since_s, report).await });
             }
             Err(why) => report(Progress::Refused(why)),
         }

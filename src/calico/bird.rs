@@ -70,16 +70,9 @@ template bgp mesh {{
         asn = config.asn,
     );
     for (name, peer) in &config.peers {
-        let protocol: String = name
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-            .collect();
-        writeln!(
-            text,
-            "protocol bgp Mesh_{protocol} from mesh {{\n  neighbor {peer} as {asn};\n}}",
-            asn = config.asn
-        )
-        .expect("writing to a string never fails");
+        let protocol: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        writeln!(text, "protocol bgp Mesh_{protocol} from mesh {{\n  neighbor {peer} as {asn};\n}}", asn = config.asn)
+            .expect("writing to a string never fails");
     }
     text
 }

@@ -76,10 +76,7 @@ impl Table {
     /// If the pool isn't an IPv4 CIDR.
     pub fn new(pool: &str) -> Result<Self, String> {
         parse_cidr(pool)?;
-        Ok(Self {
-            pool: pool.to_owned(),
-            allocations: BTreeMap::new(),
-        })
+        Ok(Self { pool: pool.to_owned(), allocations: BTreeMap::new() })
     }
 
     /// The pool (CIDR).
@@ -120,26 +117,18 @@ impl Table {
             }),
             Request::AddressSpaces => answer(Reply::AddressSpaces),
             Request::RequestPool { pool, sub_pool } => answer(self.request_pool(pool, sub_pool)),
-            Request::RequestAddress {
-                pool_id,
-                address,
-                gateway,
-            } => self.request_address(now, &pool_id, address, gateway, present),
+            Request::RequestAddress { pool_id, address, gateway } => {
+                self.request_address(now, &pool_id, address, gateway, present)
+            }
             Request::ReleaseAddress { address } => self.release_address(address),
-            Request::CreateNetwork {
-                gateways,
-                unknown_options,
-                ..
-            } => answer(create_network(&gateways, &unknown_options)),
-            Request::CreateEndpoint {
-                endpoint, address, ..
-            } => self.create_endpoint(now, endpoint, address),
+            Request::CreateNetwork { gateways, unknown_options, .. } => {
+                answer(create_network(&gateways, &unknown_options))
+            }
+            Request::CreateEndpoint { endpoint, address, .. } => self.create_endpoint(now, endpoint, address),
             Request::DeleteEndpoint { endpoint } => self.delete_endpoint(now, &endpoint),
             Request::Join { endpoint } => self.join(&endpoint),
             Request::Leave { endpoint } => self.leave(now, &endpoint),
-            Request::ReleasePool | Request::DeleteNetwork { .. } | Request::Nothing => {
-                answer(Reply::Empty)
-            }
+            Request::ReleasePool | Request::DeleteNetwork { .. } | Request::Nothing => answer(Reply::Empty),
         }
     }
 
@@ -172,9 +161,7 @@ impl Table {
         if gateway {
             // Docker replays the gateway it was told; anything else would be an address of the user's.
             return match address {
-                None | Some(Ipv4Addr::UNSPECIFIED) => {
-                    (Reply::Address(NO_GATEWAY.to_owned()), Vec::new())
-                }
+                None | Some(Ipv4Addr::UNSPECIFIED) => (Reply::Address(NO_GATEWAY.to_owned()), Vec::new()),
                 Some(other) => refuse(format!(
                     "the gateway {other} is refused: workloads reach everything through 169.254.1.1; leave --gateway out"
                 )),
@@ -189,31 +176,17 @@ impl Table {
             );
         };
         if !self.contains(address) {
-            return refuse(format!(
-                "the address {address} lies outside of the pool {}",
-                self.pool
-            ));
+            return refuse(format!("the address {address} lies outside of the pool {}", self.pool));
         }
         if let Some(held) = self.allocations.get(&address) {
-            let abandoned =
-                !held.joined && now.since(held.since).as_millis() >= u128::from(PENDING_MAX_MS);
+            let abandoned = !held.joined && now.since(held.since).as_millis() >= u128::from(PENDING_MAX_MS);
             if !abandoned && !orphaned(held, present) {
-                return refuse(format!(
-                    "address in use: {address} (endpoint {})",
-                    holder(held)
-                ));
+                return refuse(format!("address in use: {address} (endpoint {})", holder(held)));
             }
         }
-        let allocation = Allocation {
-            endpoint: None,
-            joined: false,
-            since: now,
-        };
+        let allocation = Allocation { endpoint: None, joined: false, since: now };
         self.allocations.insert(address, allocation);
-        (
-            Reply::Address(format!("{address}/32")),
-            vec![Action::Persist],
-        )
+        (Reply::Address(format!("{address}/32")), vec![Action::Persist])
     }
 
     fn contains(&self, address: Ipv4Addr) -> bool {
@@ -228,34 +201,25 @@ impl Table {
         if let Some(released) = self.allocations.remove(&address) {
             if let Some(endpoint) = released.endpoint.filter(|_| released.joined) {
                 // Out of Docker's order; whoever gets the address next must not share it with this link.
-                actions.push(Action::RemoveLink {
-                    host: host_interface(&endpoint),
-                });
+                actions.push(Action::RemoveLink { host: host_interface(&endpoint) });
             }
             actions.push(Action::Persist);
         }
         (Reply::Empty, actions)
     }
 
-    fn create_endpoint(
-        &mut self,
-        now: Millis,
-        endpoint: String,
-        address: Option<Ipv4Addr>,
-    ) -> (Reply, Vec<Action>) {
+    fn create_endpoint(&mut self, now: Millis, endpoint: String, address: Option<Ipv4Addr>) -> (Reply, Vec<Action>) {
         let refuse = |why| (Reply::Refused(why), Vec::new());
         let Some(address) = address else {
-            return refuse("the endpoint has no IPv4 address; create the network with --ipam-driver calico-ipam".into());
+            return refuse(
+                "the endpoint has no IPv4 address; create the network with --ipam-driver calico-ipam".into(),
+            );
         };
         if let Some((other, _)) = self.find(&endpoint).filter(|(other, _)| *other != address) {
-            return refuse(format!(
-                "the endpoint {endpoint} already has the address {other}"
-            ));
+            return refuse(format!("the endpoint {endpoint} already has the address {other}"));
         }
         let Some(allocation) = self.allocations.get_mut(&address) else {
-            return refuse(format!(
-                "the address {address} was not given by calico-ipam"
-            ));
+            return refuse(format!("the address {address} was not given by calico-ipam"));
         };
         if let Some(other) = allocation.endpoint.as_ref().filter(|e| **e != endpoint) {
             return refuse(format!("address in use: {address} (endpoint {other})"));
@@ -274,34 +238,18 @@ impl Table {
 
     fn join(&mut self, endpoint: &str) -> (Reply, Vec<Action>) {
         let Some((address, allocation)) = self.find(endpoint) else {
-            let why = format!(
-                "the endpoint {endpoint} is unknown here: its container must be started again"
-            );
+            let why = format!("the endpoint {endpoint} is unknown here: its container must be started again");
             return (Reply::Refused(why), Vec::new());
         };
         allocation.joined = true;
         let (host, container) = (host_interface(endpoint), container_interface(endpoint));
-        let reply = Reply::Joined {
-            source: container.clone(),
-        };
+        let reply = Reply::Joined { source: container.clone() };
         // The link first: a table that says "joined" for a link that was never made would free the address at once.
-        (
-            reply,
-            vec![
-                Action::MakeLink {
-                    host,
-                    container,
-                    address,
-                },
-                Action::Persist,
-            ],
-        )
+        (reply, vec![Action::MakeLink { host, container, address }, Action::Persist])
     }
 
     fn leave(&mut self, now: Millis, endpoint: &str) -> (Reply, Vec<Action>) {
-        let mut actions = vec![Action::RemoveLink {
-            host: host_interface(endpoint),
-        }];
+        let mut actions = vec![Action::RemoveLink { host: host_interface(endpoint) }];
         if let Some((_, allocation)) = self.find(endpoint) {
             allocation.joined = false;
             allocation.since = now;
@@ -321,17 +269,15 @@ impl Table {
 
 fn create_network(gateways: &[String], unknown_options: &[String]) -> Reply {
     if let Some(option) = unknown_options.first() {
-        return Reply::Refused(format!(
-            "the network option {option} is not supported; leave it out"
-        ));
+        return Reply::Refused(format!("the network option {option} is not supported; leave it out"));
     }
     match gateways.iter().find(|gateway| *gateway != NO_GATEWAY) {
         Some(other) => Reply::Refused(format!(
             "the network's gateway is {other} instead of {NO_GATEWAY}; create it with --ipam-driver calico-ipam"
         )),
-        None if gateways.is_empty() => Reply::Refused(
-            "the network has no IPv4 pool; create it with --ipam-driver calico-ipam".into(),
-        ),
+        None if gateways.is_empty() => {
+            Reply::Refused("the network has no IPv4 pool; create it with --ipam-driver calico-ipam".into())
+        }
         None => Reply::Empty,
     }
 }
@@ -339,10 +285,7 @@ fn create_network(gateways: &[String], unknown_options: &[String]) -> Reply {
 /// Joined, yet the interface is gone: nobody can be using the address.
 fn orphaned(allocation: &Allocation, present: &BTreeSet<String>) -> bool {
     allocation.joined
-        && allocation
-            .endpoint
-            .as_deref()
-            .is_none_or(|endpoint| !present.contains(&host_interface(endpoint)))
+        && allocation.endpoint.as_deref().is_none_or(|endpoint| !present.contains(&host_interface(endpoint)))
 }
 
 fn holder(allocation: &Allocation) -> &str {

@@ -24,28 +24,11 @@ fn call(table: &mut Table, now_ms: u64, request: Request) -> (Reply, Vec<Action>
 }
 
 fn up(table: &mut Table, endpoint: &str, last: u8) {
-    assert_eq!(
-        ask(table, 0, last, &BTreeSet::new()),
-        Reply::Address(format!("198.19.0.{last}/32"))
-    );
+    assert_eq!(ask(table, 0, last, &BTreeSet::new()), Reply::Address(format!("198.19.0.{last}/32")));
     let address = Some(Ipv4Addr::new(198, 19, 0, last));
-    let create = Request::CreateEndpoint {
-        network: "n".into(),
-        endpoint: endpoint.into(),
-        address,
-    };
+    let create = Request::CreateEndpoint { network: "n".into(), endpoint: endpoint.into(), address };
     assert_eq!(call(table, 0, create).0, Reply::Endpoint);
-    assert!(matches!(
-        call(
-            table,
-            0,
-            Request::Join {
-                endpoint: endpoint.into()
-            }
-        )
-        .0,
-        Reply::Joined { .. }
-    ));
+    assert!(matches!(call(table, 0, Request::Join { endpoint: endpoint.into() }).0, Reply::Joined { .. }));
 }
 
 #[test]
@@ -53,32 +36,10 @@ fn a_container_comes_and_goes() {
     let mut table = table();
     let endpoint = "0123456789abcdef";
     up(&mut table, endpoint, 10);
-    let (_, actions) = call(
-        &mut table,
-        1,
-        Request::Leave {
-            endpoint: endpoint.into(),
-        },
-    );
-    assert_eq!(
-        actions,
-        [
-            Action::RemoveLink {
-                host: "cali0123456789a".into()
-            },
-            Action::Persist
-        ]
-    );
-    call(
-        &mut table,
-        1,
-        Request::DeleteEndpoint {
-            endpoint: endpoint.into(),
-        },
-    );
-    let release = Request::ReleaseAddress {
-        address: Ipv4Addr::new(198, 19, 0, 10),
-    };
+    let (_, actions) = call(&mut table, 1, Request::Leave { endpoint: endpoint.into() });
+    assert_eq!(actions, [Action::RemoveLink { host: "cali0123456789a".into() }, Action::Persist]);
+    call(&mut table, 1, Request::DeleteEndpoint { endpoint: endpoint.into() });
+    let release = Request::ReleaseAddress { address: Ipv4Addr::new(198, 19, 0, 10) };
     call(&mut table, 1, release);
     assert!(table.allocations().is_empty());
     up(&mut table, "another", 10);
@@ -89,62 +50,32 @@ fn an_address_in_use_is_refused_and_a_lost_one_is_not() {
     let mut table = table();
     up(&mut table, "e1", 10);
     let present = BTreeSet::from([host_interface("e1")]);
-    assert!(
-        matches!(ask(&mut table, 999_999, 10, &present), Reply::Refused(why) if why.contains("address in use"))
-    );
+    assert!(matches!(ask(&mut table, 999_999, 10, &present), Reply::Refused(why) if why.contains("address in use")));
     // The machine was restarted: no interface is left, so nobody uses the address.
-    assert!(matches!(
-        ask(&mut table, 1, 10, &BTreeSet::new()),
-        Reply::Address(_)
-    ));
+    assert!(matches!(ask(&mut table, 1, 10, &BTreeSet::new()), Reply::Address(_)));
 }
 
 #[test]
 fn an_abandoned_request_blocks_its_address_for_a_minute_only() {
     let mut table = table();
     ask(&mut table, 0, 10, &BTreeSet::new());
-    assert!(matches!(
-        ask(&mut table, PENDING_MAX_MS - 1, 10, &BTreeSet::new()),
-        Reply::Refused(_)
-    ));
-    assert!(matches!(
-        ask(&mut table, PENDING_MAX_MS, 10, &BTreeSet::new()),
-        Reply::Address(_)
-    ));
+    assert!(matches!(ask(&mut table, PENDING_MAX_MS - 1, 10, &BTreeSet::new()), Reply::Refused(_)));
+    assert!(matches!(ask(&mut table, PENDING_MAX_MS, 10, &BTreeSet::new()), Reply::Address(_)));
 }
 
 #[test]
 fn requests_without_address_outside_of_the_pool_or_for_a_gateway_are_refused() {
     let mut table = table();
     let mut request = |pool_id: &str, address: Option<Ipv4Addr>, gateway| {
-        let request = Request::RequestAddress {
-            pool_id: pool_id.into(),
-            address,
-            gateway,
-        };
+        let request = Request::RequestAddress { pool_id: pool_id.into(), address, gateway };
         table.on(Millis(0), Role::Ipam, request, &BTreeSet::new()).0
     };
     assert!(matches!(request(POOL, None, false), Reply::Refused(_)));
-    assert!(matches!(
-        request(POOL, Some(Ipv4Addr::new(198, 19, 1, 1)), false),
-        Reply::Refused(_)
-    ));
-    assert!(matches!(
-        request("other", Some(Ipv4Addr::new(198, 19, 0, 1)), false),
-        Reply::Refused(_)
-    ));
-    assert!(matches!(
-        request(POOL, Some(Ipv4Addr::new(198, 19, 0, 1)), true),
-        Reply::Refused(_)
-    ));
-    assert_eq!(
-        request(POOL, Some(Ipv4Addr::UNSPECIFIED), true),
-        Reply::Address("0.0.0.0/0".into())
-    );
-    assert_eq!(
-        request(POOL, None, true),
-        Reply::Address("0.0.0.0/0".into())
-    );
+    assert!(matches!(request(POOL, Some(Ipv4Addr::new(198, 19, 1, 1)), false), Reply::Refused(_)));
+    assert!(matches!(request("other", Some(Ipv4Addr::new(198, 19, 0, 1)), false), Reply::Refused(_)));
+    assert!(matches!(request(POOL, Some(Ipv4Addr::new(198, 19, 0, 1)), true), Reply::Refused(_)));
+    assert_eq!(request(POOL, Some(Ipv4Addr::UNSPECIFIED), true), Reply::Address("0.0.0.0/0".into()));
+    assert_eq!(request(POOL, None, true), Reply::Address("0.0.0.0/0".into()));
     assert!(table.allocations().is_empty());
 }
 
@@ -152,31 +83,19 @@ fn requests_without_address_outside_of_the_pool_or_for_a_gateway_are_refused() {
 fn only_this_pool_and_only_with_our_ipam() {
     let mut table = table();
     let mut pool = |pool: Option<&str>, sub: Option<&str>| {
-        let request = Request::RequestPool {
-            pool: pool.map(Into::into),
-            sub_pool: sub.map(Into::into),
-        };
+        let request = Request::RequestPool { pool: pool.map(Into::into), sub_pool: sub.map(Into::into) };
         table.on(Millis(0), Role::Ipam, request, &BTreeSet::new()).0
     };
     assert_eq!(pool(Some(POOL), None), Reply::Pool(POOL.into()));
     assert_eq!(pool(None, None), Reply::Pool(POOL.into()));
-    assert!(matches!(
-        pool(Some("198.19.0.0/25"), None),
-        Reply::Refused(_)
-    ));
-    assert!(matches!(
-        pool(Some(POOL), Some("198.19.0.0/26")),
-        Reply::Refused(_)
-    ));
+    assert!(matches!(pool(Some("198.19.0.0/25"), None), Reply::Refused(_)));
+    assert!(matches!(pool(Some(POOL), Some("198.19.0.0/26")), Reply::Refused(_)));
     let network = |gateways: &[&str], unknown: &[&str]| {
         let strings = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
         create_network(&strings(gateways), &strings(unknown))
     };
     assert_eq!(network(&["0.0.0.0/0"], &[]), Reply::Empty);
-    assert!(matches!(
-        network(&["198.19.0.1/24"], &[]),
-        Reply::Refused(_)
-    ));
+    assert!(matches!(network(&["198.19.0.1/24"], &[]), Reply::Refused(_)));
     assert!(matches!(network(&[], &[]), Reply::Refused(_)));
     assert!(matches!(network(&["0.0.0.0/0"], &["x"]), Reply::Refused(_)));
 }
@@ -236,10 +155,7 @@ impl World {
                 Action::Persist => {}
             }
         }
-        assert!(
-            *table == before || actions.contains(&Action::Persist),
-            "a change of the table must be written"
-        );
+        assert!(*table == before || actions.contains(&Action::Persist), "a change of the table must be written");
         reply
     }
 }

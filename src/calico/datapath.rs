@@ -25,8 +25,8 @@ const INTERFACES: &str = "/sys/class/net";
 /// # Errors
 /// If /sys isn't there.
 pub fn present() -> Result<BTreeSet<String>, String> {
-    let entries = std::fs::read_dir(INTERFACES)
-        .map_err(|e| format!("cannot list the interfaces in {INTERFACES}: {e}"))?;
+    let entries =
+        std::fs::read_dir(INTERFACES).map_err(|e| format!("cannot list the interfaces in {INTERFACES}: {e}"))?;
     Ok(entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.starts_with("cali"))
@@ -49,13 +49,7 @@ pub async fn make_link(host: &str, container: &str, address: Ipv4Addr) -> Result
     for leftover in [host, container] {
         remove_link(leftover).await?;
     }
-    run(
-        "ip",
-        &[
-            "link", "add", host, "address", HOST_MAC, "type", "veth", "peer", "name", container,
-        ],
-    )
-    .await?;
+    run("ip", &["link", "add", host, "address", HOST_MAC, "type", "veth", "peer", "name", container]).await?;
     for (key, value) in [
         (format!("net/ipv4/conf/{host}/proxy_arp"), "1"),
         (format!("net/ipv4/neigh/{host}/proxy_delay"), "0"),
@@ -67,11 +61,7 @@ pub async fn make_link(host: &str, container: &str, address: Ipv4Addr) -> Result
     run("ip", &["link", "set", host, "up"]).await?;
     run("ip", &["link", "set", container, "up"]).await?;
     let route = format!("{address}/32");
-    run(
-        "ip",
-        &["route", "replace", &route, "dev", host, "scope", "link"],
-    )
-    .await
+    run("ip", &["route", "replace", &route, "dev", host, "scope", "link"]).await
 }
 
 /// Removes a link if it is there.
@@ -120,16 +110,10 @@ pub async fn ensure_chain() -> Result<(), String> {
 async fn delete_second_hook(hook: &[&str]) -> Result<(), String> {
     let forward = iptables(&["-S", "FORWARD"]).await?;
     let wanted = format!("-A {}", hook.join(" "));
-    let second = forward
-        .lines()
-        .filter(|line| line.starts_with("-A "))
-        .enumerate()
-        .filter(|(_, line)| *line == wanted)
-        .nth(1);
+    let second =
+        forward.lines().filter(|line| line.starts_with("-A ")).enumerate().filter(|(_, line)| *line == wanted).nth(1);
     match second {
-        Some((index, _)) => iptables(&["-D", "FORWARD", &(index + 1).to_string()])
-            .await
-            .map(drop),
+        Some((index, _)) => iptables(&["-D", "FORWARD", &(index + 1).to_string()]).await.map(drop),
         None => Ok(()),
     }
 }
@@ -150,12 +134,8 @@ async fn iptables(args: &[&str]) -> Result<String, String> {
 
 fn sysctl(key: &str, value: &str) -> Result<(), String> {
     let path = Path::new("/proc/sys").join(key);
-    std::fs::write(&path, value).map_err(|e| {
-        format!(
-            "cannot set {} to {value}: {e}; is /proc/sys writable here?",
-            path.display()
-        )
-    })
+    std::fs::write(&path, value)
+        .map_err(|e| format!("cannot set {} to {value}: {e}; is /proc/sys writable here?", path.display()))
 }
 
 async fn run(program: &str, args: &[&str]) -> Result<(), String> {
@@ -164,11 +144,7 @@ async fn run(program: &str, args: &[&str]) -> Result<(), String> {
 
 async fn output(program: &str, args: &[&str]) -> Result<String, String> {
     let line = || format!("{program} {}", args.join(" "));
-    let command = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+    let command = Command::new(program).args(args).stdin(Stdio::null()).kill_on_drop(true).output();
     let done = tokio::time::timeout(COMMAND_MAX, command)
         .await
         .map_err(|_| format!("'{}' did not end within {COMMAND_MAX:?}", line()))?

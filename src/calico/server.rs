@@ -53,31 +53,16 @@ struct Plugin {
 pub async fn run(config: CalicoConfig) -> Result<(), CalicoError> {
     let clock = Clock::start();
     let mut table = store::load(&config.state_dir, &config.pool).map_err(CalicoError::Machine)?;
-    table.recover(
-        clock.now(),
-        &datapath::present().map_err(CalicoError::Machine)?,
-    );
+    table.recover(clock.now(), &datapath::present().map_err(CalicoError::Machine)?);
     store::save(&config.state_dir, &table).map_err(CalicoError::Machine)?;
     datapath::enable_forwarding().map_err(CalicoError::Machine)?;
     if let Err(why) = datapath::ensure_chain().await {
         warn!("{why}; tried again in {CHAIN_CHECK:?}");
     }
     info!(pool = %config.pool, allocations = table.allocations().len(), "the network plugin starts");
-    let plugin = Arc::new(Plugin {
-        state_dir: config.state_dir,
-        clock,
-        table: Mutex::new(table),
-    });
-    let network = serve(
-        config.plugin_dir.join("calico.sock"),
-        Role::Network,
-        plugin.clone(),
-    );
-    let ipam = serve(
-        config.plugin_dir.join("calico-ipam.sock"),
-        Role::Ipam,
-        plugin,
-    );
+    let plugin = Arc::new(Plugin { state_dir: config.state_dir, clock, table: Mutex::new(table) });
+    let network = serve(config.plugin_dir.join("calico.sock"), Role::Network, plugin.clone());
+    let ipam = serve(config.plugin_dir.join("calico-ipam.sock"), Role::Ipam, plugin);
     tokio::select! {
         ended = network => ended,
         ended = ipam => ended,
@@ -95,10 +80,7 @@ async fn keep_chain() {
 }
 
 async fn serve(path: PathBuf, role: Role, plugin: Arc<Plugin>) -> Result<(), CalicoError> {
-    let failed = |source| CalicoError::Socket {
-        path: path.clone(),
-        source,
-    };
+    let failed = |source| CalicoError::Socket { path: path.clone(), source };
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).map_err(failed)?;
     }
@@ -111,20 +93,12 @@ async fn serve(path: PathBuf, role: Role, plugin: Arc<Plugin>) -> Result<(), Cal
     axum::serve(listener, router).await.map_err(failed)
 }
 
-async fn call(
-    State((role, plugin)): State<(Role, Arc<Plugin>)>,
-    uri: Uri,
-    body: Bytes,
-) -> impl IntoResponse {
+async fn call(State((role, plugin)): State<(Role, Arc<Plugin>)>, uri: Uri, body: Bytes) -> impl IntoResponse {
     // A task of its own: Docker hangs up after 15 s, and half a Join must not be left behind.
     let path = uri.path().to_owned();
     let handled = tokio::spawn(async move { plugin.handle(role, &path, &body).await }).await;
-    let reply =
-        handled.unwrap_or_else(|e| Reply::Refused(format!("the network plugin failed: {e}")));
-    (
-        [(header::CONTENT_TYPE, MEDIA_TYPE)],
-        reply.body().to_string(),
-    )
+    let reply = handled.unwrap_or_else(|e| Reply::Refused(format!("the network plugin failed: {e}")));
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], reply.body().to_string())
 }
 
 impl Plugin {
@@ -156,11 +130,7 @@ impl Plugin {
     async fn carry_out(&self, action: Action, table: &Table) -> Result<(), String> {
         match action {
             Action::Persist => store::save(&self.state_dir, table),
-            Action::MakeLink {
-                host,
-                container,
-                address,
-            } => datapath::make_link(&host, &container, address).await,
+            Action::MakeLink { host, container, address } => datapath::make_link(&host, &container, address).await,
             Action::RemoveLink { host } => datapath::remove_link(&host).await,
         }
     }

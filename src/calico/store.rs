@@ -18,23 +18,13 @@ pub fn load(state_dir: &Path, pool: &str) -> Result<Table, String> {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Table::new(pool),
         Err(e) => {
-            return Err(format!(
-                "cannot read the allocations in {}: {e}",
-                path.display()
-            ));
+            return Err(format!("cannot read the allocations in {}: {e}", path.display()));
         }
     };
     let table: Table = serde_json::from_str(&text).map_err(|e| {
-        format!(
-            "{} is not a table of allocations: {e}; remove it if no container runs on this host",
-            path.display()
-        )
+        format!("{} is not a table of allocations: {e}; remove it if no container runs on this host", path.display())
     })?;
-    if table.pool() == pool {
-        Ok(table)
-    } else {
-        Table::new(pool)
-    }
+    if table.pool() == pool { Ok(table) } else { Table::new(pool) }
 }
 
 /// Writes the table: a reader finds the old or the new one, never half of it, also after a loss of power.
@@ -69,10 +59,7 @@ mod tests {
         let table = load(dir.path(), pool).expect("no file yet");
         save(dir.path(), &table).expect("written");
         assert_eq!(load(dir.path(), pool), Ok(table));
-        assert_eq!(
-            load(dir.path(), "198.19.1.0/24").map(|t| t.pool().to_owned()),
-            Ok("198.19.1.0/24".to_owned())
-        );
+        assert_eq!(load(dir.path(), "198.19.1.0/24").map(|t| t.pool().to_owned()), Ok("198.19.1.0/24".to_owned()));
         std::fs::write(dir.path().join(FILE), "{").expect("written");
         assert!(load(dir.path(), pool).is_err_and(|e| e.contains("remove it")));
     }

@@ -209,14 +209,10 @@ pub fn parse(role: Role, path: &str, body: &[u8]) -> Result<Request, String> {
     let body: Body = if body.iter().all(u8::is_ascii_whitespace) {
         Body::default()
     } else {
-        serde_json::from_slice(body).map_err(|e| {
-            format!("the body of {path} is not what Docker's plugin protocol says: {e}")
-        })?
+        serde_json::from_slice(body)
+            .map_err(|e| format!("the body of {path} is not what Docker's plugin protocol says: {e}"))?
     };
-    let method = path
-        .trim_start_matches('/')
-        .strip_prefix(role.interface())
-        .and_then(|rest| rest.strip_prefix('.'));
+    let method = path.trim_start_matches('/').strip_prefix(role.interface()).and_then(|rest| rest.strip_prefix('.'));
     match (path, role, method) {
         ("/Plugin.Activate", ..) => Ok(Request::Activate),
         (_, _, Some("GetCapabilities")) => Ok(Request::Capabilities),
@@ -230,10 +226,7 @@ fn ipam(method: &str, body: Body) -> Result<Request, String> {
     let some = |text: String| (!text.is_empty()).then_some(text);
     Ok(match method {
         "GetDefaultAddressSpaces" => Request::AddressSpaces,
-        "RequestPool" => Request::RequestPool {
-            pool: some(body.pool),
-            sub_pool: some(body.sub_pool),
-        },
+        "RequestPool" => Request::RequestPool { pool: some(body.pool), sub_pool: some(body.sub_pool) },
         "ReleasePool" => Request::ReleasePool,
         "RequestAddress" => Request::RequestAddress {
             pool_id: body.pool_id,
@@ -243,9 +236,7 @@ fn ipam(method: &str, body: Body) -> Result<Request, String> {
                 .and_then(|o| o.get(ADDRESS_TYPE_KEY).cloned())
                 .is_some_and(|kind| kind == GATEWAY_KEY),
         },
-        "ReleaseAddress" => Request::ReleaseAddress {
-            address: ipv4(&body.address)?,
-        },
+        "ReleaseAddress" => Request::ReleaseAddress { address: ipv4(&body.address)? },
         other => return Err(format!("IpamDriver.{other} is not known")),
     })
 }
@@ -255,12 +246,7 @@ fn network(method: &str, body: Body) -> Result<Request, String> {
     Ok(match method {
         "CreateNetwork" => Request::CreateNetwork {
             network,
-            gateways: body
-                .ipv4_data
-                .unwrap_or_default()
-                .into_iter()
-                .map(|d| d.gateway)
-                .collect(),
+            gateways: body.ipv4_data.unwrap_or_default().into_iter().map(|d| d.gateway).collect(),
             unknown_options: body
                 .options
                 .unwrap_or_default()
@@ -273,12 +259,7 @@ fn network(method: &str, body: Body) -> Result<Request, String> {
         "CreateEndpoint" => Request::CreateEndpoint {
             network,
             endpoint,
-            address: body
-                .interface
-                .map(|i| i.address)
-                .filter(|a| !a.is_empty())
-                .map(|a| ipv4(&a))
-                .transpose()?,
+            address: body.interface.map(|i| i.address).filter(|a| !a.is_empty()).map(|a| ipv4(&a)).transpose()?,
         },
         "DeleteEndpoint" => Request::DeleteEndpoint { endpoint },
         "Join" => Request::Join { endpoint },
@@ -318,10 +299,7 @@ mod tests {
     #[test]
     fn calls_as_docker_sends_them() {
         let request = |role, path: &str, body: &str| parse(role, path, body.as_bytes());
-        assert_eq!(
-            request(Role::Network, "/Plugin.Activate", ""),
-            Ok(Request::Activate)
-        );
+        assert_eq!(request(Role::Network, "/Plugin.Activate", ""), Ok(Request::Activate));
         assert_eq!(
             request(
                 Role::Ipam,
@@ -340,11 +318,7 @@ mod tests {
                 "/IpamDriver.RequestAddress",
                 r#"{"PoolID":"p","Address":"","Options":{"RequestAddressType":"com.docker.network.gateway"}}"#
             ),
-            Ok(Request::RequestAddress {
-                pool_id: "p".into(),
-                address: None,
-                gateway: true
-            })
+            Ok(Request::RequestAddress { pool_id: "p".into(), address: None, gateway: true })
         );
         assert_eq!(
             request(
@@ -377,14 +351,7 @@ mod tests {
     fn a_socket_answers_only_its_own_interface() {
         assert!(parse(Role::Ipam, "/NetworkDriver.Join", b"{}").is_err());
         assert!(parse(Role::Network, "/IpamDriver.RequestPool", b"{}").is_err());
-        assert!(
-            parse(
-                Role::Ipam,
-                "/IpamDriver.RequestAddress",
-                b"{\"Address\":\"::1\"}"
-            )
-            .is_err()
-        );
+        assert!(parse(Role::Ipam, "/IpamDriver.RequestAddress", b"{\"Address\":\"::1\"}").is_err());
         assert!(parse(Role::Ipam, "/IpamDriver.RequestPool", b"[1").is_err());
     }
 }

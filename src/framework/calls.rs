@@ -40,9 +40,7 @@ pub(super) fn framework_info(config: &FrameworkConfig, id: Option<&String>) -> F
 /// An event of the stream, if the core cares.
 pub(super) fn event(event: types::Event, role: &str) -> Option<Event> {
     Some(match event {
-        types::Event::Offers(offers) => {
-            Event::Offers(offers.into_iter().map(|o| offer(o, role)).collect())
-        }
+        types::Event::Offers(offers) => Event::Offers(offers.into_iter().map(|o| offer(o, role)).collect()),
         types::Event::Rescind(id) => Event::Rescind(id.value),
         types::Event::Update(status) => Event::Update(Update {
             task_id: status.task_id.value,
@@ -50,9 +48,7 @@ pub(super) fn event(event: types::Event, role: &str) -> Option<Event> {
             agent: status.agent_id.map(|id| id.value),
             uuid: status.uuid,
         }),
-        types::Event::Failure(failure) if failure.executor_id.is_none() => {
-            Event::AgentLost(failure.agent_id?.value)
-        }
+        types::Event::Failure(failure) if failure.executor_id.is_none() => Event::AgentLost(failure.agent_id?.value),
         _ => return None,
     })
 }
@@ -80,39 +76,25 @@ pub(super) fn call(
     framework: FrameworkId,
     action: Action,
 ) -> Option<Call> {
-    let filters = |refuse_s| {
-        Some(Filters {
-            refuse_seconds: Some(refuse_s),
-        })
-    };
+    let filters = |refuse_s| Some(Filters { refuse_seconds: Some(refuse_s) });
     Some(match action {
         Action::Launch { offer, tasks } => {
             let (cluster, role) = (&config.cluster, config.role.as_str());
-            let tasks = tasks
-                .iter()
-                .map(|launch| task_info(cluster, addresses, role, &offer.agent, launch));
+            let tasks = tasks.iter().map(|launch| task_info(cluster, addresses, role, &offer.agent, launch));
             // The rest isn't wanted; whatever is wanted later is asked for with REVIVE.
             let rest = filters(REFUSE_REST_S);
             Call::launch(framework, vec![offer.id.into()], tasks.collect(), rest)
         }
-        Action::Decline { offer, refuse_s } => {
-            Call::decline(framework, vec![offer.into()], filters(refuse_s))
-        }
+        Action::Decline { offer, refuse_s } => Call::decline(framework, vec![offer.into()], filters(refuse_s)),
         Action::Revive => Call::revive(framework),
         Action::Suppress => Call::suppress(framework),
-        Action::Kill { task_id, agent } => {
-            Call::kill(framework, task_id.into(), agent.map(Into::into), None)
+        Action::Kill { task_id, agent } => Call::kill(framework, task_id.into(), agent.map(Into::into), None),
+        Action::Acknowledge { task_id, agent, uuid } => {
+            Call::acknowledge(framework, agent.into(), task_id.into(), uuid)
         }
-        Action::Acknowledge {
-            task_id,
-            agent,
-            uuid,
-        } => Call::acknowledge(framework, agent.into(), task_id.into(), uuid),
         Action::Reconcile(tasks) => {
-            let task = |(id, agent): (String, String)| ReconcileTask {
-                task_id: id.into(),
-                agent_id: Some(agent.into()),
-            };
+            let task =
+                |(id, agent): (String, String)| ReconcileTask { task_id: id.into(), agent_id: Some(agent.into()) };
             Call::reconcile(framework, tasks.into_iter().map(task).collect())
         }
         Action::Persist { .. } | Action::Withdraw { .. } | Action::Probe { .. } => return None,

@@ -17,14 +17,8 @@ const ROUND_MS: u64 = 200;
 
 async fn connect(address: Ipv4Addr) -> Result<Client, Error> {
     let timeout = Duration::from_millis(ANSWER_MS);
-    let options = ConnectOptions::new()
-        .with_connect_timeout(timeout)
-        .with_timeout(timeout);
-    Client::connect(
-        [format!("http://{address}:{ETCD_CLIENT_PORT}")],
-        Some(options),
-    )
-    .await
+    let options = ConnectOptions::new().with_connect_timeout(timeout).with_timeout(timeout);
+    Client::connect([format!("http://{address}:{ETCD_CLIENT_PORT}")], Some(options)).await
 }
 
 /// What one member says of itself and of the cluster.
@@ -43,14 +37,9 @@ async fn view(address: Ipv4Addr) -> Result<View, Error> {
     let status = client.status().await?;
     let list = client.member_list().await?;
     // A member has its name from its start on.
-    let voting = list
-        .members()
-        .iter()
-        .filter(|m| !m.is_learner() && !m.name().is_empty());
+    let voting = list.members().iter().filter(|m| !m.is_learner() && !m.name().is_empty());
     Ok(View {
-        cluster_id: status
-            .header()
-            .map_or(0, etcd_client::ResponseHeader::cluster_id),
+        cluster_id: status.header().map_or(0, etcd_client::ResponseHeader::cluster_id),
         leader: status.leader(),
         voters: voting.map(etcd_client::Member::id).collect(),
         members: list.members().len(),
@@ -105,11 +94,7 @@ pub async fn withdraw(
 }
 
 /// One transaction: the value that we saw is still there, so delete it.
-async fn withdraw_at(
-    address: Ipv4Addr,
-    key: &str,
-    incarnation: Incarnation,
-) -> Result<bool, Error> {
+async fn withdraw_at(address: Ipv4Addr, key: &str, incarnation: Incarnation) -> Result<bool, Error> {
     let mut client = connect(address).await?;
     let found = client.get(key, None).await?;
     let Some(entry) = found.kvs().first() else {
@@ -121,9 +106,7 @@ async fn withdraw_at(
     }
     let unchanged = Compare::value(key, CompareOp::Equal, entry.value());
     let delete = TxnOp::delete(key, None);
-    let done = client
-        .txn(Txn::new().when([unchanged]).and_then([delete]))
-        .await?;
+    let done = client.txn(Txn::new().when([unchanged]).and_then([delete])).await?;
     Ok(done.succeeded())
 }
 
@@ -132,12 +115,7 @@ mod tests {
     use super::*;
 
     fn view() -> View {
-        View {
-            cluster_id: 7,
-            leader: 2,
-            voters: BTreeSet::from([1, 2, 3]),
-            members: 3,
-        }
+        View { cluster_id: 7, leader: 2, voters: BTreeSet::from([1, 2, 3]), members: 3 }
     }
 
     #[test]
@@ -155,10 +133,7 @@ mod tests {
             breaks(&mut other);
             assert!(!agree(&[view(), other.clone(), view()], 3), "{other:?}");
         }
-        let leaderless = View {
-            leader: 0,
-            ..view()
-        };
+        let leaderless = View { leader: 0, ..view() };
         assert!(!agree(&[leaderless.clone(), leaderless], 3));
         assert!(!agree(&[view(), view()], 2), "a member too many");
         assert!(!agree(&[], 0));

@@ -48,11 +48,7 @@ pub(super) async fn run(
 ) -> FrameworkError {
     let (answers, mut answered) = mpsc::channel(ANSWERS);
     let (unwritten, to_write) = watch::channel((0, state.clone()));
-    let mut writer = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(write(
-        store,
-        to_write,
-        answers.clone(),
-    )));
+    let mut writer = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(write(store, to_write, answers.clone())));
     let mut shell = Shell {
         keys: Keys::of(&config.cluster.name),
         core: Core::new(settings(&config), state),
@@ -158,10 +154,7 @@ impl Shell {
                 let (addresses, answers) = (self.addresses.clone(), self.answers.clone());
                 self.tasks.spawn(async move {
                     let healthy = etcd::has_formed(&addresses).await;
-                    let probed = Event::Probed {
-                        generation,
-                        healthy,
-                    };
+                    let probed = Event::Probed { generation, healthy };
                     let _ = answers.send(probed).await;
                 });
             }
@@ -173,8 +166,7 @@ impl Shell {
     async fn say(&mut self, action: Action) {
         tracing::info!(?action, "to Mesos");
         if let Some((framework, calls)) = &self.calls
-            && let Some(call) =
-                calls::call(&self.config, &self.addresses, framework.clone(), action)
+            && let Some(call) = calls::call(&self.config, &self.addresses, framework.clone(), action)
         {
             calls.send(call).await;
         }

@@ -19,9 +19,7 @@ pub enum StoreError {
     #[error("another scheduler has replaced the state at {0}; this one must stop")]
     Fenced(String),
     /// The document isn't ours, or from another release.
-    #[error(
-        "the state at {path} can't be understood: {source}; remove it only if no task of this cluster runs"
-    )]
+    #[error("the state at {path} can't be understood: {source}; remove it only if no task of this cluster runs")]
     Foreign {
         /// The znode.
         path: String,
@@ -60,13 +58,8 @@ impl Store {
         nodes: u32,
     ) -> Result<(Self, State), StoreError> {
         let client = url.open_patiently(session_timeout).await;
-        let mut store = Self {
-            url: url.clone(),
-            path: format!("{}/{NODE}", url.path),
-            session_timeout,
-            client,
-            version: 0,
-        };
+        let mut store =
+            Self { url: url.clone(), path: format!("{}/{NODE}", url.path), session_timeout, client, version: 0 };
         let mut state = match store.read().await? {
             Some((document, version)) => {
                 store.version = version;
@@ -121,11 +114,7 @@ impl Store {
         let document = serde_json::to_vec(state).expect("plain data is always JSON");
         let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
         loop {
-            let created = self
-                .client
-                .create(&self.path, &document, &persistent)
-                .await
-                .map(|_| ());
+            let created = self.client.create(&self.path, &document, &persistent).await.map(|_| ());
             match created {
                 Ok(()) => return Ok(()),
                 Err(Error::NodeExists) => return self.is_ours(&document).await,
@@ -150,10 +139,7 @@ impl Store {
     }
 
     fn understand(&self, document: &[u8]) -> Result<State, StoreError> {
-        serde_json::from_slice(document).map_err(|source| StoreError::Foreign {
-            path: self.path.clone(),
-            source,
-        })
+        serde_json::from_slice(document).map_err(|source| StoreError::Foreign { path: self.path.clone(), source })
     }
 
     /// Waits before a failed operation is tried again, with a new session where the old one ended.
@@ -168,10 +154,7 @@ impl Store {
                 | Error::Throttled
         );
         if !passing {
-            return Err(StoreError::Refused {
-                path: self.path.clone(),
-                source: error,
-            });
+            return Err(StoreError::Refused { path: self.path.clone(), source: error });
         }
         tracing::warn!(path = %self.path, %error, "the state can't be reached");
         if self.client.state().is_terminated() {

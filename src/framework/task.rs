@@ -7,13 +7,11 @@ use std::path::Path;
 use super::core::messages::Launch;
 use super::core::state::task_id;
 use crate::config::{
-    ClusterConfig, LABEL_CLUSTER, LABEL_INCARNATION, LABEL_SLOT, NODE_CONFIG_VARIABLE, NodeConfig,
-    STORMD, Slot,
+    ClusterConfig, LABEL_CLUSTER, LABEL_INCARNATION, LABEL_SLOT, NODE_CONFIG_VARIABLE, NodeConfig, STORMD, Slot,
 };
 use crate::mesos::types::{
-    CommandInfo, ContainerInfo, ContainerType, DockerInfo, DockerNetwork, DurationInfo,
-    Environment, KillPolicy, NetworkInfo, Parameter, Resource, TaskInfo, Variable, Volume,
-    VolumeMode,
+    CommandInfo, ContainerInfo, ContainerType, DockerInfo, DockerNetwork, DurationInfo, Environment, KillPolicy,
+    NetworkInfo, Parameter, Resource, TaskInfo, Variable, Volume, VolumeMode,
 };
 
 /// Where a slot's data directory is in the container.
@@ -53,11 +51,7 @@ pub fn task_info(
         command: Some(command(&node(cluster, addresses, launch))),
         executor: None,
         container: Some(container(cluster, addresses[&slot], launch)),
-        kill_policy: Some(KillPolicy {
-            grace_period: Some(DurationInfo {
-                nanoseconds: KILL_GRACE_NS,
-            }),
-        }),
+        kill_policy: Some(KillPolicy { grace_period: Some(DurationInfo { nanoseconds: KILL_GRACE_NS }) }),
         data: None,
         labels: None,
         max_completion_time: None,
@@ -69,11 +63,7 @@ pub fn task_info(
 }
 
 /// What the node agent is told.
-fn node(
-    cluster: &ClusterConfig,
-    addresses: &BTreeMap<Slot, Ipv4Addr>,
-    launch: &Launch,
-) -> NodeConfig {
+fn node(cluster: &ClusterConfig, addresses: &BTreeMap<Slot, Ipv4Addr>, launch: &Launch) -> NodeConfig {
     NodeConfig {
         cluster: cluster.name.clone(),
         prefix: cluster.prefix.clone(),
@@ -99,11 +89,7 @@ fn command(node: &NodeConfig) -> CommandInfo {
         value: Some(STORMD.to_owned()),
         arguments: vec!["node".to_owned()],
         environment: Some(Environment {
-            variables: vec![Variable {
-                name: NODE_CONFIG_VARIABLE.to_owned(),
-                kind: None,
-                value: Some(json),
-            }],
+            variables: vec![Variable { name: NODE_CONFIG_VARIABLE.to_owned(), kind: None, value: Some(json) }],
         }),
         ..CommandInfo::of_image()
     }
@@ -112,21 +98,14 @@ fn command(node: &NodeConfig) -> CommandInfo {
 fn container(cluster: &ClusterConfig, address: Ipv4Addr, launch: &Launch) -> ContainerInfo {
     let slot = launch.slot;
     let label = |key: &str, value: &str| Parameter::new("label", format!("{key}={value}"));
-    let data = cluster
-        .slots_on_host
-        .join(&cluster.name)
-        .join(slot.to_string());
+    let data = cluster.slots_on_host.join(&cluster.name).join(slot.to_string());
     let secrets = &cluster.secrets.dir;
     ContainerInfo {
         kind: ContainerType::Docker,
         volumes: vec![
             volume(VolumeMode::ReadOnly, Path::new(STORMD), Path::new(STORMD)),
             volume(VolumeMode::ReadWrite, &data, Path::new(DATA_DIR)),
-            volume(
-                VolumeMode::ReadWrite,
-                &cluster.shared_on_host,
-                Path::new(SHARED_DIR),
-            ),
+            volume(VolumeMode::ReadWrite, &cluster.shared_on_host, Path::new(SHARED_DIR)),
             volume(VolumeMode::ReadOnly, secrets, secrets),
         ],
         hostname: Some(format!("{}-s{slot}", cluster.prefix)),
@@ -146,10 +125,7 @@ fn container(cluster: &ClusterConfig, address: Ipv4Addr, launch: &Launch) -> Con
             force_pull_image: false,
         }),
         mesos: None,
-        network_infos: vec![NetworkInfo {
-            name: Some(cluster.network.clone()),
-            ..NetworkInfo::default()
-        }],
+        network_infos: vec![NetworkInfo { name: Some(cluster.network.clone()), ..NetworkInfo::default() }],
     }
 }
 
@@ -182,12 +158,7 @@ mod tests {
     }
 
     fn launch() -> Launch {
-        Launch {
-            slot: 2,
-            incarnation: 5,
-            bootstrap: Bootstrap::Formed { generation: 1 },
-            data_lost: false,
-        }
+        Launch { slot: 2, incarnation: 5, bootstrap: Bootstrap::Formed { generation: 1 }, data_lost: false }
     }
 
     #[test]

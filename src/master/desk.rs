@@ -61,21 +61,13 @@ impl Desk {
         leader: watch::Receiver<Option<MasterInfo>>,
         clock: Clock,
     ) -> Self {
-        Self {
-            settings,
-            info,
-            leader,
-            clock,
-            work: Mutex::default(),
-        }
+        Self { settings, info, leader, clock, work: Mutex::default() }
     }
 
     /// Begins to lead with what the registry knows.
     pub async fn lead(&self, store: Option<RegistryStore>, known: Registry) {
         let now = self.clock.now();
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
         let wall_at_zero_ms = wall_ms.saturating_sub(now.0);
         let (settings, info) = (self.settings.clone(), self.info.clone());
@@ -91,9 +83,7 @@ impl Desk {
         }
         match &*self.leader.borrow() {
             None => Leadership::Nowhere("No leader elected"),
-            Some(leader) if leader.id == self.info.id => {
-                Leadership::Nowhere("Master has not finished recovery")
-            }
+            Some(leader) if leader.id == self.info.id => Leadership::Nowhere("Master has not finished recovery"),
             Some(leader) => Leadership::Elsewhere(leader.redirect_authority()),
         }
     }
@@ -101,10 +91,7 @@ impl Desk {
     /// `host:port` of the leader, ourselves included, as ZooKeeper tells.
     #[must_use]
     pub fn leader_authority(&self) -> Option<String> {
-        self.leader
-            .borrow()
-            .as_ref()
-            .map(MasterInfo::redirect_authority)
+        self.leader.borrow().as_ref().map(MasterInfo::redirect_authority)
     }
 
     /// Lets the core take an event; does what it says. Nothing happens while this master doesn't lead.
@@ -126,10 +113,7 @@ impl Desk {
         check: impl FnOnce(&Master) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let mut work = self.work.lock().await;
-        work.master
-            .as_ref()
-            .ok_or_else(not_leading)
-            .and_then(check)?;
+        work.master.as_ref().ok_or_else(not_leading).and_then(check)?;
         self.take(&mut work, event).await.map_err(broken)
     }
 
@@ -149,14 +133,8 @@ impl Desk {
             return Err(not_leading());
         }
         work.streams.insert(id.clone(), sender);
-        self.take(&mut work, event(id.clone()))
-            .await
-            .map_err(broken)?;
-        let hangup = Hangup {
-            desk: self.clone(),
-            stream: id.clone(),
-            closed,
-        };
+        self.take(&mut work, event(id.clone())).await.map_err(broken)?;
+        let hangup = Hangup { desk: self.clone(), stream: id.clone(), closed };
         let records = stream::unfold((receiver, hangup), |(mut receiver, hangup)| async move {
             let record = receiver.recv().await?;
             Some((Ok::<_, Infallible>(record), (receiver, hangup)))
@@ -165,14 +143,9 @@ impl Desk {
     }
 
     /// Shows the core to `view`, with the time; none while this master doesn't lead.
-    pub async fn look<T>(
-        &self,
-        view: impl FnOnce(&Master, crate::clock::Millis) -> T,
-    ) -> Option<T> {
+    pub async fn look<T>(&self, view: impl FnOnce(&Master, crate::clock::Millis) -> T) -> Option<T> {
         let work = self.work.lock().await;
-        work.master
-            .as_ref()
-            .map(|master| view(master, self.clock.now()))
+        work.master.as_ref().map(|master| view(master, self.clock.now()))
     }
 
     async fn take(&self, work: &mut Work, event: Event) -> Result<(), RegistryError> {
@@ -211,10 +184,7 @@ impl Work {
         };
         let json = serde_json::to_vec(record).expect("messages are plain data with text keys");
         if sender.try_send(encode(&json)).is_err() {
-            tracing::warn!(
-                stream,
-                "a stream's reader is gone or doesn't read; the stream ends"
-            );
+            tracing::warn!(stream, "a stream's reader is gone or doesn't read; the stream ends");
             self.streams.remove(stream);
         }
     }
@@ -244,10 +214,7 @@ impl Drop for Hangup {
 }
 
 fn not_leading() -> Refusal {
-    Refusal {
-        status: 503,
-        body: "No leader elected".to_owned(),
-    }
+    Refusal { status: 503, body: "No leader elected".to_owned() }
 }
 
 fn broken(_: RegistryError) -> Refusal {

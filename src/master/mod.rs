@@ -70,9 +70,7 @@ pub async fn run(config: MasterConfig) -> Result<(), MasterError> {
     let id = uuid::Uuid::new_v4().to_string();
     let info = MasterInfo::announce(&id, config.ip, config.port, &config.hostname);
     let address = SocketAddr::from((config.ip, config.port));
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| MasterError::Listen { address, source })?;
+    let listener = TcpListener::bind(address).await.map_err(|source| MasterError::Listen { address, source })?;
     tracing::info!(%id, %address, %url, "master started");
 
     let data = serde_json::to_vec(&info).expect("MasterInfo is plain data with text keys");
@@ -99,11 +97,7 @@ async fn lead(
     session: Duration,
     mut standing: watch::Receiver<Standing>,
 ) -> MasterError {
-    if standing
-        .wait_for(|s| *s != Standing::Standby)
-        .await
-        .is_err()
-    {
+    if standing.wait_for(|s| *s != Standing::Standby).await.is_err() {
         return MasterError::LostLeadership;
     }
     tracing::info!("elected as the leading master");

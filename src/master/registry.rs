@@ -45,30 +45,17 @@ impl RegistryStore {
     ///
     /// # Errors
     /// If the znode holds something else, or another master writes at the same time.
-    pub async fn open(
-        election: &ZkUrl,
-        session: Duration,
-    ) -> Result<(Self, Registry), RegistryError> {
-        let url = ZkUrl {
-            servers: election.servers.clone(),
-            path: format!("{}-registry", election.path),
-        };
+    pub async fn open(election: &ZkUrl, session: Duration) -> Result<(Self, Registry), RegistryError> {
+        let url = ZkUrl { servers: election.servers.clone(), path: format!("{}-registry", election.path) };
         let client = url.open_patiently(session).await;
-        let mut store = Self {
-            url,
-            session,
-            client,
-            version: 0,
-        };
+        let mut store = Self { url, session, client, version: 0 };
         let (data, version) = store.read().await;
         store.version = version;
         let known = if data.is_empty() {
             Registry::default()
         } else {
-            serde_json::from_slice(&data).map_err(|source| RegistryError::Content {
-                path: store.url.path.clone(),
-                source,
-            })?
+            serde_json::from_slice(&data)
+                .map_err(|source| RegistryError::Content { path: store.url.path.clone(), source })?
         };
         store.save(&known).await?;
         Ok((store, known))
@@ -81,10 +68,7 @@ impl RegistryStore {
     pub async fn save(&mut self, registry: &Registry) -> Result<(), RegistryError> {
         let data = serde_json::to_vec(registry).expect("a registry is plain data with text keys");
         loop {
-            let written = self
-                .client
-                .set_data(&self.url.path, &data, Some(self.version))
-                .await;
+            let written = self.client.set_data(&self.url.path, &data, Some(self.version)).await;
             match written {
                 Ok(stat) => {
                     self.version = stat.version;
@@ -119,8 +103,6 @@ impl RegistryStore {
     }
 
     fn fenced(&self) -> RegistryError {
-        RegistryError::Fenced {
-            path: self.url.path.clone(),
-        }
+        RegistryError::Fenced { path: self.url.path.clone() }
     }
 }

@@ -63,9 +63,7 @@ async fn stand(url: &ZkUrl, data: &[u8], timeout: Duration, publish: &watch::Sen
 /// Creates our node; returns its name.
 async fn enter(client: &Client, path: &str, data: &[u8]) -> Result<String, Error> {
     let candidate = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
-    let (_, number) = client
-        .create(&format!("{path}/{LABEL}"), data, &candidate)
-        .await?;
+    let (_, number) = client.create(&format!("{path}/{LABEL}"), data, &candidate).await?;
     Ok(format!("{LABEL}{number}"))
 }
 

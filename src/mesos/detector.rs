@@ -58,11 +58,7 @@ where
 }
 
 /// One look at the election, which returns when its children have changed since.
-async fn look<T>(
-    client: &Client,
-    path: &str,
-    publish: &watch::Sender<Option<T>>,
-) -> Result<(), Error>
+async fn look<T>(client: &Client, path: &str, publish: &watch::Sender<Option<T>>) -> Result<(), Error>
 where
     T: DeserializeOwned + PartialEq,
 {

@@ -11,17 +11,13 @@ const HEADER_BYTES_MAX: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// The length isn't a number.
-    #[error(
-        "expected a record's length in decimal digits, found {found:?}; the stream is lost, connect again"
-    )]
+    #[error("expected a record's length in decimal digits, found {found:?}; the stream is lost, connect again")]
     Length {
         /// What stood there.
         found: String,
     },
     /// The record is longer than allowed.
-    #[error(
-        "a record of {bytes} bytes is longer than the allowed {max_bytes}; the stream is lost, connect again"
-    )]
+    #[error("a record of {bytes} bytes is longer than the allowed {max_bytes}; the stream is lost, connect again")]
     TooLong {
         /// Its length.
         bytes: u64,
@@ -55,10 +51,7 @@ impl Decoder {
     /// A decoder that takes records of at most this length.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
-        Self {
-            buffer: BytesMut::new(),
-            max_bytes,
-        }
+        Self { buffer: BytesMut::new(), max_bytes }
     }
 
     /// Takes the next chunk of the stream; read [`Decoder::next_record`] until it is `None` before the next one.
@@ -73,13 +66,8 @@ impl Decoder {
     pub fn next_record(&mut self) -> Result<Option<Bytes>, RecordError> {
         let window = &self.buffer[..self.buffer.len().min(HEADER_BYTES_MAX + 1)];
         let Some(digits) = window.iter().position(|byte| *byte == b'\n') else {
-            let plausible =
-                window.len() <= HEADER_BYTES_MAX && window.iter().all(u8::is_ascii_digit);
-            return if plausible {
-                Ok(None)
-            } else {
-                Err(bad_length(window))
-            };
+            let plausible = window.len() <= HEADER_BYTES_MAX && window.iter().all(u8::is_ascii_digit);
+            return if plausible { Ok(None) } else { Err(bad_length(window)) };
         };
         let text = &window[..digits];
         let length: u64 = std::str::from_utf8(text)
@@ -87,14 +75,8 @@ impl Decoder {
             .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| bad_length(text))?;
-        let too_long = RecordError::TooLong {
-            bytes: length,
-            max_bytes: self.max_bytes,
-        };
-        let length = usize::try_from(length)
-            .ok()
-            .filter(|length| *length <= self.max_bytes)
-            .ok_or(too_long)?;
+        let too_long = RecordError::TooLong { bytes: length, max_bytes: self.max_bytes };
+        let length = usize::try_from(length).ok().filter(|length| *length <= self.max_bytes).ok_or(too_long)?;
         if self.buffer.len() < digits + 1 + length {
             return Ok(None);
         }
@@ -110,9 +92,7 @@ impl Decoder {
 }
 
 fn bad_length(found: &[u8]) -> RecordError {
-    RecordError::Length {
-        found: String::from_utf8_lossy(found).into_owned(),
-    }
+    RecordError::Length { found: String::from_utf8_lossy(found).into_owned() }
 }
 
 #[cfg(test)]
@@ -135,15 +115,7 @@ mod tests {
 
     #[test]
     fn what_is_no_length_is_fatal() {
-        for bad in [
-            "x",
-            "\n",
-            "-1\n",
-            "+1\n",
-            " 1\n",
-            "123456789012345678901",
-            "1x",
-        ] {
+        for bad in ["x", "\n", "-1\n", "+1\n", " 1\n", "123456789012345678901", "1x"] {
             let mut decoder = Decoder::default();
             decoder.push(bad.as_bytes());
             assert!(decoder.next_record().is_err(), "{bad:?}");
@@ -156,13 +128,7 @@ mod tests {
         decoder.push(b"4\nabcd5\n");
         assert_eq!(decoder.next_record().unwrap().unwrap(), "abcd");
         let refused = decoder.next_record();
-        assert_eq!(
-            refused,
-            Err(RecordError::TooLong {
-                bytes: 5,
-                max_bytes: 4
-            })
-        );
+        assert_eq!(refused, Err(RecordError::TooLong { bytes: 5, max_bytes: 4 }));
     }
 
     proptest! {

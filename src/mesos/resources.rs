@@ -4,9 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::types::{
-    AllocationInfo, Items, Range, Ranges, ReservationInfo, Resource, Scalar, ValueType,
-};
+use super::types::{AllocationInfo, Items, Range, Ranges, ReservationInfo, Resource, Scalar, ValueType};
 
 /// Thousandths in one.
 const MILLI: f64 = 1000.0;
@@ -41,8 +39,7 @@ impl Resources {
     pub fn of(resources: &[Resource]) -> Result<Self, String> {
         let mut sum = Self::new();
         for resource in resources {
-            let amount = amount_of(resource)
-                .map_err(|why| format!("Resource '{resource}' is invalid: {why}"))?;
+            let amount = amount_of(resource).map_err(|why| format!("Resource '{resource}' is invalid: {why}"))?;
             if let Some(amount) = amount {
                 let key = (resource.name.clone(), resource.reserved_for().to_owned());
                 sum.add_amount(key, amount);
@@ -56,15 +53,10 @@ impl Resources {
     /// # Errors
     /// If a part isn't `name:value` or `name(role):value`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let parts = text
-            .split(';')
-            .map(str::trim)
-            .filter(|part| !part.is_empty());
+        let parts = text.split(';').map(str::trim).filter(|part| !part.is_empty());
         let mut sum = Self::new();
         for part in parts {
-            let bad = || {
-                format!("'{part}' is not a resource; expected name:2.5, name:[1-9] or name:{{a,b}}")
-            };
+            let bad = || format!("'{part}' is not a resource; expected name:2.5, name:[1-9] or name:{{a,b}}");
             let (name, value) = part.split_once(':').ok_or_else(bad)?;
             let name = name.trim();
             let (name, role) = match name.split_once('(') {
@@ -108,11 +100,7 @@ impl Resources {
     /// Whether all of the others are here.
     #[must_use]
     pub fn contains(&self, other: &Self) -> bool {
-        other.amounts.iter().all(|(key, wanted)| {
-            self.amounts
-                .get(key)
-                .is_some_and(|here| here.contains(wanted))
-        })
+        other.amounts.iter().all(|(key, wanted)| self.amounts.get(key).is_some_and(|here| here.contains(wanted)))
     }
 
     /// Takes the others away; what isn't here is left out of account, so nothing goes below zero.
@@ -144,17 +132,13 @@ impl Resources {
 
     /// The names and roles of all parts, each with its part.
     pub fn parts(&self) -> impl Iterator<Item = (&str, &str, Resource)> {
-        self.amounts
-            .iter()
-            .map(|((name, role), amount)| (name.as_str(), role.as_str(), amount.to_wire(name)))
+        self.amounts.iter().map(|((name, role), amount)| (name.as_str(), role.as_str(), amount.to_wire(name)))
     }
 
     /// Wire resources in the refined format, allocated to a role if there is one.
     #[must_use]
     pub fn to_wire(&self, allocated_to: Option<&str>) -> Vec<Resource> {
-        let allocation = allocated_to.map(|role| AllocationInfo {
-            role: Some(role.to_owned()),
-        });
+        let allocation = allocated_to.map(|role| AllocationInfo { role: Some(role.to_owned()) });
         self.parts()
             .map(|(_, role, mut resource)| {
                 if role != "*" {
@@ -227,9 +211,9 @@ impl Amount {
     fn contains(&self, wanted: &Self) -> bool {
         match (self, wanted) {
             (Self::Scalar(here), Self::Scalar(wanted)) => here >= wanted,
-            (Self::Ranges(here), Self::Ranges(wanted)) => wanted
-                .iter()
-                .all(|(b, e)| here.iter().any(|(begin, end)| begin <= b && e <= end)),
+            (Self::Ranges(here), Self::Ranges(wanted)) => {
+                wanted.iter().all(|(b, e)| here.iter().any(|(begin, end)| begin <= b && e <= end))
+            }
             (Self::Set(here), Self::Set(wanted)) => wanted.is_subset(here),
             _ => false,
         }
@@ -240,10 +224,7 @@ impl Amount {
             (Self::Scalar(here), Self::Scalar(less)) => *here -= less,
             (Self::Ranges(here), Self::Ranges(less)) => {
                 for cut in less {
-                    *here = here
-                        .iter()
-                        .flat_map(|range| without(*range, *cut))
-                        .collect();
+                    *here = here.iter().flat_map(|range| without(*range, *cut)).collect();
                 }
             }
             (Self::Set(here), Self::Set(less)) => here.retain(|item| !less.contains(item)),
@@ -256,35 +237,23 @@ impl Amount {
         resource.scalar = None;
         match self {
             Self::Scalar(milli) => {
-                resource.scalar = Some(Scalar {
-                    value: to_f64(*milli),
-                });
+                resource.scalar = Some(Scalar { value: to_f64(*milli) });
             }
             Self::Ranges(ranges) => {
                 resource.kind = ValueType::Ranges;
-                let range = |(begin, end): &(u64, u64)| Range {
-                    begin: *begin,
-                    end: *end,
-                };
-                resource.ranges = Some(Ranges {
-                    range: ranges.iter().map(range).collect(),
-                });
+                let range = |(begin, end): &(u64, u64)| Range { begin: *begin, end: *end };
+                resource.ranges = Some(Ranges { range: ranges.iter().map(range).collect() });
             }
             Self::Set(items) => {
                 resource.kind = ValueType::Set;
-                resource.set = Some(Items {
-                    item: items.iter().cloned().collect(),
-                });
+                resource.set = Some(Items { item: items.iter().cloned().collect() });
             }
         }
         resource
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "amounts lie far below 2^53 thousandths"
-)]
+#[expect(clippy::cast_precision_loss, reason = "amounts lie far below 2^53 thousandths")]
 fn to_f64(milli: i64) -> f64 {
     milli as f64 / MILLI
 }
@@ -357,12 +326,7 @@ fn amount_of(resource: &Resource) -> Result<Option<Amount>, String> {
 fn parse_amount(text: &str) -> Option<Amount> {
     let list = |open: char, close: char| {
         let inner = text.strip_prefix(open)?.strip_suffix(close)?;
-        Some(
-            inner
-                .split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty()),
-        )
+        Some(inner.split(',').map(str::trim).filter(|item| !item.is_empty()))
     };
     if let Some(items) = list('[', ']') {
         let range = |item: &str| {

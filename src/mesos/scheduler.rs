@@ -96,9 +96,7 @@ pub enum SchedulerError {
     #[error("another scheduler has subscribed with our framework id: {0}; this one must stop")]
     Fenced(String),
     /// The master refuses this framework.
-    #[error(
-        "the master refuses this framework: {0}; correct its FrameworkInfo, or forget its stored id"
-    )]
+    #[error("the master refuses this framework: {0}; correct its FrameworkInfo, or forget its stored id")]
     Refused(String),
 }
 
@@ -133,16 +131,9 @@ impl Calls {
 /// Keeps `framework` subscribed to the detected leader in a task of its own, until the receiver is dropped or
 /// [`Signal::Ended`].
 #[must_use]
-pub fn connect(
-    framework: FrameworkInfo,
-    leader: watch::Receiver<Option<MasterInfo>>,
-) -> mpsc::Receiver<Signal> {
+pub fn connect(framework: FrameworkInfo, leader: watch::Receiver<Option<MasterInfo>>) -> mpsc::Receiver<Signal> {
     let (signals, receiver) = mpsc::channel(QUEUE);
-    let driver = Driver {
-        framework,
-        leader,
-        signals: signals.clone(),
-    };
+    let driver = Driver { framework, leader, signals: signals.clone() };
     tokio::spawn(async move {
         tokio::select! {
             () = signals.closed() => {}
@@ -215,15 +206,10 @@ impl Driver {
             Err(end) => return (false, end),
         };
         let (queue, calls) = mpsc::channel(QUEUE);
-        let mut stream = EventStream {
-            chunks,
-            decoder: Decoder::default(),
-            silence: ANSWER_TIMEOUT,
-        };
+        let mut stream = EventStream { chunks, decoder: Decoder::default(), silence: ANSWER_TIMEOUT };
         let mut subscribed = false;
         // Calls have a task of their own: they must go on while the scheduler is busy with an event.
-        let mut pump =
-            tokio_util::task::AbortOnDropHandle::new(tokio::spawn(pump(url, stream_id, calls)));
+        let mut pump = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(pump(url, stream_id, calls)));
         let end = loop {
             let event = tokio::select! {
                 event = stream.next() => event,
@@ -238,12 +224,7 @@ impl Driver {
                     subscribed = true;
                     self.framework.id = Some(answer.framework_id.clone());
                     stream.expect_heartbeats(answer.heartbeat_interval_seconds);
-                    Signal::Subscribed {
-                        subscribed: answer,
-                        calls: Calls {
-                            queue: queue.clone(),
-                        },
-                    }
+                    Signal::Subscribed { subscribed: answer, calls: Calls { queue: queue.clone() } }
                 }
                 Ok(event) => Signal::Event(event),
             };
@@ -263,21 +244,14 @@ async fn another_leads(leader: &mut watch::Receiver<Option<MasterInfo>>, master:
 
 /// What an ERROR event means.
 fn ended(message: String) -> SchedulerError {
-    if message.contains("failed over") {
-        SchedulerError::Fenced(message)
-    } else {
-        SchedulerError::Refused(message)
-    }
+    if message.contains("failed over") { SchedulerError::Fenced(message) } else { SchedulerError::Refused(message) }
 }
 
 type Chunks = std::pin::Pin<Box<dyn Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>;
 
 /// Opens a stream; returns its id with it.
 async fn subscribe(url: &str, framework: &FrameworkInfo) -> Result<(String, Chunks), CallError> {
-    let request = client()
-        .post(url)
-        .header(ACCEPT, "application/json")
-        .json(&Call::subscribe(framework.clone()));
+    let request = client().post(url).header(ACCEPT, "application/json").json(&Call::subscribe(framework.clone()));
     let response = tokio::time::timeout(ANSWER_TIMEOUT, request.send())
         .await
         .map_err(|_| Disconnected::Silence(ANSWER_TIMEOUT))?

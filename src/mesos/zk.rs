@@ -34,13 +34,8 @@ impl FromStr for ZkUrl {
     type Err = ZkUrlError;
 
     fn from_str(text: &str) -> Result<Self, ZkUrlError> {
-        let bad = |why| ZkUrlError {
-            text: text.to_owned(),
-            why,
-        };
-        let rest = text
-            .strip_prefix("zk://")
-            .ok_or_else(|| bad("the scheme is not zk"))?;
+        let bad = |why| ZkUrlError { text: text.to_owned(), why };
+        let rest = text.strip_prefix("zk://").ok_or_else(|| bad("the scheme is not zk"))?;
         let (servers, path) = rest.split_once('/').ok_or_else(|| bad("it has no path"))?;
         if servers.contains('@') {
             return Err(bad("digest authentication is not supported"));
@@ -52,10 +47,7 @@ impl FromStr for ZkUrl {
         if path.split('/').any(str::is_empty) {
             return Err(bad("a part of its path is empty"));
         }
-        Ok(Self {
-            servers: servers.to_owned(),
-            path: format!("/{path}"),
-        })
+        Ok(Self { servers: servers.to_owned(), path: format!("/{path}") })
     }
 }
 
@@ -69,10 +61,7 @@ impl ZkUrl {
     /// The same ensemble, one directory deeper.
     #[must_use]
     pub fn join(&self, child: &str) -> Self {
-        Self {
-            servers: self.servers.clone(),
-            path: format!("{}/{child}", self.path),
-        }
+        Self { servers: self.servers.clone(), path: format!("{}/{child}", self.path) }
     }
 
     /// Opens a session and makes sure that the directory exists (Mesos: every participant creates it, with an open ACL).
@@ -80,10 +69,7 @@ impl ZkUrl {
     /// # Errors
     /// If no server answers within about the session timeout, or the directory can't be created.
     pub async fn open(&self, session_timeout: Duration) -> Result<Client, Error> {
-        let client = Client::connector()
-            .with_session_timeout(session_timeout)
-            .connect(&self.servers)
-            .await?;
+        let client = Client::connector().with_session_timeout(session_timeout).connect(&self.servers).await?;
         let directory = CreateMode::Persistent.with_acls(Acls::anyone_all());
         client.mkdir(&self.path, &directory).await?;
         Ok(client)
@@ -111,9 +97,7 @@ pub fn sequence(child: &str) -> Option<i32> {
 /// The child that leads: the one with the smallest sequence number.
 #[must_use]
 pub fn leading(children: &[String]) -> Option<&str> {
-    let candidates = children
-        .iter()
-        .filter_map(|child| Some((sequence(child)?, child.as_str())));
+    let candidates = children.iter().filter_map(|child| Some((sequence(child)?, child.as_str())));
     candidates.min().map(|(_, child)| child)
 }
 
@@ -149,13 +133,8 @@ mod tests {
     /// The znodes of the recording `masters-znodes`, and the older labels.
     #[test]
     fn the_smallest_number_leads_whatever_its_label() {
-        let children = [
-            "log_replicas",
-            "json.info_0000000003",
-            "info_0000000002",
-            "json.info_0000000010",
-        ]
-        .map(str::to_owned);
+        let children =
+            ["log_replicas", "json.info_0000000003", "info_0000000002", "json.info_0000000010"].map(str::to_owned);
         assert_eq!(leading(&children), Some("info_0000000002"));
         assert_eq!(sequence("0000000001"), Some(1));
         assert_eq!(sequence("json.info_2147483648"), None);

@@ -51,9 +51,7 @@ impl DataDir {
         Ok(Disk {
             // etcd makes its log elsewhere and renames it here: it exists whole or not at all.
             log: self.etcd().join("member/wal").try_exists()?,
-            member: identity
-                .as_ref()
-                .and_then(|i| u64::from_str_radix(i.member.as_deref()?, 16).ok()),
+            member: identity.as_ref().and_then(|i| u64::from_str_radix(i.member.as_deref()?, 16).ok()),
             token: identity.map(|i| i.token),
         })
     }
@@ -78,21 +76,14 @@ impl DataDir {
     /// # Errors
     /// If it can't be written.
     pub fn remember(&self, token: &str, member: Option<u64>) -> io::Result<()> {
-        let identity = Identity {
-            token: token.to_owned(),
-            member: member.map(|id| format!("{id:x}")),
-        };
+        let identity = Identity { token: token.to_owned(), member: member.map(|id| format!("{id:x}")) };
         let text = serde_json::to_string(&identity).expect("an identity is plain data");
         replace(&self.identity(), &text, 0o644)
     }
 }
 
 fn remove_all(path: &Path) -> io::Result<()> {
-    let result = if path.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
+    let result = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match result {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -111,11 +102,7 @@ mod tests {
         data.remember("c-g1", Some(0xbeef))?;
         fs::create_dir_all(data.etcd().join("member/wal"))?;
         fs::create_dir_all(data.0.join("ssh"))?;
-        let found = Disk {
-            log: true,
-            token: Some("c-g1".into()),
-            member: Some(0xbeef),
-        };
+        let found = Disk { log: true, token: Some("c-g1".into()), member: Some(0xbeef) };
         assert_eq!(data.inspect()?, found);
         data.wipe()?;
         assert_eq!(data.inspect()?, Disk::default());

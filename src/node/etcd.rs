@@ -31,15 +31,8 @@ pub fn command(setup: &Setup, data: &DataDir, start: &Start) -> Command {
     let config = &setup.config;
     let own = setup.address;
     let name_of = |address: Option<Ipv4Addr>| {
-        let slot = config
-            .addresses
-            .iter()
-            .find(|(_, a)| Some(**a) == address)
-            .map(|(slot, _)| *slot);
-        slot.map_or_else(
-            || "unknown".to_owned(),
-            |slot| tables::hostname(&config.prefix, slot),
-        )
+        let slot = config.addresses.iter().find(|(_, a)| Some(**a) == address).map(|(slot, _)| *slot);
+        slot.map_or_else(|| "unknown".to_owned(), |slot| tables::hostname(&config.prefix, slot))
     };
     let members: Vec<Option<Ipv4Addr>> = match start {
         Start::Existing(members) => members.iter().map(|m| m.address).collect(),
@@ -49,13 +42,9 @@ pub fn command(setup: &Setup, data: &DataDir, start: &Start) -> Command {
         .into_iter()
         .filter_map(|address| Some(format!("{}={}", name_of(address), peer_url(address?))))
         .collect();
-    let (crate::config::Bootstrap::Forming { generation }
-    | crate::config::Bootstrap::Formed { generation }) = config.bootstrap;
-    let state = if *start == Start::New {
-        "new"
-    } else {
-        "existing"
-    };
+    let (crate::config::Bootstrap::Forming { generation } | crate::config::Bootstrap::Formed { generation }) =
+        config.bootstrap;
+    let state = if *start == Start::New { "new" } else { "existing" };
     let client = client_url(own);
     let local = client_url(Ipv4Addr::LOCALHOST);
     let mut command = Command::new("etcd");
@@ -68,19 +57,13 @@ pub fn command(setup: &Setup, data: &DataDir, start: &Start) -> Command {
         .arg(format!("--advertise-client-urls={client}"))
         .arg(format!("--initial-cluster={}", initial.join(",")))
         .arg(format!("--initial-cluster-state={state}"))
-        .arg(format!(
-            "--initial-cluster-token={}",
-            cluster_token(&config.cluster, generation)
-        ))
+        .arg(format!("--initial-cluster-token={}", cluster_token(&config.cluster, generation)))
         .arg(format!("--heartbeat-interval={}", config.etcd_heartbeat_ms))
         .arg(format!("--election-timeout={}", config.etcd_election_ms))
         // A member that comes back must not depose a leader that works.
         .arg("--pre-vote=true")
         .arg("--grpc-keepalive-min-time=500ms")
-        .args([
-            "--auto-compaction-mode=periodic",
-            &format!("--auto-compaction-retention={COMPACT_AFTER}"),
-        ])
+        .args(["--auto-compaction-mode=periodic", &format!("--auto-compaction-retention={COMPACT_AFTER}")])
         .args(["--logger=zap", "--log-level=warn"]);
     command
 }
@@ -96,9 +79,7 @@ fn peer_url(address: Ipv4Addr) -> String {
 pub async fn status(client: &Client) -> Result<Local, StoreError> {
     let answer = bounded(client.maintenance_client().status()).await?;
     Ok(Local {
-        member: answer
-            .header()
-            .map_or(0, etcd_client::ResponseHeader::member_id),
+        member: answer.header().map_or(0, etcd_client::ResponseHeader::member_id),
         leader: answer.leader(),
         term: answer.raft_term(),
         learner: answer.is_learner(),
@@ -118,12 +99,7 @@ pub async fn confirm(client: &Client, cluster: &str) -> Option<u64> {
 
 async fn linearizable_read(client: &Client, cluster: &str) -> Result<(), StoreError> {
     let options = GetOptions::new().with_count_only();
-    bounded(
-        client
-            .kv_client()
-            .get(Keys::of(cluster).leader(), Some(options)),
-    )
-    .await?;
+    bounded(client.kv_client().get(Keys::of(cluster).leader(), Some(options))).await?;
     Ok(())
 }
 
@@ -149,12 +125,7 @@ impl Survivors {
     /// The members of all slots but this one.
     #[must_use]
     pub fn of(setup: &Setup) -> Self {
-        let others = setup
-            .config
-            .addresses
-            .values()
-            .copied()
-            .filter(|a| *a != setup.address);
+        let others = setup.config.addresses.values().copied().filter(|a| *a != setup.address);
         Self {
             cluster: setup.config.cluster.clone(),
             slot: setup.config.slot,
@@ -194,11 +165,7 @@ impl Survivors {
         let list = bounded(client.cluster_client().member_list()).await?;
         Ok(Found {
             peers: peers(list.members()),
-            incarnation: fence
-                .kvs()
-                .first()
-                .and_then(|kv| digits(kv.value()))
-                .unwrap_or(0),
+            incarnation: fence.kvs().first().and_then(|kv| digits(kv.value())).unwrap_or(0),
             client,
         })
     }
@@ -213,18 +180,11 @@ impl Survivors {
 
     async fn try_join(&self, remove: &[u64]) -> Result<Joined, StoreError> {
         let client = self.find().await.ok_or(StoreError::Late)?.client;
-        let lease = bounded(client.lease_client().grant(LOCK_TTL_S, None))
-            .await?
-            .id();
+        let lease = bounded(client.lease_client().grant(LOCK_TTL_S, None)).await?.id();
         let store = Store::new(client.clone(), &self.cluster);
-        let joined = match store
-            .lock_membership(self.slot, self.incarnation, lease)
-            .await
-        {
+        let joined = match store.lock_membership(self.slot, self.incarnation, lease).await {
             Ok(true) => self.change(&client, remove).await,
-            Ok(false) => Err(StoreError::Interrupted(
-                "another slot is changing the membership".into(),
-            )),
+            Ok(false) => Err(StoreError::Interrupted("another slot is changing the membership".into())),
             Err(error) => Err(error),
         };
         // Frees the lock; the lease's end does it otherwise.
@@ -235,16 +195,12 @@ impl Survivors {
     async fn change(&self, client: &Client, remove: &[u64]) -> Result<Joined, StoreError> {
         let mut cluster = client.cluster_client();
         for id in remove {
-            tracing::warn!(
-                "member {id:x} has lost its data (this slot's directory is empty): removing it"
-            );
+            tracing::warn!("member {id:x} has lost its data (this slot's directory is empty): removing it");
             bounded(cluster.member_remove(*id)).await?;
         }
         let learner = MemberAddOptions::new().with_is_learner();
         let added = bounded(cluster.member_add([peer_url(self.own)], Some(learner))).await?;
-        Ok(Joined {
-            members: peers(added.member_list()),
-        })
+        Ok(Joined { members: peers(added.member_list()) })
     }
 
     /// Asks a voter to let this learner vote.
@@ -260,10 +216,7 @@ impl Survivors {
 
 fn peers(members: &[etcd_client::Member]) -> Vec<Peer> {
     let address = |url: &String| -> Option<Ipv4Addr> {
-        url.strip_prefix("http://")?
-            .strip_suffix(&format!(":{ETCD_PEER_PORT}"))?
-            .parse()
-            .ok()
+        url.strip_prefix("http://")?.strip_suffix(&format!(":{ETCD_PEER_PORT}"))?.parse().ok()
     };
     let peer = |m: &etcd_client::Member| Peer {
         id: m.id(),

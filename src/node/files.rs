@@ -19,12 +19,7 @@ pub fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     name.push(".new");
     let fresh = dir.join(name);
     let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&fresh)?;
+    let mut file = options.write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
@@ -37,11 +32,7 @@ pub fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 /// # Errors
 /// If it can't be written.
 pub fn overwrite(path: &Path, text: &str) -> io::Result<()> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
     let old = usize::try_from(file.metadata()?.len()).unwrap_or(0);
     let mut padded = text.as_bytes().to_vec();
     padded.resize(padded.len().max(old), b'\n');
@@ -49,11 +40,7 @@ pub fn overwrite(path: &Path, text: &str) -> io::Result<()> {
     if written != padded.len() {
         return Err(io::Error::new(
             io::ErrorKind::WriteZero,
-            format!(
-                "{} took {written} of {} bytes",
-                path.display(),
-                padded.len()
-            ),
+            format!("{} took {written} of {} bytes", path.display(), padded.len()),
         ));
     }
     file.set_len(text.len() as u64)
@@ -95,26 +82,16 @@ impl NameFiles {
     pub fn restore(&self) {
         for (path, text) in &self.written {
             if fs::read_to_string(path).ok().as_ref() != Some(text) {
-                tracing::warn!(
-                    "{} was changed by something else; it is written again",
-                    path.display()
-                );
+                tracing::warn!("{} was changed by something else; it is written again", path.display());
                 self.put(path, text);
             }
         }
     }
 
     fn put(&self, path: &Path, text: &str) {
-        let done = if path == self.hosts {
-            overwrite(path, text)
-        } else {
-            replace(path, text, 0o600)
-        };
+        let done = if path == self.hosts { overwrite(path, text) } else { replace(path, text, 0o600) };
         if let Err(error) = done {
-            tracing::error!(
-                "cannot write {}: {error}; it is tried again in a second",
-                path.display()
-            );
+            tracing::error!("cannot write {}: {error}; it is tried again in a second", path.display());
         }
     }
 }

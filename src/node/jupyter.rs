@@ -18,29 +18,18 @@ const ORIGINS: &str = r"^https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$";
 /// If the token can't be read or the configuration can't be written.
 pub fn command(config: &NodeConfig, run_dir: &Path) -> io::Result<Command> {
     let token_file = config.secrets.dir.join(&config.secrets.jupyter_token);
-    let token = std::fs::read_to_string(&token_file).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("Jupyter's token {}: {error}", token_file.display()),
-        )
-    })?;
+    let token = std::fs::read_to_string(&token_file)
+        .map_err(|error| io::Error::new(error.kind(), format!("Jupyter's token {}: {error}", token_file.display())))?;
     let cookie_secret = run_dir.join("jupyter_cookie_secret");
     let settings = run_dir.join("jupyter_server_config.json");
     // The same on every node: a browser stays logged in when Jupyter moves.
-    replace(
-        &cookie_secret,
-        &format!("stormbed cookie {}\n", token.trim()),
-        0o600,
-    )?;
+    replace(&cookie_secret, &format!("stormbed cookie {}\n", token.trim()), 0o600)?;
     let text = settings_text(config, token.trim(), &cookie_secret);
     replace(&settings, &text, 0o600)?;
     let mut command = Command::new("jupyter-server");
     let mut option = std::ffi::OsString::from("--config=");
     option.push(settings);
-    command
-        .arg(option)
-        .current_dir(&config.shared_dir)
-        .env("JUPYTER_RUNTIME_DIR", run_dir.join("jupyter"));
+    command.arg(option).current_dir(&config.shared_dir).env("JUPYTER_RUNTIME_DIR", run_dir.join("jupyter"));
     Ok(command)
 }
 

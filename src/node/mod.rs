@@ -39,14 +39,10 @@ const RESTORE_TICKS: u64 = 10;
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// No usable configuration.
-    #[error(
-        "the environment variable {NODE_CONFIG_VARIABLE} must hold a node's configuration as JSON: {0}"
-    )]
+    #[error("the environment variable {NODE_CONFIG_VARIABLE} must hold a node's configuration as JSON: {0}")]
     Config(String),
     /// This slot has no address.
-    #[error(
-        "slot {0} has no address in the configuration's `addresses`; the framework gives one to every slot"
-    )]
+    #[error("slot {0} has no address in the configuration's `addresses`; the framework gives one to every slot")]
     NoAddress(Slot),
     /// A file that the node can't do without.
     #[error("{what} ({path}): {source}; is the directory mounted?")]
@@ -95,9 +91,7 @@ pub async fn run(config: NodeConfig) -> Result<(), NodeError> {
     let prepare = |what| move |source| NodeError::Prepare { what, source };
     let mut terminate = signal(SignalKind::terminate()).map_err(prepare("SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(prepare("SIGINT"))?;
-    let keys = ssh::Keys::prepare(&setup.config.data_dir)
-        .await
-        .map_err(prepare("ssh keys"))?;
+    let keys = ssh::Keys::prepare(&setup.config.data_dir).await.map_err(prepare("ssh keys"))?;
     let clock = Clock::start();
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
     let mut core = NodeCore::new(&setup);
@@ -130,19 +124,12 @@ pub async fn run(config: NodeConfig) -> Result<(), NodeError> {
 }
 
 fn setup(config: NodeConfig) -> Result<Setup, NodeError> {
-    let address: Ipv4Addr = *config
-        .addresses
-        .get(&config.slot)
-        .ok_or(NodeError::NoAddress(config.slot))?;
+    let address: Ipv4Addr = *config.addresses.get(&config.slot).ok_or(NodeError::NoAddress(config.slot))?;
     let path = config.secrets.dir.join(&config.secrets.operator_key);
     let operator_key = std::fs::read_to_string(&path).map_err(|source| NodeError::File {
         what: "the operator's public key",
         path,
         source,
     })?;
-    Ok(Setup {
-        config,
-        address,
-        operator_key,
-    })
+    Ok(Setup { config, address, operator_key })
 }

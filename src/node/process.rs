@@ -34,15 +34,8 @@ impl Processes {
     fn spawn(&self, mut command: Command) -> std::io::Result<(Child, Pid)> {
         // Held while spawning: a child that ends at once must not look like an orphan.
         let mut ours = self.ours.lock().unwrap_or_else(PoisonError::into_inner);
-        let child = command
-            .stdin(Stdio::null())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()?;
-        let pid = child
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .unwrap_or_default();
+        let child = command.stdin(Stdio::null()).process_group(0).kill_on_drop(true).spawn()?;
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
         ours.insert(pid);
         Ok((child, Pid::from_raw(pid)))
     }
@@ -77,19 +70,13 @@ impl Processes {
         };
         let _ = killpg(pid, Signal::SIGKILL);
         let _ = child.wait().await;
-        self.ours
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&pid.as_raw());
+        self.ours.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid.as_raw());
         end
     }
 }
 
 fn describe(status: std::io::Result<std::process::ExitStatus>) -> String {
-    status.map_or_else(
-        |e| format!("was lost: {e}"),
-        |status| format!("ended ({status})"),
-    )
+    status.map_or_else(|e| format!("was lost: {e}"), |status| format!("ended ({status})"))
 }
 
 /// A program that runs until it is stopped.
@@ -141,11 +128,7 @@ impl Service {
                     Ok(command) => processes.run(command, &token, grace).await,
                     Err(error) => format!("could not be prepared: {error}"),
                 };
-                pause = if began.elapsed() > SETTLED {
-                    RESTART_MIN
-                } else {
-                    pause
-                };
+                pause = if began.elapsed() > SETTLED { RESTART_MIN } else { pause };
                 tracing::info!("{name} {end}");
                 let _ = tokio::time::timeout(pause, token.cancelled()).await;
                 pause = (pause * 2).min(RESTART_MAX);
@@ -177,21 +160,12 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let log = dir.path().join("starts");
         let path = log.clone();
-        let service = Service::keep(
-            &Processes::default(),
-            "test",
-            RESTART_MIN,
-            None,
-            move || {
-                let mut command = Command::new("sh");
-                command.args([
-                    "-c",
-                    "echo >> \"$0\"; test $(wc -l < \"$0\") -lt 2 || exec sleep 100",
-                ]);
-                command.arg(&path);
-                Ok(command)
-            },
-        );
+        let service = Service::keep(&Processes::default(), "test", RESTART_MIN, None, move || {
+            let mut command = Command::new("sh");
+            command.args(["-c", "echo >> \"$0\"; test $(wc -l < \"$0\") -lt 2 || exec sleep 100"]);
+            command.arg(&path);
+            Ok(command)
+        });
         let lines = || std::fs::read_to_string(&log).map_or(0, |text| text.lines().count());
         for _ in 0..100 {
             if lines() == 2 {
@@ -200,25 +174,14 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(lines(), 2);
-        tokio::time::timeout(Duration::from_secs(2), service.stopped())
-            .await
-            .expect("it stops in time");
+        tokio::time::timeout(Duration::from_secs(2), service.stopped()).await.expect("it stops in time");
     }
 
     #[tokio::test]
     async fn a_program_that_ends_by_itself_is_reported() {
         let (tx, rx) = tokio::sync::oneshot::channel();
         let ended = move || tx.send(()).expect("the test waits");
-        let _service = Service::once(
-            &Processes::default(),
-            "test",
-            RESTART_MIN,
-            Command::new("true"),
-            ended,
-        );
-        tokio::time::timeout(Duration::from_secs(5), rx)
-            .await
-            .expect("in time")
-            .expect("sent");
+        let _service = Service::once(&Processes::default(), "test", RESTART_MIN, Command::new("true"), ended);
+        tokio::time::timeout(Duration::from_secs(5), rx).await.expect("in time").expect("sent");
     }
 }

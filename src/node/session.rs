@@ -46,24 +46,13 @@ impl Session {
         let mut tasks = JoinSet::new();
         spawn(&mut tasks, ask_status(store.clone(), events.clone()));
         spawn(&mut tasks, follow(store.clone(), events.clone()));
-        Ok(Self {
-            store,
-            cluster: cluster.to_owned(),
-            clock,
-            events,
-            _tasks: tasks,
-            registration: None,
-        })
+        Ok(Self { store, cluster: cluster.to_owned(), clock, events, _tasks: tasks, registration: None })
     }
 
     /// Asks the local member to confirm that it leads.
     pub fn confirm(&self) {
         let asked = self.clock.now();
-        let (client, cluster, events) = (
-            self.store.client(),
-            self.cluster.clone(),
-            self.events.clone(),
-        );
+        let (client, cluster, events) = (self.store.client(), self.cluster.clone(), self.events.clone());
         tokio::spawn(async move {
             let term = etcd::confirm(&client, &cluster).await;
             let event = term.map_or(Event::Unconfirmed, |term| Event::Confirmed { asked, term });
@@ -77,9 +66,7 @@ impl Session {
         tokio::spawn(async move {
             match store.publish_leader(&record).await {
                 Ok(stands) => tracing::info!("leader record of term {}: {stands}", record.term),
-                Err(StoreError::Fenced { seen, .. }) => {
-                    drop(events.send(Event::Fenced(seen)).await)
-                }
+                Err(StoreError::Fenced { seen, .. }) => drop(events.send(Event::Fenced(seen)).await),
                 Err(error) => tracing::warn!("the leader record was not written: {error}"),
             }
         });
@@ -91,13 +78,7 @@ impl Session {
             former.abort();
         }
         let stop = CancellationToken::new();
-        let task = tokio::spawn(hold(
-            self.store.clone(),
-            record,
-            ttl_s,
-            self.events.clone(),
-            stop.clone(),
-        ));
+        let task = tokio::spawn(hold(self.store.clone(), record, ttl_s, self.events.clone(), stop.clone()));
         self.registration = Some((stop, task));
     }
 
@@ -128,11 +109,7 @@ async fn ask_status(store: Store, events: Events) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        if events
-            .send(Event::Local(etcd::status(&client).await.ok()))
-            .await
-            .is_err()
-        {
+        if events.send(Event::Local(etcd::status(&client).await.ok())).await.is_err() {
             return;
         }
     }
@@ -151,9 +128,7 @@ async fn follow(store: Store, events: Events) {
     };
     let read = async {
         loop {
-            let broke = store
-                .follow(|state| drop(states.send(Some(state.clone()))))
-                .await;
+            let broke = store.follow(|state| drop(states.send(Some(state.clone())))).await;
             tracing::debug!("the registry is read anew: {broke}");
             tokio::time::sleep(FOLLOW_AGAIN).await;
         }
@@ -164,13 +139,7 @@ async fn follow(store: Store, events: Events) {
     }
 }
 
-async fn hold(
-    store: Store,
-    record: NodeRecord,
-    ttl_s: i64,
-    events: Events,
-    stop: CancellationToken,
-) {
+async fn hold(store: Store, record: NodeRecord, ttl_s: i64, events: Events, stop: CancellationToken) {
     let event = match keep(&store, &record, ttl_s, &events, &stop).await {
         Ok(()) => return,
         Err(StoreError::Fenced { seen, .. }) => Event::Fenced(seen),

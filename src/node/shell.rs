@@ -72,15 +72,10 @@ impl Shell {
         keys.configure_client()?;
         let mut files = NameFiles::default();
         // The operator comes in from the first moment; the nodes know each other later.
-        files.write(Write::AuthorizedKeys(format!(
-            "{}\n",
-            setup.operator_key.trim()
-        )));
+        files.write(Write::AuthorizedKeys(format!("{}\n", setup.operator_key.trim())));
         let processes = Processes::default();
         let server = keys.clone();
-        let sshd = Service::keep(&processes, "sshd", SSHD_GRACE, None, move || {
-            server.server(RUN_DIR.as_ref())
-        });
+        let sshd = Service::keep(&processes, "sshd", SSHD_GRACE, None, move || server.server(RUN_DIR.as_ref()));
         tokio::spawn(wait_for_sshd(setup.address, events.clone()));
         Ok(Self {
             data: DataDir(setup.config.data_dir.clone()),
@@ -136,13 +131,7 @@ impl Shell {
                 let config = self.setup.config.clone();
                 let make = move || jupyter::command(&config, RUN_DIR.as_ref());
                 let after = self.former_jupyter.take();
-                self.jupyter = Some(Service::keep(
-                    &self.processes,
-                    "jupyter",
-                    JUPYTER_GRACE,
-                    after,
-                    make,
-                ));
+                self.jupyter = Some(Service::keep(&self.processes, "jupyter", JUPYTER_GRACE, after, make));
             }
             lead::Action::Confirm => match &self.session {
                 Some(session) => session.confirm(),
@@ -161,9 +150,7 @@ impl Shell {
         match action {
             MemberAction::Inspect => self.look(|data| data.inspect()),
             MemberAction::Wipe => {
-                tracing::warn!(
-                    "this slot's etcd data is of no use to the cluster any more: wiping it"
-                );
+                tracing::warn!("this slot's etcd data is of no use to the cluster any more: wiping it");
                 self.look(|data| data.wipe().and_then(|()| data.inspect()));
             }
             MemberAction::Survey => self.tell(async move { survivors.survey().await }),
@@ -185,19 +172,14 @@ impl Shell {
     }
 
     /// Looks at the data directory off the main loop: wiping takes time.
-    fn look(
-        &self,
-        look: impl FnOnce(&DataDir) -> io::Result<super::core::member::Disk> + Send + 'static,
-    ) {
+    fn look(&self, look: impl FnOnce(&DataDir) -> io::Result<super::core::member::Disk> + Send + 'static) {
         let data = self.data.clone();
         self.tell(async move {
             let done = tokio::task::spawn_blocking(move || look(&data)).await;
             match done.map_err(io::Error::other).flatten() {
                 Ok(disk) => Event::Disk(disk),
                 Err(error) => {
-                    tracing::error!(
-                        "the data directory can't be used: {error}; looking again after a pause"
-                    );
+                    tracing::error!("the data directory can't be used: {error}; looking again after a pause");
                     Event::DiskFailed
                 }
             }
@@ -205,8 +187,7 @@ impl Shell {
     }
 
     fn remember(&self, member: Option<u64>) {
-        let (Bootstrap::Forming { generation } | Bootstrap::Formed { generation }) =
-            self.setup.config.bootstrap;
+        let (Bootstrap::Forming { generation } | Bootstrap::Formed { generation }) = self.setup.config.bootstrap;
         let token = cluster_token(&self.setup.config.cluster, generation);
         if let Err(error) = self.data.remember(&token, member) {
             tracing::error!("cannot write down whose etcd data this is: {error}");
@@ -220,23 +201,10 @@ impl Shell {
         }
         let command = etcd::command(&self.setup, &self.data, start);
         let events = self.events.clone();
-        let ended = move || {
-            drop(tokio::spawn(
-                async move { events.send(Event::EtcdExited).await },
-            ))
-        };
-        self.etcd = Some(Service::once(
-            &self.processes,
-            "etcd",
-            ETCD_GRACE,
-            command,
-            ended,
-        ));
-        let session =
-            Session::begin(&self.setup.config.cluster, self.clock, self.events.clone()).await;
-        self.session = session
-            .inspect_err(|e| tracing::error!("no client of the local etcd: {e}"))
-            .ok();
+        let ended = move || drop(tokio::spawn(async move { events.send(Event::EtcdExited).await }));
+        self.etcd = Some(Service::once(&self.processes, "etcd", ETCD_GRACE, command, ended));
+        let session = Session::begin(&self.setup.config.cluster, self.clock, self.events.clone()).await;
+        self.session = session.inspect_err(|e| tracing::error!("no client of the local etcd: {e}")).ok();
     }
 
     fn register(&mut self, member: u64) {
@@ -284,9 +252,7 @@ impl Shell {
 
 async fn drop_address(address: Ipv4Addr) {
     let mut command = Command::new("ip");
-    command
-        .args(["-4", "address", "flush", "to"])
-        .arg(format!("{address}/32"));
+    command.args(["-4", "address", "flush", "to"]).arg(format!("{address}/32"));
     match command.status().await {
         Ok(status) if status.success() => tracing::info!("dropped {address}"),
         other => tracing::error!("could not drop the address {address}: {other:?}"),

@@ -40,11 +40,7 @@ impl Keys {
         let dir = data_dir.join("ssh");
         std::fs::create_dir_all(&dir)?;
         std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o700))?;
-        Ok(Self {
-            host: key(&dir.join("host_ed25519")).await?,
-            user: key(&dir.join("user_ed25519")).await?,
-            dir,
-        })
+        Ok(Self { host: key(&dir.join("host_ed25519")).await?, user: key(&dir.join("user_ed25519")).await?, dir })
     }
 
     /// Writes the client's configuration.
@@ -88,15 +84,10 @@ async fn key(path: &Path) -> io::Result<String> {
         // A private half without its public one is a making that was interrupted.
         let _ = std::fs::remove_file(path);
         let mut command = Command::new("ssh-keygen");
-        command
-            .args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"])
-            .arg(path);
+        command.args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(path);
         let status = command.status().await?;
         if !status.success() {
-            return Err(io::Error::other(format!(
-                "ssh-keygen for {} {status}",
-                path.display()
-            )));
+            return Err(io::Error::other(format!("ssh-keygen for {} {status}", path.display())));
         }
     }
     let text = std::fs::read_to_string(&public)?;
@@ -105,10 +96,7 @@ async fn key(path: &Path) -> io::Result<String> {
         (Some(kind), Some(key)) => Ok(format!("{kind} {key}")),
         _ => {
             std::fs::remove_file(&public)?;
-            Err(io::Error::other(format!(
-                "{} held no key; it is made again",
-                public.display()
-            )))
+            Err(io::Error::other(format!("{} held no key; it is made again", public.display())))
         }
     }
 }

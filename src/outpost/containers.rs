@@ -20,13 +20,8 @@ use crate::config::{LABEL_CLUSTER, LABEL_INCARNATION, LABEL_SLOT};
 pub async fn look(engine: &Docker, cluster: &str) -> Result<Vec<ContainerView>, String> {
     let label = format!("{LABEL_CLUSTER}={cluster}");
     let filters = HashMap::from([("label", vec![label])]);
-    let options = ListContainersOptionsBuilder::new()
-        .all(true)
-        .filters(&filter_texts(&filters));
-    let list = engine
-        .list_containers(Some(options.build()))
-        .await
-        .map_err(text)?;
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filter_texts(&filters));
+    let list = engine.list_containers(Some(options.build())).await.map_err(text)?;
     let ids = list.into_iter().filter_map(|container| container.id);
     let views = try_join_all(ids.map(|id| look_at(engine, id))).await?;
     let mut views: Vec<_> = views.into_iter().flatten().collect();
@@ -36,9 +31,7 @@ pub async fn look(engine: &Docker, cluster: &str) -> Result<Vec<ContainerView>, 
 
 fn filter_texts(filters: &HashMap<&str, Vec<String>>) -> HashMap<String, Vec<String>> {
     let filters = filters.iter();
-    filters
-        .map(|(key, values)| ((*key).to_owned(), values.clone()))
-        .collect()
+    filters.map(|(key, values)| ((*key).to_owned(), values.clone())).collect()
 }
 
 /// None if the container has gone since it was listed.
@@ -47,27 +40,17 @@ async fn look_at(engine: &Docker, id: String) -> Result<Option<ContainerView>, S
         return Ok(None);
     };
     // /proc of a frozen container answers; a read of it is short, yet not for an async thread.
-    tokio::task::spawn_blocking(move || view(id, container).map(Some))
-        .await
-        .map_err(text)?
+    tokio::task::spawn_blocking(move || view(id, container).map(Some)).await.map_err(text)?
 }
 
 /// The engine's document of a container; none if there is no such container.
 ///
 /// # Errors
 /// If the engine doesn't answer.
-pub async fn inspect(
-    engine: &Docker,
-    id: &str,
-) -> Result<Option<ContainerInspectResponse>, String> {
-    match engine
-        .inspect_container(id, None::<InspectContainerOptions>)
-        .await
-    {
+pub async fn inspect(engine: &Docker, id: &str) -> Result<Option<ContainerInspectResponse>, String> {
+    match engine.inspect_container(id, None::<InspectContainerOptions>).await {
         Ok(container) => Ok(Some(container)),
-        Err(Error::DockerResponseServerError {
-            status_code: 404, ..
-        }) => Ok(None),
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
         Err(error) => Err(text(error)),
     }
 }
@@ -107,26 +90,14 @@ fn view(id: String, container: ContainerInspectResponse) -> Result<ContainerView
     let address = container
         .network_settings
         .and_then(|settings| settings.networks)
-        .and_then(|networks| {
-            networks
-                .into_values()
-                .find_map(|n| n.ip_address?.parse::<Ipv4Addr>().ok())
-        });
+        .and_then(|networks| networks.into_values().find_map(|n| n.ip_address?.parse::<Ipv4Addr>().ok()));
     Ok(ContainerView {
-        name: container
-            .name
-            .unwrap_or_default()
-            .trim_start_matches('/')
-            .to_owned(),
+        name: container.name.unwrap_or_default().trim_start_matches('/').to_owned(),
         slot: label(&id, &labels, LABEL_SLOT)?,
         incarnation: label(&id, &labels, LABEL_INCARNATION)?,
         state,
         pid,
-        started_unix_ms: engine
-            .started_at
-            .as_deref()
-            .and_then(unix_ms)
-            .unwrap_or_default(),
+        started_unix_ms: engine.started_at.as_deref().and_then(unix_ms).unwrap_or_default(),
         exit_code: engine.exit_code.filter(|_| ended),
         hostname: config.hostname.unwrap_or_default(),
         address,
@@ -137,17 +108,11 @@ fn view(id: String, container: ContainerInspectResponse) -> Result<ContainerView
     })
 }
 
-fn label<T: std::str::FromStr>(
-    id: &str,
-    labels: &HashMap<String, String>,
-    name: &str,
-) -> Result<T, String> {
-    let value = labels.get(name).ok_or_else(|| {
-        format!("container {id} of this cluster has no label {name}; who started it?")
-    })?;
-    value
-        .parse()
-        .map_err(|_| format!("label {name} of container {id} is '{value}', expected a number"))
+fn label<T: std::str::FromStr>(id: &str, labels: &HashMap<String, String>, name: &str) -> Result<T, String> {
+    let value = labels
+        .get(name)
+        .ok_or_else(|| format!("container {id} of this cluster has no label {name}; who started it?"))?;
+    value.parse().map_err(|_| format!("label {name} of container {id} is '{value}', expected a number"))
 }
 
 /// Milliseconds since the Unix epoch of a time as the engine writes it: RFC 3339, UTC (`2026-11-20T13:54:29.123456789Z`).
@@ -158,19 +123,12 @@ fn unix_ms(time: &str) -> Option<u64> {
     let mut clock = clock.splitn(3, ':');
     let hours: u64 = clock.next()?.parse().ok()?;
     let minutes: u64 = clock.next()?.parse().ok()?;
-    let (seconds, fraction) = clock
-        .next()
-        .map(|s| s.split_once('.').unwrap_or((s, "0")))?;
+    let (seconds, fraction) = clock.next().map(|s| s.split_once('.').unwrap_or((s, "0")))?;
     let milliseconds: u64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
     let seconds = (hours * 60 + minutes) * 60 + seconds.parse::<u64>().ok()?;
     // Days since the epoch in the Gregorian calendar, years beginning in March so that a leap day ends one.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days =
-        365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469;
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469;
     let days = u64::try_from(days).ok()?;
     Some((days * 86_400 + seconds) * 1000 + milliseconds)
 }
@@ -185,23 +143,14 @@ mod tests {
     fn the_engines_times_are_read() {
         assert_eq!(unix_ms("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(unix_ms("2024-02-29T12:30:45.5Z"), Some(1_709_209_845_500));
-        assert_eq!(
-            unix_ms("2026-11-20T13:54:29.123456789Z"),
-            Some(1_795_182_869_123)
-        );
+        assert_eq!(unix_ms("2026-11-20T13:54:29.123456789Z"), Some(1_795_182_869_123));
         assert_eq!(unix_ms("0001-01-01T00:00:00Z"), None, "never started");
         assert_eq!(unix_ms("yesterday"), None);
     }
 
     fn exited(labels: &[(&str, &str)]) -> ContainerInspectResponse {
-        let labels = labels
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
-        let endpoint = EndpointSettings {
-            ip_address: Some("198.19.0.12".into()),
-            ..Default::default()
-        };
+        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let endpoint = EndpointSettings { ip_address: Some("198.19.0.12".into()), ..Default::default() };
         ContainerInspectResponse {
             name: Some("/mesos-1".into()),
             state: Some(bollard::models::ContainerState {
@@ -225,16 +174,9 @@ mod tests {
 
     #[test]
     fn an_ended_container_has_no_files_and_an_exit_code() {
-        let view = view(
-            "abc".into(),
-            exited(&[(LABEL_SLOT, "2"), (LABEL_INCARNATION, "7")]),
-        )
-        .unwrap();
+        let view = view("abc".into(), exited(&[(LABEL_SLOT, "2"), (LABEL_INCARNATION, "7")])).unwrap();
         assert_eq!((view.slot, view.incarnation, view.pid), (2, 7, None));
-        assert_eq!(
-            (view.state, view.exit_code),
-            (ContainerState::Exited, Some(137))
-        );
+        assert_eq!((view.state, view.exit_code), (ContainerState::Exited, Some(137)));
         assert_eq!(view.address, Some(Ipv4Addr::new(198, 19, 0, 12)));
         assert!(view.hosts_file.is_err() && view.listening.is_empty());
         assert_eq!(view.name, "mesos-1");
@@ -244,10 +186,6 @@ mod tests {
     fn a_container_without_its_labels_is_not_guessed_at() {
         let error = view("abc".into(), exited(&[(LABEL_SLOT, "two")])).unwrap_err();
         assert!(error.contains("'two'"), "{error}");
-        assert!(
-            view("abc".into(), exited(&[]))
-                .unwrap_err()
-                .contains(LABEL_SLOT)
-        );
+        assert!(view("abc".into(), exited(&[])).unwrap_err().contains(LABEL_SLOT));
     }
 }

@@ -36,10 +36,7 @@ impl std::fmt::Debug for Endpoints {
 
 impl Endpoints {
     /// Status and (serializable) member list of each endpoint, asked directly and at the same time.
-    pub async fn look(
-        &self,
-        endpoints: BTreeMap<Slot, Ipv4Addr>,
-    ) -> BTreeMap<Slot, Result<EtcdView, String>> {
+    pub async fn look(&self, endpoints: BTreeMap<Slot, Ipv4Addr>) -> BTreeMap<Slot, Result<EtcdView, String>> {
         let looks = endpoints.into_iter().map(|(slot, address)| async move {
             let look = timeout(LOOK_MAX, self.look_at(address)).await;
             let result = look.unwrap_or_else(|_| Err(format!("no answer within {LOOK_MAX:?}")));
@@ -54,8 +51,7 @@ impl Endpoints {
     async fn look_at(&self, address: Ipv4Addr) -> Result<EtcdView, String> {
         let client = self.client(address).await?;
         let (mut maintenance, mut cluster) = (client.maintenance_client(), client.cluster_client());
-        let (status, members) =
-            tokio::try_join!(maintenance.status(), cluster.member_list()).map_err(text)?;
+        let (status, members) = tokio::try_join!(maintenance.status(), cluster.member_list()).map_err(text)?;
         let header = status.header().ok_or("a status without a header")?;
         let members = members.members().iter().map(|member| EtcdMember {
             id: member.id(),
@@ -97,21 +93,14 @@ impl Endpoints {
             self.keep(*address, client);
             return Ok(());
         }
-        Err(format!(
-            "no endpoint accepts connections: {}",
-            errors.join("; ")
-        ))
+        Err(format!("no endpoint accepts connections: {}", errors.join("; ")))
     }
 
     /// All keys with a prefix, linearizable, from the first endpoint that answers.
     ///
     /// # Errors
     /// If none answers.
-    pub async fn range(
-        &self,
-        endpoints: &[Ipv4Addr],
-        prefix: &str,
-    ) -> Result<BTreeMap<String, String>, String> {
+    pub async fn range(&self, endpoints: &[Ipv4Addr], prefix: &str) -> Result<BTreeMap<String, String>, String> {
         let mut errors = Vec::new();
         for address in endpoints {
             let read = async {

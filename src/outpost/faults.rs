@@ -31,20 +31,13 @@ impl Faults {
     ///
     /// # Errors
     /// If the name is taken, or the engine refuses. A refused fault isn't held.
-    pub async fn inject(
-        self: &Arc<Self>,
-        engine: Docker,
-        fault: String,
-        act: Act,
-    ) -> Result<(), String> {
+    pub async fn inject(self: &Arc<Self>, engine: Docker, fault: String, act: Act) -> Result<(), String> {
         let turn = tokio::sync::Mutex::new(());
         let held = Arc::new(Held { act, turn });
         {
             let mut all = self.lock();
             if all.contains_key(&fault) {
-                return Err(format!(
-                    "fault '{fault}' is held already; undo it first or use another name"
-                ));
+                return Err(format!("fault '{fault}' is held already; undo it first or use another name"));
             }
             all.insert(fault.clone(), Arc::clone(&held));
         }
@@ -103,10 +96,7 @@ async fn make(engine: &Docker, act: &Act) -> Result<(), String> {
     match act {
         Act::KillContainer { container } => {
             let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
-            engine
-                .kill_container(container, Some(options))
-                .await
-                .map_err(text)
+            engine.kill_container(container, Some(options)).await.map_err(text)
         }
         Act::PauseContainer { container } => engine.pause_container(container).await.map_err(text),
     }

@@ -17,10 +17,7 @@ pub fn mounted(root: &Path) -> Result<(), String> {
     if system.filesystem_type() == FUSE_SUPER_MAGIC {
         Ok(())
     } else {
-        Err(format!(
-            "{} is not a FUSE mount: the shared volume is not mounted there",
-            root.display()
-        ))
+        Err(format!("{} is not a FUSE mount: the shared volume is not mounted there", root.display()))
     }
 }
 
@@ -33,11 +30,7 @@ pub fn write(root: &Path, path: &Path, content: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
     let dir = path.parent().ok_or("a file needs a directory")?;
     create_dirs(root, dir).map_err(failed)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .map_err(failed)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed)?;
     file.write_all(content.as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     sync_dir(dir).map_err(failed)
@@ -68,16 +61,11 @@ pub fn read_all(root: &Path, dir: &Path) -> Result<BTreeMap<String, String>, Str
 }
 
 fn below(root: &Path, path: &Path) -> Result<PathBuf, String> {
-    let normal = path
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
+    let normal = path.components().all(|part| matches!(part, Component::Normal(_)));
     if normal && path != Path::new("") {
         Ok(root.join(path))
     } else {
-        Err(format!(
-            "'{}' must be a relative path without '..'",
-            path.display()
-        ))
+        Err(format!("'{}' must be a relative path without '..'", path.display()))
     }
 }
 
@@ -107,22 +95,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = Path::new("ledger/host-1/0001");
         write(root.path(), path, "one").unwrap();
-        assert!(
-            write(root.path(), path, "two")
-                .unwrap_err()
-                .contains("exists")
-        );
+        assert!(write(root.path(), path, "two").unwrap_err().contains("exists"));
         write(root.path(), Path::new("ledger/host-1/0002"), "two").unwrap();
         let files = read_all(root.path(), Path::new("ledger/host-1")).unwrap();
         let expected = [("0001", "one"), ("0002", "two")];
-        assert_eq!(
-            files,
-            BTreeMap::from(expected.map(|(k, v)| (k.into(), v.into())))
-        );
-        assert_eq!(
-            read_all(root.path(), Path::new("ledger/host-2")),
-            Ok(BTreeMap::new())
-        );
+        assert_eq!(files, BTreeMap::from(expected.map(|(k, v)| (k.into(), v.into()))));
+        assert_eq!(read_all(root.path(), Path::new("ledger/host-2")), Ok(BTreeMap::new()));
     }
 
     #[test]

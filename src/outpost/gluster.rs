@@ -13,15 +13,7 @@ use super::protocol::GlusterView;
 /// If gluster can't be run or says no.
 pub async fn look(volume: &str) -> Result<GlusterView, String> {
     let output = Command::new("gluster")
-        .args([
-            "--mode=script",
-            "--xml",
-            "volume",
-            "heal",
-            volume,
-            "info",
-            "summary",
-        ])
+        .args(["--mode=script", "--xml", "volume", "heal", volume, "info", "summary"])
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()
@@ -29,11 +21,7 @@ pub async fn look(volume: &str) -> Result<GlusterView, String> {
         .map_err(|error| format!("cannot start gluster: {error}"))?;
     view(&String::from_utf8_lossy(&output.stdout)).map_err(|why| {
         let errors = String::from_utf8_lossy(&output.stderr);
-        format!(
-            "heal info of {volume}: {why} ({}) {}",
-            output.status,
-            errors.trim()
-        )
+        format!("heal info of {volume}: {why} ({}) {}", output.status, errors.trim())
     })
 }
 
@@ -49,9 +37,7 @@ fn view(xml: &str) -> Result<GlusterView, String> {
     // A brick that isn't connected has '-' for a number: its entries are known by the others, who hold them for it.
     let sum = |tag| -> u64 { values(xml, tag).filter_map(|n| n.parse::<u64>().ok()).sum() };
     let bricks: Vec<&str> = xml.split("<brick ").skip(1).collect();
-    let online = bricks
-        .iter()
-        .filter(|brick| values(brick, "status").next() == Some("Connected"));
+    let online = bricks.iter().filter(|brick| values(brick, "status").next() == Some("Connected"));
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Ok(GlusterView {
         heal_pending: sum("numberOfEntriesInHealPending") + sum("numberOfEntriesPossiblyHealing"),
@@ -92,12 +78,7 @@ mod tests {
         let bricks = brick("Connected", "3", "0", "1")
             + &brick("Connected", "3", "1", "0")
             + &brick("Transport endpoint is not connected", "-", "-", "-");
-        let expected = GlusterView {
-            heal_pending: 7,
-            split_brain: 1,
-            bricks_online: 2,
-            bricks: 3,
-        };
+        let expected = GlusterView { heal_pending: 7, split_brain: 1, bricks_online: 2, bricks: 3 };
         assert_eq!(view(&answer(&bricks, "0", "")), Ok(expected));
     }
 

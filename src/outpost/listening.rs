@@ -10,9 +10,7 @@ use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
 /// `linux/netlink.h`, `linux/sock_diag.h`: one message kind asks and answers.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -47,19 +45,11 @@ pub fn ports(pid: i32) -> Vec<u16> {
 }
 
 fn ask_in_namespace(pid: i32) -> std::io::Result<Vec<u16>> {
-    setns(
-        File::open(format!("/proc/{pid}/ns/net"))?,
-        CloneFlags::CLONE_NEWNET,
-    )?;
+    setns(File::open(format!("/proc/{pid}/ns/net"))?, CloneFlags::CLONE_NEWNET)?;
     let mut ports = Vec::new();
     for family in FAMILIES {
         let (kind, flags) = (SockType::Datagram, SockFlag::SOCK_CLOEXEC);
-        let socket = socket(
-            AddressFamily::Netlink,
-            kind,
-            flags,
-            SockProtocol::NetlinkSockDiag,
-        )?;
+        let socket = socket(AddressFamily::Netlink, kind, flags, SockProtocol::NetlinkSockDiag)?;
         send(socket.as_raw_fd(), &request(family), MsgFlags::empty())?;
         // The kernel answers in pieces of at most this size; the last one says so.
         let mut piece = vec![0; 32 << 10];
@@ -158,10 +148,7 @@ mod tests {
     #[test]
     fn an_answer_is_read_message_by_message() {
         let message = |kind: u16, body: &[u8]| {
-            let mut bytes = u32::try_from(HEADER_BYTES + body.len())
-                .unwrap()
-                .to_ne_bytes()
-                .to_vec();
+            let mut bytes = u32::try_from(HEADER_BYTES + body.len()).unwrap().to_ne_bytes().to_vec();
             bytes.extend(kind.to_ne_bytes());
             bytes.extend([0; HEADER_BYTES - 6]);
             bytes.extend(body);
@@ -172,10 +159,7 @@ mod tests {
         let mut piece = message(SOCK_DIAG_BY_FAMILY, &[2, LISTEN, 0, 0, 0x22, 0xB8, 9]);
         piece.extend(message(SOCK_DIAG_BY_FAMILY, &[2, 1, 0, 0, 0, 22]));
         assert_eq!(in_piece(&piece, &mut ports), Ok(false));
-        assert_eq!(
-            in_piece(&message(NLMSG_DONE, &[0; 4]), &mut ports),
-            Ok(true)
-        );
+        assert_eq!(in_piece(&message(NLMSG_DONE, &[0; 4]), &mut ports), Ok(true));
         assert!(in_piece(&message(NLMSG_ERROR, &[0; 4]), &mut ports).is_err());
         assert!(in_piece(&[255; 20], &mut ports).is_err());
         assert_eq!(ports, [8888]);

@@ -50,21 +50,11 @@ pub async fn look(
     Ok(all)
 }
 
-fn logins(
-    key: &str,
-    from: Ipv4Addr,
-    names: &[String],
-    within: Duration,
-) -> Result<Vec<(String, Login)>, String> {
+fn logins(key: &str, from: Ipv4Addr, names: &[String], within: Duration) -> Result<Vec<(String, Login)>, String> {
     let session = first_hop(key, from, within).map_err(|e| format!("first hop to {from}: {e}"))?;
     // All second hops are under way before the first is read.
-    let begun: Vec<_> = names
-        .iter()
-        .map(|name| (name, begin(&session, name)))
-        .collect();
-    let ended = begun
-        .into_iter()
-        .map(|(name, channel)| (name.clone(), channel.and_then(end)));
+    let begun: Vec<_> = names.iter().map(|name| (name, begin(&session, name))).collect();
+    let ended = begun.into_iter().map(|(name, channel)| (name.clone(), channel.and_then(end)));
     Ok(ended.collect())
 }
 
@@ -123,11 +113,7 @@ fn login(output: &str) -> Login {
             _ => {}
         }
     }
-    Ok(LoginView {
-        hostname,
-        addresses,
-        took_ms: took_ms.ok_or_else(bad)?,
-    })
+    Ok(LoginView { hostname, addresses, took_ms: took_ms.ok_or_else(bad)? })
 }
 
 #[cfg(test)]
@@ -137,11 +123,8 @@ mod tests {
     #[test]
     fn a_login_tells_where_it_landed() {
         let output = "storm-s3\n1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n61: cali0    inet 198.19.0.13/32 scope global cali0\\       valid_lft forever preferred_lft forever\ntook 214\n";
-        let expected = LoginView {
-            hostname: "storm-s3".into(),
-            addresses: vec![Ipv4Addr::new(198, 19, 0, 13)],
-            took_ms: 214,
-        };
+        let expected =
+            LoginView { hostname: "storm-s3".into(), addresses: vec![Ipv4Addr::new(198, 19, 0, 13)], took_ms: 214 };
         assert_eq!(login(output), Ok(expected));
         assert!(login("").is_err());
         assert!(login("storm-s3\n").is_err());
@@ -149,12 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_first_hop_that_fails_is_named() {
-        let look = look(
-            "".into(),
-            Ipv4Addr::new(127, 0, 9, 9),
-            vec!["a".into()],
-            CONNECT_MAX,
-        );
+        let look = look("".into(), Ipv4Addr::new(127, 0, 9, 9), vec!["a".into()], CONNECT_MAX);
         assert!(look.await.unwrap_err().contains("127.0.9.9"));
     }
 }

@@ -16,16 +16,9 @@ const LOGS_MAX: usize = 64;
 /// If the directory can't be listed.
 pub fn look(dir: &Path, lines_max: usize) -> Result<BTreeMap<String, String>, String> {
     let entries = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let files = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file());
+    let files = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file());
     let logs = files.take(LOGS_MAX).map(|path| {
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let tail = tail(&path, lines_max).unwrap_or_else(|error| format!("(unreadable: {error})"));
         (name, tail)
     });
@@ -52,10 +45,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("etcd.log"), "one\ntwo\nthree\n").unwrap();
         let logs = look(dir.path(), 2).unwrap();
-        assert_eq!(
-            logs,
-            BTreeMap::from([("etcd.log".into(), "two\nthree".into())])
-        );
+        assert_eq!(logs, BTreeMap::from([("etcd.log".into(), "two\nthree".into())]));
         assert!(look(&dir.path().join("none"), 2).is_err());
     }
 }

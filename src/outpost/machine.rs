@@ -31,9 +31,7 @@ pub struct Machine {
 
 impl std::fmt::Debug for Machine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Machine")
-            .field("hello", &self.hello)
-            .finish_non_exhaustive()
+        f.debug_struct("Machine").field("hello", &self.hello).finish_non_exhaustive()
     }
 }
 
@@ -71,11 +69,7 @@ impl Machine {
     /// The volume's root: this machine's mount, or a container's `/shared` by way of `/proc`.
     async fn volume(&self, container: Option<String>) -> Result<PathBuf, String> {
         let Some(id) = container else {
-            return self
-                .hello
-                .shared_mount
-                .clone()
-                .ok_or("this machine has no shared volume".into());
+            return self.hello.shared_mount.clone().ok_or("this machine has no shared volume".into());
         };
         let container = containers::inspect(self.engine()?, &id).await?;
         let pid = container.as_ref().and_then(containers::pid);
@@ -92,38 +86,22 @@ impl Hands for Machine {
             Call::Etcd { endpoints } => Ok(Reply::Etcd(self.etcd.look(endpoints).await)),
             Call::Routes => routes::look(&self.hello.pool).await.map(Reply::Routes),
             Call::Mesos => {
-                let Hello {
-                    masters, agents, ..
-                } = &self.hello;
+                let Hello { masters, agents, .. } = &self.hello;
                 Ok(Reply::Mesos(mesos::look(&self.http, masters, agents).await))
             }
             Call::ZooKeeper => Ok(Reply::ZooKeeper(self.zookeeper.look().await)),
             Call::Logins { from, names } => {
                 let key = Arc::clone(&self.key);
-                logins::look(key, from, names, within)
-                    .await
-                    .map(Reply::Logins)
+                logins::look(key, from, names, within).await.map(Reply::Logins)
             }
             Call::Reach { to } => reach::look(self.containers().await?, to).await,
             Call::Gluster => gluster::look(&self.hello.volume).await.map(Reply::Gluster),
-            Call::EtcdPut {
-                endpoints,
-                key,
-                value,
-            } => {
+            Call::EtcdPut { endpoints, key, value } => {
                 let put = self.etcd.put(&endpoints, &key, &value);
                 put.await.map(|()| Reply::Done)
             }
-            Call::EtcdRange { endpoints, prefix } => self
-                .etcd
-                .range(&endpoints, &prefix)
-                .await
-                .map(Reply::EtcdRange),
-            Call::FileWrite {
-                path,
-                content,
-                container,
-            } => {
+            Call::EtcdRange { endpoints, prefix } => self.etcd.range(&endpoints, &prefix).await.map(Reply::EtcdRange),
+            Call::FileWrite { path, content, container } => {
                 let root = self.volume(container).await?;
                 blocking(move || {
                     files::mounted(&root)?;
@@ -141,10 +119,7 @@ impl Hands for Machine {
             }
             Call::Inject { fault, act } => {
                 let engine = self.engine()?.clone();
-                self.faults
-                    .inject(engine, fault, act)
-                    .await
-                    .map(|()| Reply::Done)
+                self.faults.inject(engine, fault, act).await.map(|()| Reply::Done)
             }
             Call::Undo { fault } => {
                 let undo = self.faults.undo(self.engine()?, &fault);
@@ -165,8 +140,6 @@ impl Hands for Machine {
     }
 }
 
-async fn blocking(
-    work: impl FnOnce() -> Result<Reply, String> + Send + 'static,
-) -> Result<Reply, String> {
+async fn blocking(work: impl FnOnce() -> Result<Reply, String> + Send + 'static) -> Result<Reply, String> {
     spawn_blocking(work).await.map_err(text)?
 }

@@ -20,34 +20,18 @@ const LOOK_MAX: Duration = Duration::from_millis(800);
 /// # Errors
 /// If the system gives no randomness or resolver.
 pub fn client() -> Result<Client, String> {
-    let builder = Client::builder()
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .timeout(LOOK_MAX);
+    let builder = Client::builder().redirect(redirect::Policy::none()).no_proxy().timeout(LOOK_MAX);
     builder.build().map_err(text)
 }
 
 /// Asks all masters and agents (name → `ip:port`).
-pub async fn look(
-    client: &Client,
-    masters: &BTreeMap<String, String>,
-    agents: &BTreeMap<String, String>,
-) -> MesosView {
-    let ask_masters = join_all(
-        masters
-            .iter()
-            .map(|(name, address)| async move { (name.clone(), master(client, address).await) }),
-    );
-    let ask_agents = join_all(
-        agents
-            .iter()
-            .map(|(name, address)| async move { (name.clone(), agent(client, address).await) }),
-    );
+pub async fn look(client: &Client, masters: &BTreeMap<String, String>, agents: &BTreeMap<String, String>) -> MesosView {
+    let ask_masters =
+        join_all(masters.iter().map(|(name, address)| async move { (name.clone(), master(client, address).await) }));
+    let ask_agents =
+        join_all(agents.iter().map(|(name, address)| async move { (name.clone(), agent(client, address).await) }));
     let (masters, agents) = tokio::join!(ask_masters, ask_agents);
-    MesosView {
-        masters: masters.into_iter().collect(),
-        agents: agents.into_iter().collect(),
-    }
+    MesosView { masters: masters.into_iter().collect(), agents: agents.into_iter().collect() }
 }
 
 async fn master(client: &Client, address: &str) -> Result<MasterView, String> {
@@ -59,16 +43,8 @@ async fn master(client: &Client, address: &str) -> Result<MasterView, String> {
     let snapshot = json::<Snapshot>(client, address, "/metrics/snapshot");
     let (snapshot, redirect) = tokio::try_join!(snapshot, redirect(client, address))?;
     let elected = snapshot.elected > 0.5;
-    let state = if elected {
-        Some(json::<State>(client, address, "/state").await?.into())
-    } else {
-        None
-    };
-    Ok(MasterView {
-        elected,
-        redirect,
-        state,
-    })
+    let state = if elected { Some(json::<State>(client, address, "/state").await?.into()) } else { None };
+    Ok(MasterView { elected, redirect, state })
 }
 
 async fn agent(client: &Client, address: &str) -> Result<Option<String>, String> {
@@ -85,10 +61,7 @@ async fn redirect(client: &Client, address: &str) -> Result<Option<String>, Stri
     let response = get(client, address, "/redirect").await?;
     match response.status() {
         StatusCode::TEMPORARY_REDIRECT => {
-            let location = response
-                .headers()
-                .get(LOCATION)
-                .and_then(|v| v.to_str().ok());
+            let location = response.headers().get(LOCATION).and_then(|v| v.to_str().ok());
             let location = location.ok_or(format!("{address}/redirect: 307 without a Location"))?;
             Ok(Some(authority(location).to_owned()))
         }
@@ -103,17 +76,10 @@ fn authority(location: &str) -> &str {
     rest.split('/').next().unwrap_or(rest)
 }
 
-async fn json<T: DeserializeOwned>(
-    client: &Client,
-    address: &str,
-    path: &str,
-) -> Result<T, String> {
+async fn json<T: DeserializeOwned>(client: &Client, address: &str, path: &str) -> Result<T, String> {
     let response = get(client, address, path).await?;
     if response.status() != StatusCode::OK {
-        return Err(format!(
-            "{address}{path}: {}, expected 200",
-            response.status()
-        ));
+        return Err(format!("{address}{path}: {}, expected 200", response.status()));
     }
     let body = response.bytes().await.map_err(text)?;
     serde_json::from_slice(&body).map_err(|error| format!("{address}{path}: {error}"))
@@ -173,22 +139,13 @@ impl From<State> for MasterState {
             connected: framework.connected,
             tasks: framework.tasks.into_iter().map(TaskView::from).collect(),
         });
-        MasterState {
-            id: state.id,
-            agents: agents.collect(),
-            frameworks: frameworks.collect(),
-        }
+        MasterState { id: state.id, agents: agents.collect(), frameworks: frameworks.collect() }
     }
 }
 
 impl From<Task> for TaskView {
     fn from(task: Task) -> Self {
-        TaskView {
-            id: task.id,
-            name: task.name,
-            state: task.state,
-            agent_id: task.slave_id,
-        }
+        TaskView { id: task.id, name: task.name, state: task.state, agent_id: task.slave_id }
     }
 }
 
@@ -219,53 +176,32 @@ mod tests {
     #[tokio::test]
     async fn leader_standby_agent_and_the_dead_are_told_apart() {
         let to = |place: &'static str| {
-            get(move || async move {
-                (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response()
-            })
+            get(move || async move { (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response() })
         };
         let leading = Router::new()
-            .route(
-                "/metrics/snapshot",
-                text(r#"{"master/elected":1.0,"master/uptime_secs":3.2}"#),
-            )
+            .route("/metrics/snapshot", text(r#"{"master/elected":1.0,"master/uptime_secs":3.2}"#))
             .route("/redirect", to("//198.18.0.21:5050"))
             .route("/state", text(STATE));
         let standby = Router::new()
             .route("/metrics/snapshot", text(r#"{"master/elected":0.0}"#))
-            .route(
-                "/redirect",
-                get(|| async { StatusCode::SERVICE_UNAVAILABLE }),
-            )
+            .route("/redirect", get(|| async { StatusCode::SERVICE_UNAVAILABLE }))
             .route("/state", to("//198.18.0.21:5050/state"));
-        let agent = Router::new().route(
-            "/state",
-            text(r#"{"id":"x","master_hostname":"198.18.0.21"}"#),
-        );
+        let agent = Router::new().route("/state", text(r#"{"id":"x","master_hostname":"198.18.0.21"}"#));
         let lost = Router::new().route("/state", text(r#"{"id":"y"}"#));
         let masters = BTreeMap::from([
             ("a".to_owned(), serve(leading).await),
             ("b".to_owned(), serve(standby).await),
             ("c".to_owned(), "127.0.0.1:1".to_owned()),
         ]);
-        let agents = BTreeMap::from([
-            ("h".to_owned(), serve(agent).await),
-            ("i".to_owned(), serve(lost).await),
-        ]);
+        let agents = BTreeMap::from([("h".to_owned(), serve(agent).await), ("i".to_owned(), serve(lost).await)]);
         let view = look(&client().unwrap(), &masters, &agents).await;
 
         let leader = view.masters["a"].as_ref().unwrap();
-        assert_eq!(
-            (leader.elected, leader.redirect.as_deref()),
-            (true, Some("198.18.0.21:5050"))
-        );
+        assert_eq!((leader.elected, leader.redirect.as_deref()), (true, Some("198.18.0.21:5050")));
         let state = leader.state.as_ref().unwrap();
         assert_eq!(state.agents[0].hostname, "host-1");
         assert_eq!(state.frameworks[0].tasks[0].agent_id, "m-S0");
-        let standby = MasterView {
-            elected: false,
-            redirect: None,
-            state: None,
-        };
+        let standby = MasterView { elected: false, redirect: None, state: None };
         assert_eq!(view.masters["b"], Ok(standby));
         assert!(view.masters["c"].is_err());
         assert_eq!(view.agents["h"], Ok(Some("198.18.0.21".to_owned())));

@@ -446,12 +446,7 @@ mod tests {
     fn a_line_survives_the_wire() -> Result<(), serde_json::Error> {
         let request = Request {
             id: 7,
-            call: Call::Inject {
-                fault: "s1".into(),
-                act: Act::PauseContainer {
-                    container: "c".into(),
-                },
-            },
+            call: Call::Inject { fault: "s1".into(), act: Act::PauseContainer { container: "c".into() } },
             timeout_ms: 1000,
         };
         let line = serde_json::to_string(&request)?;
@@ -460,19 +455,11 @@ mod tests {
         assert_eq!(back.id, 7);
         let endpoints = BTreeMap::from([(3, Ipv4Addr::LOCALHOST)]);
         let line = serde_json::to_string(&Call::Etcd { endpoints })?;
-        assert!(
-            matches!(serde_json::from_str(&line)?, Call::Etcd { endpoints } if endpoints.contains_key(&3))
-        );
-        let answer = Answer {
-            id: 7,
-            result: Ok(Reply::Etcd(BTreeMap::from([(0, Err("refused".into()))]))),
-        };
+        assert!(matches!(serde_json::from_str(&line)?, Call::Etcd { endpoints } if endpoints.contains_key(&3)));
+        let answer = Answer { id: 7, result: Ok(Reply::Etcd(BTreeMap::from([(0, Err("refused".into()))]))) };
         let back: Answer = serde_json::from_str(&serde_json::to_string(&answer)?)?;
         assert_eq!(back.result, answer.result);
-        let answer = Answer {
-            id: 8,
-            result: Ok(Reply::Done),
-        };
+        let answer = Answer { id: 8, result: Ok(Reply::Done) };
         let back: Answer = serde_json::from_str(&serde_json::to_string(&answer)?)?;
         assert_eq!(back.result, answer.result);
         Ok(())

@@ -16,9 +16,7 @@ const AT_ONCE_MAX: usize = 16;
 /// # Errors
 /// If an echo can't even be tried: a tool is missing on this host.
 pub async fn look(containers: Vec<ContainerView>, to: Vec<Ipv4Addr>) -> Result<Reply, String> {
-    let running = containers
-        .into_iter()
-        .filter(|c| c.state == ContainerState::Running);
+    let running = containers.into_iter().filter(|c| c.state == ContainerState::Running);
     let pairs: Vec<(String, i32, Ipv4Addr)> = running
         .filter_map(|container| Some((container.id, container.pid?)))
         .flat_map(|(id, pid)| to.iter().map(move |to| (id.clone(), pid, *to)))
@@ -37,31 +35,17 @@ pub async fn look(containers: Vec<ContainerView>, to: Vec<Ipv4Addr>) -> Result<R
 
 async fn echo(pid: i32, to: Ipv4Addr) -> Result<bool, String> {
     let status = Command::new("nsenter")
-        .args([
-            "-t",
-            &pid.to_string(),
-            "-n",
-            "ping",
-            "-n",
-            "-q",
-            "-c1",
-            "-W1",
-            &to.to_string(),
-        ])
+        .args(["-t", &pid.to_string(), "-n", "ping", "-n", "-q", "-c1", "-W1", &to.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .status()
         .await
-        .map_err(|error| {
-            format!("cannot start nsenter: {error}; is util-linux in the host's image?")
-        })?;
+        .map_err(|error| format!("cannot start nsenter: {error}; is util-linux in the host's image?"))?;
     match status.code() {
         // The shells' codes for "can't be run" and "isn't there".
-        Some(126 | 127) => {
-            Err("nsenter found no ping; is iputils-ping in the host's image?".into())
-        }
+        Some(126 | 127) => Err("nsenter found no ping; is iputils-ping in the host's image?".into()),
         _ => Ok(status.success()),
     }
 }

@@ -27,17 +27,14 @@ const REJECT: u32 = 0x200;
 /// # Errors
 /// If the table can't be read or BIRD doesn't answer.
 pub async fn look(pool: &str) -> Result<RoutesView, String> {
-    let table = std::fs::read_to_string("/proc/net/route")
-        .map_err(|error| format!("cannot read /proc/net/route: {error}"))?;
+    let table =
+        std::fs::read_to_string("/proc/net/route").map_err(|error| format!("cannot read /proc/net/route: {error}"))?;
     let routes = pool_routes(&table, pool)?;
     let protocols = timeout(BIRD_MAX, ask_bird(Path::new(BIRD_SOCKET), "show protocols"))
         .await
         .map_err(|_| format!("BIRD did not answer within {BIRD_MAX:?}"))?
         .map_err(|error| format!("cannot ask BIRD at {BIRD_SOCKET}: {error}; does it run?"))?;
-    Ok(RoutesView {
-        routes,
-        bgp: sessions(&protocols),
-    })
+    Ok(RoutesView { routes, bgp: sessions(&protocols) })
 }
 
 /// The /32 routes to addresses of the pool in the text of `/proc/net/route`: numbers in hexadecimal, as the machine stores them.
@@ -96,9 +93,7 @@ fn sessions(protocols: &[String]) -> BTreeMap<String, String> {
             return None;
         };
         // After the state comes its time, in one word or two, then the info.
-        let info = rest
-            .iter()
-            .find(|word| word.starts_with(|c: char| c.is_ascii_alphabetic()));
+        let info = rest.iter().find(|word| word.starts_with(|c: char| c.is_ascii_alphabetic()));
         Some((name.to_owned(), (*info.unwrap_or(&state)).to_owned()))
     };
     protocols.iter().filter_map(session).collect()
@@ -124,16 +119,9 @@ eth0	0C0113C6	210012C6	0007	0	0	32	FFFFFFFF	0	0	0
     #[test]
     fn only_usable_routes_to_the_pool_count() {
         let routes = pool_routes(TABLE, "198.19.0.0/24").unwrap();
-        let local = Route {
-            to: Ipv4Addr::new(198, 19, 0, 10),
-            via: None,
-            dev: "cali0a1b2c3d4e5".into(),
-        };
-        let remote = Route {
-            to: Ipv4Addr::new(198, 19, 0, 12),
-            via: Some(Ipv4Addr::new(198, 18, 0, 33)),
-            dev: "eth0".into(),
-        };
+        let local = Route { to: Ipv4Addr::new(198, 19, 0, 10), via: None, dev: "cali0a1b2c3d4e5".into() };
+        let remote =
+            Route { to: Ipv4Addr::new(198, 19, 0, 12), via: Some(Ipv4Addr::new(198, 18, 0, 33)), dev: "eth0".into() };
         assert_eq!(routes, [local, remote]);
         assert!(pool_routes(TABLE, "nonsense").is_err());
     }
@@ -154,21 +142,14 @@ eth0	0C0113C6	210012C6	0007	0	0	32	FFFFFFFF	0	0	0
         let listener = UnixListener::bind(&socket).unwrap();
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            stream
-                .write_all(b"0001 BIRD 2.0.12 ready.\n")
-                .await
-                .unwrap();
+            stream.write_all(b"0001 BIRD 2.0.12 ready.\n").await.unwrap();
             let mut command = [0; 15];
             stream.read_exact(&mut command).await.unwrap();
             assert_eq!(&command, b"show protocols\n");
             stream.write_all(ANSWER.as_bytes()).await.unwrap();
         });
         let lines = ask_bird(&socket, "show protocols").await.unwrap();
-        let expected = [
-            ("edge", "down"),
-            ("host_2", "Established"),
-            ("host_3", "Active"),
-        ];
+        let expected = [("edge", "down"), ("host_2", "Established"), ("host_3", "Active")];
         let expected = expected.map(|(name, state)| (name.to_owned(), state.to_owned()));
         assert_eq!(sessions(&lines), BTreeMap::from(expected));
     }

@@ -27,11 +27,7 @@ const LET_GO_MAX: Duration = Duration::from_secs(30);
 /// What an outpost does with a call. Two exist: the machine it runs on, and the one of the tests.
 pub trait Hands: Send + Sync + 'static {
     /// Carries out one call; dropped when its time is over.
-    fn call(
-        &self,
-        call: Call,
-        within: Duration,
-    ) -> impl Future<Output = Result<Reply, String>> + Send;
+    fn call(&self, call: Call, within: Duration) -> impl Future<Output = Result<Reply, String>> + Send;
     /// Undoes every fault that is held.
     fn let_go(&self) -> impl Future<Output = ()> + Send;
 }
@@ -75,9 +71,7 @@ pub async fn serve<H: Hands>(
     tracing::info!(why, "the outpost ends");
     session.running.shutdown().await;
     if let Some(hands) = session.hands
-        && tokio::time::timeout(LET_GO_MAX, hands.let_go())
-            .await
-            .is_err()
+        && tokio::time::timeout(LET_GO_MAX, hands.let_go()).await.is_err()
     {
         tracing::error!("not everything that was held could be undone in time");
     }
@@ -103,13 +97,7 @@ impl<H: Hands, F: FnOnce(Hello) -> Result<H, String>> Session<H, F> {
                 }
                 match serde_json::from_str::<Id>(line) {
                     Ok(Id { id }) => {
-                        self.answer(
-                            id,
-                            Err(format!(
-                                "not a request of protocol {PROTOCOL_VERSION}: {error}"
-                            )),
-                        )
-                        .await;
+                        self.answer(id, Err(format!("not a request of protocol {PROTOCOL_VERSION}: {error}"))).await;
                     }
                     // The line itself may hold secrets and stays out of the log.
                     Err(error) => {
@@ -121,11 +109,7 @@ impl<H: Hands, F: FnOnce(Hello) -> Result<H, String>> Session<H, F> {
     }
 
     async fn request(&mut self, request: Request) {
-        let Request {
-            id,
-            call,
-            timeout_ms,
-        } = request;
+        let Request { id, call, timeout_ms } = request;
         let within = Duration::from_millis(timeout_ms);
         let call = match call {
             Call::Hello(hello) => {
@@ -136,13 +120,10 @@ impl<H: Hands, F: FnOnce(Hello) -> Result<H, String>> Session<H, F> {
             call => call,
         };
         let Some(hands) = self.hands.clone() else {
-            return self
-                .answer(id, Err("the first call of a stream must be hello".into()))
-                .await;
+            return self.answer(id, Err("the first call of a stream must be hello".into())).await;
         };
         let Some(place) = self.place(&call) else {
-            let busy =
-                format!("{RUNNING_MAX} requests are running; ask again when one has been answered");
+            let busy = format!("{RUNNING_MAX} requests are running; ask again when one has been answered");
             return self.answer(id, Err(busy)).await;
         };
         let answers = self.answers.clone();
@@ -165,9 +146,7 @@ impl<H: Hands, F: FnOnce(Hello) -> Result<H, String>> Session<H, F> {
         let open = self.open.take().ok_or("a stream has one hello only")?;
         self.patience = Duration::from_millis(hello.heartbeat_timeout_ms);
         self.hands = Some(Arc::new(open(hello)?));
-        Ok(Reply::Ready {
-            protocol: PROTOCOL_VERSION,
-        })
+        Ok(Reply::Ready { protocol: PROTOCOL_VERSION })
     }
 
     /// A place to run in; faults always find one, they are few and must not be lost in a crowd of looks.
@@ -183,10 +162,7 @@ impl<H: Hands, F: FnOnce(Hello) -> Result<H, String>> Session<H, F> {
     }
 }
 
-async fn write(
-    mut output: impl AsyncWrite + Unpin,
-    mut outbox: mpsc::Receiver<Answer>,
-) -> std::io::Result<()> {
+async fn write(mut output: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Answer>) -> std::io::Result<()> {
     while let Some(answer) = outbox.recv().await {
         let mut line = serde_json::to_vec(&answer)?;
         line.push(b'\n');

@@ -3,9 +3,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
-use tokio::io::{
-    AsyncBufReadExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, duplex, split,
-};
+use tokio::io::{AsyncBufReadExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf, duplex, split};
 
 use super::*;
 
@@ -63,20 +61,12 @@ impl Runner {
         let outpost = tokio::spawn(serve(input, output, std::future::pending(), |_| Ok(hands)));
         let (read, write) = split(here);
         let lines = BufReader::new(read).lines();
-        Self {
-            write,
-            lines,
-            outpost,
-            toy,
-        }
+        Self { write, lines, outpost, toy }
     }
 
     async fn say(&mut self, id: u64, call: Value, timeout_ms: u64) {
         let line = json!({ "id": id, "call": call, "timeout_ms": timeout_ms });
-        self.write
-            .write_all(format!("{line}\n").as_bytes())
-            .await
-            .unwrap();
+        self.write.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 
     async fn hear(&mut self) -> Answer {
@@ -94,12 +84,7 @@ impl Runner {
     async fn greeted() -> Self {
         let mut runner = Self::new();
         let ready = runner.ask(0, hello()).await;
-        assert_eq!(
-            ready,
-            Ok(Reply::Ready {
-                protocol: PROTOCOL_VERSION
-            })
-        );
+        assert_eq!(ready, Ok(Reply::Ready { protocol: PROTOCOL_VERSION }));
         runner
     }
 
@@ -144,10 +129,7 @@ async fn what_it_does_not_understand_is_answered_with_the_id() {
     let error = runner.ask(9, json!({ "do": "dance" })).await.unwrap_err();
     assert!(error.contains("dance"), "{error}");
     runner.write.write_all(b"no json\n").await.unwrap();
-    assert_eq!(
-        runner.ask(10, json!({ "do": "routes" })).await,
-        Ok(Reply::Done)
-    );
+    assert_eq!(runner.ask(10, json!({ "do": "routes" })).await, Ok(Reply::Done));
 }
 
 #[tokio::test]
@@ -167,10 +149,7 @@ async fn hello_comes_first_and_once() {
 async fn a_call_ends_with_its_time_and_does_not_hold_up_others() {
     let mut runner = Runner::greeted().await;
     runner.say(1, json!({ "do": "gluster" }), 50).await;
-    assert_eq!(
-        runner.ask(2, json!({ "do": "routes" })).await,
-        Ok(Reply::Done)
-    );
+    assert_eq!(runner.ask(2, json!({ "do": "routes" })).await, Ok(Reply::Done));
     let answer = runner.hear().await;
     assert_eq!(answer.id, 1);
     assert!(answer.result.unwrap_err().contains("50 ms"));

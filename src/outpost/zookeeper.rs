@@ -44,12 +44,7 @@ impl Ensemble {
                 keep_session(&all, &sender).await;
             }
         });
-        Self {
-            servers,
-            election_path,
-            session,
-            _keeper: AbortOnDropHandle::new(keeper),
-        }
+        Self { servers, election_path, session, _keeper: AbortOnDropHandle::new(keeper) }
     }
 
     /// Asks every server and reads the election directory, all at the same time.
@@ -60,10 +55,7 @@ impl Ensemble {
         }));
         let election = timeout(LOOK_MAX, self.election());
         let (servers, election) = tokio::join!(servers, election);
-        ZooKeeperView {
-            servers: servers.into_iter().collect(),
-            election: election.unwrap_or_else(|_| Err(late())),
-        }
+        ZooKeeperView { servers: servers.into_iter().collect(), election: election.unwrap_or_else(|_| Err(late())) }
     }
 
     async fn election(&self) -> Result<Vec<(String, String)>, String> {
@@ -75,10 +67,8 @@ impl Ensemble {
             Err(Error::NoNode) => return Ok(Vec::new()),
             Err(error) => return Err(text(error)),
         };
-        let mut candidates: Vec<_> = children
-            .into_iter()
-            .filter_map(|child| Some((zk::sequence(&child)?, child)))
-            .collect();
+        let mut candidates: Vec<_> =
+            children.into_iter().filter_map(|child| Some((zk::sequence(&child)?, child))).collect();
         candidates.sort();
         let reads = candidates.into_iter().map(|(_, child)| {
             let (client, path) = (&client, format!("{}/{child}", self.election_path));
@@ -97,11 +87,7 @@ impl Ensemble {
 
 async fn keep_session(servers: &str, sender: &watch::Sender<Option<Client>>) {
     loop {
-        match Client::connector()
-            .with_session_timeout(SESSION)
-            .connect(servers)
-            .await
-        {
+        match Client::connector().with_session_timeout(SESSION).connect(servers).await {
             Ok(client) => {
                 let mut states = client.state_watcher();
                 sender.send_replace(Some(client));
@@ -131,18 +117,12 @@ fn server(srvr: &str) -> Result<ZooKeeperServer, String> {
         let value = srvr.lines().find_map(|line| line.strip_prefix(name));
         value.map(str::trim).ok_or_else(|| {
             // "This ZooKeeper instance is not currently serving requests" while it looks for a leader.
-            format!(
-                "srvr says '{}', no '{name}'",
-                srvr.lines().next().unwrap_or_default()
-            )
+            format!("srvr says '{}', no '{name}'", srvr.lines().next().unwrap_or_default())
         })
     };
     let zxid = field("Zxid: 0x")?;
     let zxid = u64::from_str_radix(zxid, 16).map_err(|e| format!("Zxid 0x{zxid}: {e}"))?;
-    Ok(ZooKeeperServer {
-        mode: field("Mode:")?.to_owned(),
-        epoch: zxid >> 32,
-    })
+    Ok(ZooKeeperServer { mode: field("Mode:")?.to_owned(), epoch: zxid >> 32 })
 }
 
 /// `ip:port` of a candidate's `MasterInfo` in JSON.
@@ -172,17 +152,10 @@ mod tests {
     #[test]
     fn mode_and_epoch_are_read_from_srvr() {
         let srvr = "Zookeeper version: 3.8.0-${mvngit.commit.id}, built on 2023-10-15 21:26 UTC\nLatency min/avg/max: 0/0.6667/9\nReceived: 38\nSent: 37\nConnections: 2\nOutstanding: 0\nZxid: 0x300000011\nMode: follower\nNode count: 7\n";
-        let expected = ZooKeeperServer {
-            mode: "follower".into(),
-            epoch: 3,
-        };
+        let expected = ZooKeeperServer { mode: "follower".into(), epoch: 3 };
         assert_eq!(server(srvr), Ok(expected));
         let electing = "This ZooKeeper instance is not currently serving requests\n";
-        assert!(
-            server(electing)
-                .unwrap_err()
-                .contains("not currently serving")
-        );
+        assert!(server(electing).unwrap_err().contains("not currently serving"));
     }
 
     #[test]

@@ -143,12 +143,7 @@ impl Core {
     /// A core that knows no leader yet.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        Self {
-            bounds,
-            seen: None,
-            requests: BTreeMap::new(),
-            looked_at: None,
-        }
+        Self { bounds, seen: None, requests: BTreeMap::new(), looked_at: None }
     }
 
     /// The leader to route to.
@@ -160,10 +155,7 @@ impl Core {
     /// Requests that wait for a leader.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.requests
-            .values()
-            .filter(|r| matches!(r.phase, Phase::Waiting { .. }))
-            .count()
+        self.requests.values().filter(|r| matches!(r.phase, Phase::Waiting { .. })).count()
     }
 
     /// When the next [`Event::Tick`] is due; none while nothing waits for time.
@@ -211,9 +203,7 @@ impl Core {
             return;
         }
         let give_up_at = now + self.bounds.wait_max;
-        let under_way: Vec<_> = (self.requests.iter())
-            .map(|(id, r)| (*id, r.phase, r.patient))
-            .collect();
+        let under_way: Vec<_> = (self.requests.iter()).map(|(id, r)| (*id, r.phase, r.patient)).collect();
         for (id, phase, patient) in under_way {
             match phase {
                 Phase::Asking { .. } if !patient => {
@@ -234,18 +224,8 @@ impl Core {
     }
 
     fn on_arrived(&mut self, now: Millis, id: RequestId, patient: bool, actions: &mut Vec<Action>) {
-        let phase = Phase::Asking {
-            answer_by: now + ANSWER_MAX,
-        };
-        self.requests.insert(
-            id,
-            Request {
-                patient,
-                attempts: 0,
-                phase,
-                give_up_at: None,
-            },
-        );
+        let phase = Phase::Asking { answer_by: now + ANSWER_MAX };
+        self.requests.insert(id, Request { patient, attempts: 0, phase, give_up_at: None });
         if self.seen.is_some() {
             self.ask(now, id, actions);
         } else {
@@ -254,9 +234,9 @@ impl Core {
     }
 
     fn is_latest(&self, attempt: Attempt) -> bool {
-        self.requests.get(&attempt.id).is_some_and(|r| {
-            r.attempts == attempt.number && matches!(r.phase, Phase::Asking { .. })
-        })
+        self.requests
+            .get(&attempt.id)
+            .is_some_and(|r| r.attempts == attempt.number && matches!(r.phase, Phase::Asking { .. }))
     }
 
     /// An attempt came to nothing before its answer began.
@@ -277,20 +257,14 @@ impl Core {
         } else if waiting >= self.bounds.waiting_max {
             self.refuse(id, Refusal::TooManyWait, actions);
         } else {
-            request.phase = Phase::Waiting {
-                retry_at: now + RETRY,
-            };
+            request.phase = Phase::Waiting { retry_at: now + RETRY };
             actions.push(Action::Wait(id));
         }
     }
 
     fn on_tick(&mut self, now: Millis, actions: &mut Vec<Action>) {
-        let due: Vec<RequestId> = self
-            .requests
-            .iter()
-            .filter(|(_, r)| r.due().is_some_and(|at| at <= now))
-            .map(|(id, _)| *id)
-            .collect();
+        let due: Vec<RequestId> =
+            self.requests.iter().filter(|(_, r)| r.due().is_some_and(|at| at <= now)).map(|(id, _)| *id).collect();
         for id in due {
             let request = &self.requests[&id];
             let patience_ended = request.give_up_at.is_some_and(|at| at <= now);
@@ -310,20 +284,13 @@ impl Core {
             return;
         };
         let Some(sighting) = &self.seen else {
-            request.phase = Phase::Waiting {
-                retry_at: now + RETRY,
-            };
+            request.phase = Phase::Waiting { retry_at: now + RETRY };
             return;
         };
-        request.phase = Phase::Asking {
-            answer_by: now + ANSWER_MAX,
-        };
+        request.phase = Phase::Asking { answer_by: now + ANSWER_MAX };
         request.attempts += 1;
         let number = request.attempts;
-        actions.push(Action::Ask {
-            attempt: Attempt { id, number },
-            leader: sighting.leader.clone(),
-        });
+        actions.push(Action::Ask { attempt: Attempt { id, number }, leader: sighting.leader.clone() });
     }
 
     fn refuse(&mut self, id: RequestId, why: Refusal, actions: &mut Vec<Action>) {
@@ -335,13 +302,9 @@ impl Core {
 impl Request {
     fn due(&self) -> Option<Millis> {
         match self.phase {
-            Phase::Waiting { retry_at } => {
-                Some(self.give_up_at.map_or(retry_at, |at| at.min(retry_at)))
-            }
+            Phase::Waiting { retry_at } => Some(self.give_up_at.map_or(retry_at, |at| at.min(retry_at))),
             // A request that has waited before keeps its bound while it asks again.
-            Phase::Asking { answer_by } => {
-                Some(self.give_up_at.map_or(answer_by, |at| at.min(answer_by)))
-            }
+            Phase::Asking { answer_by } => Some(self.give_up_at.map_or(answer_by, |at| at.min(answer_by))),
             Phase::Answered => None,
         }
     }

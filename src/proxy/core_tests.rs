@@ -5,25 +5,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds {
-    wait_max: Duration::from_secs(15),
-    waiting_max: 2,
-};
+const BOUNDS: Bounds = Bounds { wait_max: Duration::from_secs(15), waiting_max: 2 };
 
 fn leader(slot: u32, term: u64) -> LeaderRecord {
-    LeaderRecord {
-        slot,
-        incarnation: 1,
-        address: Ipv4Addr::from(0xC613_000A + slot),
-        term,
-    }
+    LeaderRecord { slot, incarnation: 1, address: Ipv4Addr::from(0xC613_000A + slot), term }
 }
 
 fn seen(slot: u32, term: u64) -> Event {
-    Event::Seen(Sighting {
-        cluster_id: 7,
-        leader: leader(slot, term),
-    })
+    Event::Seen(Sighting { cluster_id: 7, leader: leader(slot, term) })
 }
 
 fn get(id: RequestId) -> Event {
@@ -39,10 +28,7 @@ fn nth(id: RequestId, number: u32) -> Attempt {
 }
 
 fn ask(id: RequestId, number: u32, slot: u32, term: u64) -> Action {
-    Action::Ask {
-        attempt: nth(id, number),
-        leader: leader(slot, term),
-    }
+    Action::Ask { attempt: nth(id, number), leader: leader(slot, term) }
 }
 
 fn refuse(id: RequestId, why: Refusal) -> Action {
@@ -72,10 +58,7 @@ fn the_highest_term_wins_and_never_gives_way() {
 fn a_cluster_formed_anew_starts_its_terms_again() {
     let mut core = Core::new(BOUNDS);
     core.on(Millis(0), seen(0, 9));
-    let anew = Sighting {
-        cluster_id: 8,
-        leader: leader(1, 2),
-    };
+    let anew = Sighting { cluster_id: 8, leader: leader(1, 2) };
     core.on(Millis(0), Event::Seen(anew));
     assert_eq!(core.leader(), Some(&leader(1, 2)));
 }
@@ -85,16 +68,10 @@ fn waiting_is_bounded_in_number_and_in_time() {
     let mut core = Core::new(BOUNDS);
     core.on(Millis(0), get(1));
     core.on(Millis(0), get(2));
-    assert_eq!(
-        core.on(Millis(0), get(3)),
-        [refuse(3, Refusal::TooManyWait)]
-    );
+    assert_eq!(core.on(Millis(0), get(3)), [refuse(3, Refusal::TooManyWait)]);
     core.on(Millis(14_999), Event::Tick);
     assert_eq!(core.waiting(), 2);
-    assert_eq!(
-        core.on(Millis(15_000), Event::Tick),
-        [refuse(1, Refusal::NoLeader), refuse(2, Refusal::NoLeader)]
-    );
+    assert_eq!(core.on(Millis(15_000), Event::Tick), [refuse(1, Refusal::NoLeader), refuse(2, Refusal::NoLeader)]);
     assert_eq!(core.wake_at(), None);
 }
 
@@ -103,24 +80,15 @@ fn a_refused_connection_is_tried_again_and_the_registry_looked_at() {
     let mut core = Core::new(BOUNDS);
     core.on(Millis(0), seen(0, 1));
     assert_eq!(core.on(Millis(0), get(1)), [ask(1, 1, 0, 1)]);
-    assert_eq!(
-        core.on(Millis(5), Event::Unreached(nth(1, 1))),
-        [Action::Look, Action::Wait(1)]
-    );
+    assert_eq!(core.on(Millis(5), Event::Unreached(nth(1, 1))), [Action::Look, Action::Wait(1)]);
     assert_eq!(core.wake_at(), Some(Millis(105)));
     assert_eq!(core.on(Millis(105), Event::Tick), [ask(1, 2, 0, 1)]);
     // Not a second look within LOOK_AGAIN.
-    assert_eq!(
-        core.on(Millis(106), Event::Broken(nth(1, 2))),
-        [Action::Wait(1)]
-    );
+    assert_eq!(core.on(Millis(106), Event::Broken(nth(1, 2))), [Action::Wait(1)]);
     assert_eq!(core.on(Millis(150), seen(1, 2)), [ask(1, 3, 1, 2)]);
     // However often it is tried, the wait isn't longer for it.
     assert_eq!(core.wake_at(), Some(Millis(15_005)));
-    assert_eq!(
-        core.on(Millis(15_005), Event::Tick),
-        [refuse(1, Refusal::NoLeader)]
-    );
+    assert_eq!(core.on(Millis(15_005), Event::Tick), [refuse(1, Refusal::NoLeader)]);
 }
 
 #[test]
@@ -129,14 +97,8 @@ fn a_post_whose_connection_breaks_has_an_unknown_outcome() {
     core.on(Millis(0), seen(0, 1));
     core.on(Millis(0), post(1));
     core.on(Millis(0), post(2));
-    assert_eq!(
-        core.on(Millis(1), Event::Unreached(nth(1, 1)))[1],
-        refuse(1, Refusal::NoLeader)
-    );
-    assert_eq!(
-        core.on(Millis(2), Event::Broken(nth(2, 1))),
-        [refuse(2, Refusal::OutcomeUnknown)]
-    );
+    assert_eq!(core.on(Millis(1), Event::Unreached(nth(1, 1)))[1], refuse(1, Refusal::NoLeader));
+    assert_eq!(core.on(Millis(2), Event::Broken(nth(2, 1))), [refuse(2, Refusal::OutcomeUnknown)]);
 }
 
 #[test]
@@ -146,21 +108,11 @@ fn a_move_takes_everything_off_the_old_leader() {
     for event in [get(1), post(2), get(3), Event::Answered(nth(3, 1))] {
         core.on(Millis(0), event);
     }
-    assert_eq!(
-        core.on(Millis(9), seen(1, 2)),
-        [
-            ask(1, 2, 1, 2),
-            refuse(2, Refusal::OutcomeUnknown),
-            Action::Cut(3)
-        ]
-    );
+    assert_eq!(core.on(Millis(9), seen(1, 2)), [ask(1, 2, 1, 2), refuse(2, Refusal::OutcomeUnknown), Action::Cut(3)]);
     // Word of the attempt at the old leader may still come after that of the new one.
     core.on(Millis(10), Event::Answered(nth(1, 1)));
     assert_eq!(core.on(Millis(11), Event::Broken(nth(1, 1))), []);
-    assert_eq!(
-        core.on(Millis(12), Event::Unreached(nth(1, 2)))[1],
-        Action::Wait(1)
-    );
+    assert_eq!(core.on(Millis(12), Event::Unreached(nth(1, 2)))[1], Action::Wait(1));
 }
 
 #[test]

@@ -76,8 +76,7 @@ async fn follow_one(address: Ipv4Addr, key: &str, hub: &Hub) -> Result<(), End> 
 /// Reads the record and returns the revision of the read. Serializable, so that it needs no quorum: what this endpoint
 /// doesn't know yet, its watch tells.
 async fn read(client: &mut Client, key: &str, hub: &Hub) -> Result<i64, End> {
-    let got: GetResponse =
-        soon(client.get(key, Some(GetOptions::new().with_serializable()))).await?;
+    let got: GetResponse = soon(client.get(key, Some(GetOptions::new().with_serializable()))).await?;
     let header = got.header().ok_or(End::Closed)?;
     for kv in got.kvs() {
         seen(header.cluster_id(), kv.value(), hub);
@@ -108,8 +107,5 @@ fn seen(cluster_id: u64, record: &[u8], hub: &Hub) {
 }
 
 async fn soon<T>(call: impl Future<Output = Result<T, etcd_client::Error>>) -> Result<T, End> {
-    tokio::time::timeout(READ_MAX, call)
-        .await
-        .map_err(|_| End::Timeout)?
-        .map_err(End::from)
+    tokio::time::timeout(READ_MAX, call).await.map_err(|_| End::Timeout)?.map_err(End::from)
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use hyper::HeaderMap;
 use hyper::header::{
-    CONNECTION, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
 };
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -74,14 +74,7 @@ mod tests {
     use super::*;
 
     fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
-        list.iter()
-            .map(|(name, value)| {
-                (
-                    HeaderName::from_static(name),
-                    HeaderValue::from_static(value),
-                )
-            })
-            .collect()
+        list.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
     }
 
     #[test]
@@ -99,26 +92,16 @@ mod tests {
 
     #[test]
     fn an_upgrade_goes_through_only_if_the_connection_names_it() {
-        let mut h = headers(&[
-            ("connection", "keep-alive, Upgrade"),
-            ("upgrade", "websocket"),
-        ]);
+        let mut h = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
         let protocol = upgrade(&h);
         pass_on(&mut h, protocol);
-        assert_eq!(
-            h,
-            headers(&[("connection", "upgrade"), ("upgrade", "websocket")])
-        );
+        assert_eq!(h, headers(&[("connection", "upgrade"), ("upgrade", "websocket")]));
         assert_eq!(upgrade(&headers(&[("upgrade", "websocket")])), None);
     }
 
     #[test]
     fn the_client_is_added_to_the_list() {
-        let mut h = headers(&[
-            ("host", "edge:8080"),
-            ("x-forwarded-for", "10.1.2.3"),
-            ("x-forwarded-host", "evil"),
-        ]);
+        let mut h = headers(&[("host", "edge:8080"), ("x-forwarded-for", "10.1.2.3"), ("x-forwarded-host", "evil")]);
         forwarded(&mut h, IpAddr::from([127, 0, 0, 1]));
         assert_eq!(h["x-forwarded-for"], "10.1.2.3, 127.0.0.1");
         assert_eq!(h["x-forwarded-host"], "edge:8080");

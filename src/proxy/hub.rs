@@ -57,18 +57,12 @@ impl Hub {
     /// A hub that knows no leader yet.
     #[must_use]
     pub fn new(config: &ProxyConfig) -> Self {
-        let core = Core::new(Bounds {
-            wait_max: Duration::from_millis(config.wait_max_ms),
-            waiting_max: config.waiting_max,
-        });
+        let core =
+            Core::new(Bounds { wait_max: Duration::from_millis(config.wait_max_ms), waiting_max: config.waiting_max });
         Self {
             clock: Clock::start(),
             jupyter_port: config.jupyter_port,
-            inner: Mutex::new(Inner {
-                core,
-                next: 0,
-                orders: BTreeMap::new(),
-            }),
+            inner: Mutex::new(Inner { core, next: 0, orders: BTreeMap::new() }),
             sooner: Notify::new(),
             look: watch::Sender::new(0),
         }
@@ -102,11 +96,7 @@ impl Hub {
         inner.orders.insert(id, sender);
         drop(inner);
         self.tell(Event::Arrived { id, patient });
-        Ticket {
-            id,
-            hub: Arc::clone(self),
-            orders,
-        }
+        Ticket { id, hub: Arc::clone(self), orders }
     }
 
     /// Changes whenever the registry should be looked at again.

@@ -44,16 +44,10 @@ pub enum ProxyError {
 /// If its address can't be listened on.
 pub async fn run(config: ProxyConfig) -> Result<(), ProxyError> {
     let listen = config.listen;
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(|source| ProxyError::Listen { listen, source })?;
+    let listener = TcpListener::bind(listen).await.map_err(|source| ProxyError::Listen { listen, source })?;
     let hub = Arc::new(hub::Hub::new(&config));
     let following = follow::follow(&config, Arc::clone(&hub));
     tracing::info!(%listen, cluster = config.cluster, "the proxy listens");
-    tokio::join!(
-        following,
-        hub.keep_time(),
-        serve::serve(listener, Arc::clone(&hub))
-    );
+    tokio::join!(following, hub.keep_time(), serve::serve(listener, Arc::clone(&hub)));
     Ok(())
 }

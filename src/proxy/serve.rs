@@ -43,10 +43,7 @@ type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
 pub async fn serve(listener: TcpListener, hub: Arc<Hub>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let place = Arc::clone(&places)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, client)) => {
                 tokio::spawn(converse(stream, client, Arc::clone(&hub), Arc::new(place)));
@@ -59,12 +56,7 @@ pub async fn serve(listener: TcpListener, hub: Arc<Hub>) {
     }
 }
 
-async fn converse(
-    stream: TcpStream,
-    client: SocketAddr,
-    hub: Arc<Hub>,
-    place: Arc<OwnedSemaphorePermit>,
-) {
+async fn converse(stream: TcpStream, client: SocketAddr, hub: Arc<Hub>, place: Arc<OwnedSemaphorePermit>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
         let (hub, place) = (Arc::clone(&hub), Arc::clone(&place));
@@ -90,10 +82,7 @@ async fn answer(
         return health(hub);
     }
     if request.method() == Method::CONNECT {
-        return text(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "this proxy leads to Jupyter only; CONNECT is not for it",
-        );
+        return text(StatusCode::METHOD_NOT_ALLOWED, "this proxy leads to Jupyter only; CONNECT is not for it");
     }
     let upgrade = headers::upgrade(request.headers());
     let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
@@ -152,10 +141,7 @@ fn outgoing<B>(head: &request::Parts, to: SocketAddr, body: B) -> Request<B> {
     *request.uri_mut() = Uri::from_parts(target).unwrap_or_default();
     // HTTP/1.0 clients may leave it out; HTTP/1.1 servers insist on it.
     if let Ok(host) = HeaderValue::try_from(to.to_string()) {
-        request
-            .headers_mut()
-            .entry(hyper::header::HOST)
-            .or_insert(host);
+        request.headers_mut().entry(hyper::header::HOST).or_insert(host);
     }
     request
 }
@@ -205,12 +191,7 @@ fn cuttable(body: Incoming, way: Way) -> AnswerBody {
 }
 
 /// Carries bytes both ways until a side ends or the leader is replaced.
-async fn tunnel(
-    client_side: OnUpgrade,
-    leader_side: OnUpgrade,
-    way: Way,
-    _place: Arc<OwnedSemaphorePermit>,
-) {
+async fn tunnel(client_side: OnUpgrade, leader_side: OnUpgrade, way: Way, _place: Arc<OwnedSemaphorePermit>) {
     let Way { mut ticket, line } = way;
     let carry = async {
         let (client, leader) = tokio::try_join!(client_side, leader_side)?;
@@ -228,22 +209,14 @@ async fn tunnel(
 
 fn refusal(why: Refusal) -> Response<AnswerBody> {
     let (status, message) = match why {
-        Refusal::NoLeader => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no leader answers at the moment; ask again",
-        ),
-        Refusal::TooManyWait => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many requests wait for the next leader; ask again",
-        ),
-        Refusal::OutcomeUnknown => (
-            StatusCode::BAD_GATEWAY,
-            "the leader was lost before it answered; the request may have been carried out",
-        ),
-        Refusal::NoAnswer => (
-            StatusCode::GATEWAY_TIMEOUT,
-            "the leader took the request and did not answer",
-        ),
+        Refusal::NoLeader => (StatusCode::SERVICE_UNAVAILABLE, "no leader answers at the moment; ask again"),
+        Refusal::TooManyWait => {
+            (StatusCode::SERVICE_UNAVAILABLE, "too many requests wait for the next leader; ask again")
+        }
+        Refusal::OutcomeUnknown => {
+            (StatusCode::BAD_GATEWAY, "the leader was lost before it answered; the request may have been carried out")
+        }
+        Refusal::NoAnswer => (StatusCode::GATEWAY_TIMEOUT, "the leader took the request and did not answer"),
     };
     let mut response = text(status, message);
     if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -256,9 +229,7 @@ fn health(hub: &Hub) -> Response<AnswerBody> {
     let (leader, waiting) = hub.state();
     let state = serde_json::json!({ "leader": leader, "waiting": waiting });
     let mut response = text(StatusCode::OK, &state.to_string());
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

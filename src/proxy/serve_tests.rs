@@ -25,12 +25,7 @@ async fn stage(wait_max_ms: u64, waiting_max: usize) -> Stage {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = listener.local_addr().unwrap();
     // A port that was free a moment ago, for both nodes.
-    let port = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let hub = Arc::new(Hub::new(&ProxyConfig {
         listen: proxy,
         cluster: "c".into(),
@@ -49,12 +44,7 @@ impl Stage {
     fn lead(&self, slot: u8, term: u64) {
         self.hub.tell(Event::Seen(Sighting {
             cluster_id: 1,
-            leader: LeaderRecord {
-                slot: slot.into(),
-                incarnation: 1,
-                address: address(slot),
-                term,
-            },
+            leader: LeaderRecord { slot: slot.into(), incarnation: 1, address: address(slot), term },
         }));
     }
 
@@ -70,9 +60,7 @@ impl Stage {
                     count.fetch_add(1, Ordering::SeqCst);
                     jupyter(slot, request)
                 });
-                let connection = http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .with_upgrades();
+                let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
                 tokio::spawn(connection);
             }
         });
@@ -82,14 +70,9 @@ impl Stage {
     async fn send(&self, head: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.proxy).await.unwrap();
         let length = body.len();
-        let text = format!(
-            "{head} HTTP/1.1\r\nHost: edge\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        );
-        let text = if body.is_empty() {
-            text.replace("Content-Length: 0\r\n", "")
-        } else {
-            text
-        };
+        let text =
+            format!("{head} HTTP/1.1\r\nHost: edge\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        let text = if body.is_empty() { text.replace("Content-Length: 0\r\n", "") } else { text };
         stream.write_all(text.as_bytes()).await.unwrap();
         stream
     }
@@ -113,17 +96,11 @@ fn address(slot: u8) -> Ipv4Addr {
 async fn whole(mut stream: TcpStream) -> String {
     let mut text = String::new();
     let read = stream.read_to_string(&mut text);
-    tokio::time::timeout(10 * SECOND, read)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(10 * SECOND, read).await.unwrap().unwrap();
     text
 }
 
-async fn jupyter(
-    slot: u8,
-    mut request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
+async fn jupyter(slot: u8, mut request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
     let path = request.uri().path().to_owned();
     Ok(match path.as_str() {
         "/hang" if slot == 0 => std::future::pending().await,
@@ -143,10 +120,7 @@ async fn jupyter(
                 }
             });
             let mut response = text(StatusCode::SWITCHING_PROTOCOLS, "");
-            headers::pass_on(
-                response.headers_mut(),
-                Some(HeaderValue::from_static("websocket")),
-            );
+            headers::pass_on(response.headers_mut(), Some(HeaderValue::from_static("websocket")));
             response
         }
         _ => {
@@ -154,10 +128,7 @@ async fn jupyter(
             let head = format!("{} {}", request.method(), request.uri());
             let body = request.into_body().collect().await.unwrap().to_bytes();
             let body = String::from_utf8_lossy(&body);
-            text(
-                StatusCode::OK,
-                &format!("node {slot} {head} [{body}] {forwarded}"),
-            )
+            text(StatusCode::OK, &format!("node {slot} {head} [{body}] {forwarded}"))
         }
     })
 }
@@ -171,15 +142,9 @@ async fn requests_reach_the_leader_with_body_and_query() {
     stage.lead(0, 1);
     let answer = stage.request("PUT /api/contents/a?x=1", "content").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(
-        answer.contains("node 0 PUT /api/contents/a?x=1 [content] Some(\"127.0.0.1\")"),
-        "{answer}"
-    );
+    assert!(answer.contains("node 0 PUT /api/contents/a?x=1 [content] Some(\"127.0.0.1\")"), "{answer}");
     let health = stage.request(&format!("GET {HEALTH}"), "").await;
-    assert!(
-        health.contains("\"waiting\":0") && health.contains("\"term\":1"),
-        "{health}"
-    );
+    assert!(health.contains("\"waiting\":0") && health.contains("\"term\":1"), "{health}");
 }
 
 #[tokio::test]
@@ -188,10 +153,7 @@ async fn a_get_waits_for_the_next_leader_and_a_post_does_not() {
     let waiting = stage.send("GET /late", "").await;
     stage.until_waiting(1).await;
     let refused = stage.request("POST /now", "x").await;
-    assert!(
-        refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1"),
-        "{refused}"
-    );
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1"), "{refused}");
     // A leader whose Jupyter isn't up yet, then up.
     stage.lead(1, 3);
     tokio::time::sleep(Duration::from_millis(250)).await;
@@ -226,14 +188,9 @@ async fn an_answer_under_way_is_cut_visibly_when_the_leader_is_replaced() {
         assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0);
     }
     stage.lead(1, 2);
-    let rest = tokio::time::timeout(SECOND, stream.read_to_end(&mut bytes))
-        .await
-        .unwrap();
+    let rest = tokio::time::timeout(SECOND, stream.read_to_end(&mut bytes)).await.unwrap();
     let text = String::from_utf8_lossy(&bytes);
-    assert!(
-        rest.is_err() || !text.ends_with("0\r\n\r\n"),
-        "it looks complete: {text}"
-    );
+    assert!(rest.is_err() || !text.ends_with("0\r\n\r\n"), "it looks complete: {text}");
 }
 
 #[tokio::test]
@@ -242,18 +199,14 @@ async fn a_websocket_is_tunnelled_and_cut_with_its_leader() {
     stage.jupyter(0).await;
     stage.lead(0, 1);
     let mut stream = TcpStream::connect(stage.proxy).await.unwrap();
-    let head =
-        b"GET /ws HTTP/1.1\r\nHost: edge\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let head = b"GET /ws HTTP/1.1\r\nHost: edge\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     stream.write_all(head).await.unwrap();
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
         assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0);
     }
     let head = String::from_utf8_lossy(&bytes).to_lowercase();
-    assert!(
-        head.starts_with("http/1.1 101") && head.contains("upgrade: websocket"),
-        "{head}"
-    );
+    assert!(head.starts_with("http/1.1 101") && head.contains("upgrade: websocket"), "{head}");
     for word in ["hello", "again"] {
         stream.write_all(word.as_bytes()).await.unwrap();
         let mut back = [0; 7];
@@ -264,9 +217,7 @@ async fn a_websocket_is_tunnelled_and_cut_with_its_leader() {
     stream.write_all(b"still").await.unwrap();
     stream.read_exact(&mut [0; 7]).await.unwrap();
     stage.lead(1, 3);
-    let end = tokio::time::timeout(SECOND, stream.read(&mut [0; 8]))
-        .await
-        .unwrap();
+    let end = tokio::time::timeout(SECOND, stream.read(&mut [0; 8])).await.unwrap();
     assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
 }
 
@@ -277,15 +228,9 @@ async fn waiting_is_bounded_and_a_client_that_leaves_makes_room() {
     let second = stage.send("GET /2", "").await;
     stage.until_waiting(2).await;
     let third = stage.request("GET /3", "").await;
-    assert!(
-        third.starts_with("HTTP/1.1 503") && third.contains("too many"),
-        "{third}"
-    );
+    assert!(third.starts_with("HTTP/1.1 503") && third.contains("too many"), "{third}");
     drop(first);
     stage.until_waiting(1).await;
     let end = whole(second).await;
-    assert!(
-        end.starts_with("HTTP/1.1 503") && end.contains("no leader"),
-        "{end}"
-    );
+    assert!(end.starts_with("HTTP/1.1 503") && end.contains("no leader"), "{end}");
 }

@@ -51,10 +51,7 @@ pub struct Line {
 ///
 /// # Errors
 /// If no connection was made, or it broke before an answer began.
-pub async fn ask(
-    to: SocketAddr,
-    request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Line), Failure> {
+pub async fn ask(to: SocketAddr, request: Request<RequestBody>) -> Result<(Response<Incoming>, Line), Failure> {
     let unreached = |why: String| Failure::Unreached { to, why };
     let stream = tokio::time::timeout(CONNECT_MAX, TcpStream::connect(to))
         .await
@@ -62,16 +59,13 @@ pub async fn ask(
         .map_err(|error| unreached(error.to_string()))?;
     // Small WebSocket messages must not wait for more. Failing at it is no reason to fail the request.
     let _ = stream.set_nodelay(true);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| unreached(error.to_string()))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| unreached(error.to_string()))?;
     let connection = tokio::spawn(async move {
         // Its errors come out of the answer or its body.
         let _ = connection.with_upgrades().await;
     });
-    let line = Line {
-        _connection: AbortOnDropHandle::new(connection),
-    };
+    let line = Line { _connection: AbortOnDropHandle::new(connection) };
     match sender.send_request(request).await {
         Ok(response) => Ok((response, line)),
         Err(source) => Err(Failure::Broken { to, source }),

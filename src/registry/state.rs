@@ -48,9 +48,7 @@ pub fn digits(value: &[u8]) -> Option<u64> {
 
 fn json<T: serde::de::DeserializeOwned>(value: &[u8]) -> Option<T> {
     serde_json::from_slice(value)
-        .inspect_err(|e| {
-            tracing::warn!("a registry value is not what was expected and counts as absent: {e}")
-        })
+        .inspect_err(|e| tracing::warn!("a registry value is not what was expected and counts as absent: {e}"))
         .ok()
 }
 

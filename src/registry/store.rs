@@ -7,8 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, GetOptions, PutOptions, Txn, TxnOp, TxnOpResponse,
-    WatchOptions,
+    Client, Compare, CompareOp, ConnectOptions, GetOptions, PutOptions, Txn, TxnOp, TxnOpResponse, WatchOptions,
 };
 
 use super::state::{RegistryState, digits};
@@ -52,9 +51,7 @@ pub enum StoreError {
 ///
 /// # Errors
 /// What etcd said, or [`StoreError::Late`].
-pub async fn bounded<T>(
-    call: impl Future<Output = Result<T, etcd_client::Error>>,
-) -> Result<T, StoreError> {
+pub async fn bounded<T>(call: impl Future<Output = Result<T, etcd_client::Error>>) -> Result<T, StoreError> {
     match tokio::time::timeout(CALL_MAX, call).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(StoreError::Late),
@@ -88,9 +85,7 @@ pub struct Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store")
-            .field("keys", &self.keys)
-            .finish_non_exhaustive()
+        f.debug_struct("Store").field("keys", &self.keys).finish_non_exhaustive()
     }
 }
 
@@ -114,24 +109,13 @@ impl Store {
     /// If etcd doesn't confirm it in time.
     pub async fn snapshot(&self) -> Result<RegistryState, StoreError> {
         let options = GetOptions::new().with_prefix();
-        let answer = bounded(
-            self.client
-                .kv_client()
-                .get(self.keys.prefix(), Some(options)),
-        )
-        .await?;
+        let answer = bounded(self.client.kv_client().get(self.keys.prefix(), Some(options))).await?;
         let mut state = RegistryState {
-            revision: answer
-                .header()
-                .map_or(0, etcd_client::ResponseHeader::revision),
+            revision: answer.header().map_or(0, etcd_client::ResponseHeader::revision),
             ..RegistryState::default()
         };
         for kv in answer.kvs() {
-            state.apply(
-                &self.keys,
-                &String::from_utf8_lossy(kv.key()),
-                Some(kv.value()),
-            );
+            state.apply(&self.keys, &String::from_utf8_lossy(kv.key()), Some(kv.value()));
         }
         Ok(state)
     }
@@ -145,15 +129,10 @@ impl Store {
         }
     }
 
-    async fn follow_until_error(
-        &self,
-        see: &mut impl FnMut(&RegistryState),
-    ) -> Result<(), StoreError> {
+    async fn follow_until_error(&self, see: &mut impl FnMut(&RegistryState)) -> Result<(), StoreError> {
         let mut state = self.snapshot().await?;
         see(&state);
-        let options = WatchOptions::new()
-            .with_prefix()
-            .with_start_revision(state.revision + 1);
+        let options = WatchOptions::new().with_prefix().with_start_revision(state.revision + 1);
         let mut client = self.client.watch_client();
         let mut stream = bounded(client.watch(self.keys.prefix(), Some(options))).await?;
         while let Some(answer) = stream.message().await? {
@@ -181,22 +160,10 @@ impl Store {
     /// [`StoreError::Fenced`] if a later incarnation has registered; otherwise etcd's failure.
     pub async fn register(&self, record: &NodeRecord, lease: i64) -> Result<i64, StoreError> {
         let text = serde_json::to_vec(record).expect("a record is plain data");
-        let raise = TxnOp::put(
-            self.keys.incarnation(record.slot),
-            fence_text(record.incarnation),
-            None,
-        );
-        let put = TxnOp::put(
-            self.keys.node(record.slot),
-            text,
-            Some(PutOptions::new().with_lease(lease)),
-        );
-        let revision = self
-            .fenced(record.slot, record.incarnation, vec![], vec![raise, put])
-            .await?;
-        revision.ok_or_else(|| {
-            StoreError::Interrupted("the slot's incarnation changed just now".into())
-        })
+        let raise = TxnOp::put(self.keys.incarnation(record.slot), fence_text(record.incarnation), None);
+        let put = TxnOp::put(self.keys.node(record.slot), text, Some(PutOptions::new().with_lease(lease)));
+        let revision = self.fenced(record.slot, record.incarnation, vec![], vec![raise, put]).await?;
+        revision.ok_or_else(|| StoreError::Interrupted("the slot's incarnation changed just now".into()))
     }
 
     /// Publishes a leader unless one with a higher term stands there. Returns whether the record now is this one.
@@ -207,8 +174,7 @@ impl Store {
         let key = self.keys.leader();
         let answer = bounded(self.client.kv_client().get(key.clone(), None)).await?;
         let present = answer.kvs().first();
-        let standing: Option<LeaderRecord> =
-            present.and_then(|kv| serde_json::from_slice(kv.value()).ok());
+        let standing: Option<LeaderRecord> = present.and_then(|kv| serde_json::from_slice(kv.value()).ok());
         if standing.as_ref() == Some(record) {
             return Ok(true);
         }
@@ -218,14 +184,8 @@ impl Store {
         let revision = present.map_or(0, etcd_client::KeyValue::mod_revision);
         let unchanged = Compare::mod_revision(key.clone(), CompareOp::Equal, revision);
         let text = serde_json::to_vec(record).expect("a record is plain data");
-        let done = self
-            .fenced(
-                record.slot,
-                record.incarnation,
-                vec![unchanged],
-                vec![TxnOp::put(key, text, None)],
-            )
-            .await?;
+        let done =
+            self.fenced(record.slot, record.incarnation, vec![unchanged], vec![TxnOp::put(key, text, None)]).await?;
         Ok(done.is_some())
     }
 
@@ -233,11 +193,7 @@ impl Store {
     ///
     /// # Errors
     /// If etcd doesn't do it in time.
-    pub async fn remove_registration(
-        &self,
-        slot: Slot,
-        incarnation: Incarnation,
-    ) -> Result<bool, StoreError> {
+    pub async fn remove_registration(&self, slot: Slot, incarnation: Incarnation) -> Result<bool, StoreError> {
         let key = self.keys.node(slot);
         let mut kv = self.client.kv_client();
         let answer = bounded(kv.get(key.clone(), None)).await?;
@@ -257,28 +213,15 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Fenced`] if a later incarnation has registered; otherwise etcd's failure.
-    pub async fn lock_membership(
-        &self,
-        slot: Slot,
-        incarnation: Incarnation,
-        lease: i64,
-    ) -> Result<bool, StoreError> {
+    pub async fn lock_membership(&self, slot: Slot, incarnation: Incarnation, lease: i64) -> Result<bool, StoreError> {
         let key = self.keys.membership();
         let holder = slot.to_string();
         for condition in [
             Compare::create_revision(key.clone(), CompareOp::Equal, 0),
             Compare::value(key.clone(), CompareOp::Equal, holder.clone()),
         ] {
-            let put = TxnOp::put(
-                key.clone(),
-                holder.clone(),
-                Some(PutOptions::new().with_lease(lease)),
-            );
-            if self
-                .fenced(slot, incarnation, vec![condition], vec![put])
-                .await?
-                .is_some()
-            {
+            let put = TxnOp::put(key.clone(), holder.clone(), Some(PutOptions::new().with_lease(lease)));
+            if self.fenced(slot, incarnation, vec![condition], vec![put]).await?.is_some() {
                 return Ok(true);
             }
         }
@@ -299,25 +242,15 @@ impl Store {
         let first_ever = Compare::create_revision(key.clone(), CompareOp::Equal, 0);
         for fence in [not_higher, first_ever] {
             let when: Vec<Compare> = std::iter::once(fence).chain(conditions.clone()).collect();
-            let txn = Txn::new()
-                .when(when)
-                .and_then(writes.clone())
-                .or_else([TxnOp::get(key.clone(), None)]);
+            let txn = Txn::new().when(when).and_then(writes.clone()).or_else([TxnOp::get(key.clone(), None)]);
             let answer = bounded(self.client.kv_client().txn(txn)).await?;
             if answer.succeeded() {
-                return Ok(Some(
-                    answer
-                        .header()
-                        .map_or(0, etcd_client::ResponseHeader::revision),
-                ));
+                return Ok(Some(answer.header().map_or(0, etcd_client::ResponseHeader::revision)));
             }
-            let seen = answer
-                .op_responses()
-                .into_iter()
-                .find_map(|response| match response {
-                    TxnOpResponse::Get(get) => get.kvs().first().and_then(|kv| digits(kv.value())),
-                    _ => None,
-                });
+            let seen = answer.op_responses().into_iter().find_map(|response| match response {
+                TxnOpResponse::Get(get) => get.kvs().first().and_then(|kv| digits(kv.value())),
+                _ => None,
+            });
             match seen {
                 Some(seen) if seen > mine => return Err(StoreError::Fenced { slot, mine, seen }),
                 Some(_) => return Ok(None),

@@ -49,10 +49,7 @@ pub fn decide(mount_table: &str) -> Result<Preparation, String> {
         ));
     }
     // Hybrid: with v1 controllers mounted, the v2 tree has none and the engine leaves it alone.
-    Ok(Preparation {
-        remount,
-        unified: unified.filter(|_| !v1),
-    })
+    Ok(Preparation { remount, unified: unified.filter(|_| !v1) })
 }
 
 struct Mount<'a> {
@@ -67,11 +64,7 @@ impl<'a> Mount<'a> {
         let (before, after) = line.split_once(" - ")?;
         let mut fields = before.split(' ').skip(4);
         let (point, options) = (fields.next()?, fields.next()?);
-        Some(Self {
-            point,
-            kind: after.split(' ').next()?,
-            read_only: options.split(',').any(|option| option == "ro"),
-        })
+        Some(Self { point, kind: after.split(' ').next()?, read_only: options.split(',').any(|option| option == "ro") })
     }
 }
 
@@ -80,8 +73,7 @@ impl<'a> Mount<'a> {
 /// # Errors
 /// Which step failed, and what it needs.
 pub fn prepare() -> Result<(), String> {
-    let table = std::fs::read_to_string(MOUNT_TABLE)
-        .map_err(|e| format!("cannot read {MOUNT_TABLE}: {e}"))?;
+    let table = std::fs::read_to_string(MOUNT_TABLE).map_err(|e| format!("cannot read {MOUNT_TABLE}: {e}"))?;
     let preparation = decide(&table)?;
     for point in &preparation.remount {
         writable(point)?;
@@ -94,11 +86,7 @@ pub fn prepare() -> Result<(), String> {
 
 fn writable(point: &Path) -> Result<(), String> {
     // Docker's own flags, without "read-only".
-    let flags = MsFlags::MS_REMOUNT
-        | MsFlags::MS_BIND
-        | MsFlags::MS_NOSUID
-        | MsFlags::MS_NODEV
-        | MsFlags::MS_NOEXEC;
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(None::<&str>, point, None::<&str>, flags, None::<&str>).map_err(|e| {
         format!(
             "cannot make {} writable: {e}; the container needs CAP_SYS_ADMIN and apparmor=unconfined",
@@ -108,27 +96,22 @@ fn writable(point: &Path) -> Result<(), String> {
 }
 
 fn enable_controllers(tree: &Path) -> Result<(), String> {
-    let failed =
-        |what: &str, e: std::io::Error| format!("cannot {what} in {}: {e}", tree.display());
+    let failed = |what: &str, e: std::io::Error| format!("cannot {what} in {}: {e}", tree.display());
     let leaf = tree.join(LEAF);
     std::fs::create_dir_all(&leaf).map_err(|e| failed("make a leaf cgroup", e))?;
-    let procs = std::fs::read_to_string(tree.join("cgroup.procs"))
-        .map_err(|e| failed("list the processes", e))?;
+    let procs = std::fs::read_to_string(tree.join("cgroup.procs")).map_err(|e| failed("list the processes", e))?;
     for pid in procs.lines() {
         // A process that ended in between is no failure; one that stays behind shows in the next step.
         let _ = std::fs::write(leaf.join("cgroup.procs"), pid);
     }
-    let controllers = std::fs::read_to_string(tree.join("cgroup.controllers"))
-        .map_err(|e| failed("list the controllers", e))?;
+    let controllers =
+        std::fs::read_to_string(tree.join("cgroup.controllers")).map_err(|e| failed("list the controllers", e))?;
     std::fs::write(tree.join("cgroup.subtree_control"), enabled(&controllers))
         .map_err(|e| failed("enable the controllers", e))
 }
 
 fn enabled(controllers: &str) -> String {
-    let all: Vec<String> = controllers
-        .split_whitespace()
-        .map(|c| format!("+{c}"))
-        .collect();
+    let all: Vec<String> = controllers.split_whitespace().map(|c| format!("+{c}")).collect();
     all.join(" ")
 }
 
@@ -140,11 +123,7 @@ mod tests {
     fn a_v1_table_asks_for_every_controller() {
         let preparation = decide(include_str!("fixtures/mountinfo-v1.txt")).expect("v1");
         assert_eq!(preparation.unified, None);
-        let points: Vec<_> = preparation
-            .remount
-            .iter()
-            .map(|p| p.to_string_lossy())
-            .collect();
+        let points: Vec<_> = preparation.remount.iter().map(|p| p.to_string_lossy()).collect();
         assert!(points.contains(&"/sys".into()));
         assert!(points.contains(&"/sys/fs/cgroup/memory".into()));
         assert!(points.iter().all(|p| p.starts_with("/sys")), "{points:?}");
@@ -154,10 +133,7 @@ mod tests {
     fn a_v2_table_asks_for_the_tree_and_a_leaf() {
         let preparation = decide(include_str!("fixtures/mountinfo-v2.txt")).expect("v2");
         assert_eq!(preparation.unified, Some("/sys/fs/cgroup".into()));
-        assert_eq!(
-            preparation.remount,
-            [PathBuf::from("/sys"), PathBuf::from("/sys/fs/cgroup")]
-        );
+        assert_eq!(preparation.remount, [PathBuf::from("/sys"), PathBuf::from("/sys/fs/cgroup")]);
     }
 
     #[test]

@@ -63,9 +63,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error +
         (Some(Command::Release { part }), _) => Request::Release { part },
         (Some(Command::Status) | None, _) => Request::Status,
     };
-    let answer = ask(Path::new(SOCKET), &request)
-        .await
-        .map_err(|e| format!("no supervisor answers on {SOCKET}: {e}"))?;
+    let answer =
+        ask(Path::new(SOCKET), &request).await.map_err(|e| format!("no supervisor answers on {SOCKET}: {e}"))?;
     match answer {
         Answer::Parts(parts) => {
             println!("{}", serde_json::to_string_pretty(&parts)?);

@@ -65,9 +65,7 @@ pub async fn ask(socket: &Path, request: &Request) -> io::Result<Answer> {
         stream.read_to_string(&mut answer).await?;
         Ok(serde_json::from_str(&answer)?)
     };
-    tokio::time::timeout(ANSWER_MAX, asking)
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(ANSWER_MAX, asking).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Serves the socket, handing requests over.
@@ -84,10 +82,7 @@ pub fn listen(socket: &Path, asked: mpsc::Sender<Asked>) -> io::Result<()> {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(tokio::time::timeout(
-                        ANSWER_MAX,
-                        answer(stream, asked.clone()),
-                    ));
+                    tokio::spawn(tokio::time::timeout(ANSWER_MAX, answer(stream, asked.clone())));
                 }
                 // Out of descriptors, for example: nothing to do but wait for some.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -100,16 +95,12 @@ pub fn listen(socket: &Path, asked: mpsc::Sender<Asked>) -> io::Result<()> {
 async fn answer(stream: UnixStream, asked: mpsc::Sender<Asked>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(read.take(REQUEST_BYTES_MAX))
-        .read_line(&mut line)
-        .await?;
+    BufReader::new(read.take(REQUEST_BYTES_MAX)).read_line(&mut line).await?;
     let answer = match serde_json::from_str(&line) {
         Ok(request) => {
             let (back, answer) = oneshot::channel();
             let _ = asked.send((request, back)).await;
-            answer
-                .await
-                .unwrap_or_else(|_| Answer::Refused("the supervisor is ending".into()))
+            answer.await.unwrap_or_else(|_| Answer::Refused("the supervisor is ending".into()))
         }
         Err(e) => Answer::Refused(format!("not a request: {e}")),
     };

@@ -154,10 +154,8 @@ impl Supervisor {
     /// Nothing runs yet. A dependency that isn't among the parts doesn't count.
     #[must_use]
     pub fn new(specs: Vec<Spec>) -> Self {
-        let direct: BTreeMap<String, Vec<String>> = specs
-            .iter()
-            .map(|spec| (spec.name.clone(), spec.after.clone()))
-            .collect();
+        let direct: BTreeMap<String, Vec<String>> =
+            specs.iter().map(|spec| (spec.name.clone(), spec.after.clone())).collect();
         let parts = specs
             .into_iter()
             .map(|mut spec| {
@@ -165,11 +163,7 @@ impl Supervisor {
                 (spec.name.clone(), Part::new(spec))
             })
             .collect();
-        Self {
-            parts,
-            terminated_at: None,
-            exited: false,
-        }
+        Self { parts, terminated_at: None, exited: false }
     }
 
     /// Every part's state, by name.
@@ -183,10 +177,7 @@ impl Supervisor {
     pub fn deadline(&self) -> Option<Millis> {
         let parts = self.parts.values();
         match self.terminated_at {
-            None => parts
-                .filter(|part| part.phase == Phase::Delayed && !part.held)
-                .map(|part| part.start_at)
-                .min(),
+            None => parts.filter(|part| part.phase == Phase::Delayed && !part.held).map(|part| part.start_at).min(),
             Some(at) => parts
                 .filter_map(|part| part.termed_at.filter(|_| !part.killed))
                 .map(|termed| termed + STOP_MAX)
@@ -219,11 +210,7 @@ impl Supervisor {
             Event::Hold { part, signal } => {
                 self.with(&part, |part| part.held = true);
                 let runs = self.parts.get(&part).is_some_and(Part::runs);
-                return signal
-                    .filter(|_| runs)
-                    .map(|signal| Action::Signal(part, signal))
-                    .into_iter()
-                    .collect();
+                return signal.filter(|_| runs).map(|signal| Action::Signal(part, signal)).into_iter().collect();
             }
             Event::Release { part } => self.with(&part, |part| {
                 part.held = false;
@@ -260,9 +247,7 @@ impl Supervisor {
 
     /// Reverse order: a part is told to stop when nothing that needs it runs any more.
     fn stop(&mut self, now: Millis) -> Vec<Action> {
-        let since = self
-            .terminated_at
-            .map_or(Duration::ZERO, |at| now.since(at));
+        let since = self.terminated_at.map_or(Duration::ZERO, |at| now.since(at));
         if self.exited {
             return Vec::new();
         }
@@ -270,12 +255,8 @@ impl Supervisor {
             self.exited = true;
             return vec![Action::Exit];
         }
-        let needed: Vec<String> = self
-            .parts
-            .values()
-            .filter(|part| part.runs())
-            .flat_map(|part| part.spec.after.clone())
-            .collect();
+        let needed: Vec<String> =
+            self.parts.values().filter(|part| part.runs()).flat_map(|part| part.spec.after.clone()).collect();
         let mut actions = Vec::new();
         for part in self.parts.values_mut().filter(|part| part.runs()) {
             let name = &part.spec.name;
@@ -327,11 +308,7 @@ impl Part {
         self.pid = None;
         self.last_end = Some(how);
         self.start_at = now + self.spec.restart_delay;
-        self.phase = if self.spec.step && well {
-            Phase::Done
-        } else {
-            Phase::Delayed
-        };
+        self.phase = if self.spec.step && well { Phase::Done } else { Phase::Delayed };
     }
 
     fn status(&self) -> Status {

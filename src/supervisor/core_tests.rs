@@ -7,12 +7,7 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn spec(name: &str, after: &[&str], step: bool) -> Spec {
-    Spec {
-        name: name.to_owned(),
-        after: after.iter().map(|a| (*a).to_owned()).collect(),
-        step,
-        restart_delay: SECOND,
-    }
+    Spec { name: name.to_owned(), after: after.iter().map(|a| (*a).to_owned()).collect(), step, restart_delay: SECOND }
 }
 
 fn host() -> Supervisor {
@@ -33,11 +28,7 @@ fn ready(part: &str) -> Event {
 }
 
 fn ended(part: &str, well: bool) -> Event {
-    Event::Ended {
-        part: part.into(),
-        well,
-        how: "exit status: 1".into(),
-    }
+    Event::Ended { part: part.into(), well, how: "exit status: 1".into() }
 }
 
 fn up() -> Supervisor {
@@ -78,20 +69,12 @@ fn a_failed_step_is_tried_again() {
 #[test]
 fn a_held_part_stays_down_until_released() {
     let mut host = up();
-    let hold = Event::Hold {
-        part: "agent".into(),
-        signal: Some(Signal::Kill),
-    };
-    assert_eq!(
-        host.on(Millis(10), hold),
-        [Action::Signal("agent".into(), Signal::Kill)]
-    );
+    let hold = Event::Hold { part: "agent".into(), signal: Some(Signal::Kill) };
+    assert_eq!(host.on(Millis(10), hold), [Action::Signal("agent".into(), Signal::Kill)]);
     assert_eq!(host.on(Millis(11), ended("agent", false)), []);
     assert_eq!(host.deadline(), None);
     assert_eq!(host.on(Millis(60_000), Event::Tick), []);
-    let release = Event::Release {
-        part: "agent".into(),
-    };
+    let release = Event::Release { part: "agent".into() };
     assert_eq!(host.on(Millis(60_001), release), start("agent"));
 }
 
@@ -102,18 +85,9 @@ fn everything_stops_in_reverse_order_and_within_a_bound() {
     assert_eq!(host.on(Millis(10), Event::Terminate), term("agent"));
     assert_eq!(host.on(Millis(20), ended("agent", false)), term("docker"));
     assert_eq!(host.on(Millis(4_019), Event::Tick), []);
-    assert_eq!(
-        host.on(Millis(4_020), Event::Tick),
-        [Action::Signal("docker".into(), Signal::Kill)]
-    );
-    assert_eq!(
-        host.on(Millis(4_030), ended("docker", false)),
-        term("calico")
-    );
-    assert_eq!(
-        host.on(Millis(4_040), ended("calico", true)),
-        [Action::Exit]
-    );
+    assert_eq!(host.on(Millis(4_020), Event::Tick), [Action::Signal("docker".into(), Signal::Kill)]);
+    assert_eq!(host.on(Millis(4_030), ended("docker", false)), term("calico"));
+    assert_eq!(host.on(Millis(4_040), ended("calico", true)), [Action::Exit]);
     assert_eq!(host.on(Millis(4_050), Event::Tick), []);
 }
 

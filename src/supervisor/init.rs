@@ -24,9 +24,7 @@ pub fn is_init() -> bool {
 pub async fn run(command: &mut Command) -> io::Result<i32> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let child = i32::try_from(command.spawn()?.id())
-        .map(Pid::from_raw)
-        .map_err(io::Error::other)?;
+    let child = i32::try_from(command.spawn()?.id()).map(Pid::from_raw).map_err(io::Error::other)?;
     let mut ended = tokio::task::spawn_blocking(move || reap_until(child));
     loop {
         tokio::select! {

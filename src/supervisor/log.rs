@@ -47,12 +47,7 @@ impl Log {
         let path = path.to_owned();
         let file = append(&path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self(Arc::new(Mutex::new(File {
-            path,
-            file,
-            bytes,
-            bytes_max,
-        }))))
+        Ok(Self(Arc::new(Mutex::new(File { path, file, bytes, bytes_max }))))
     }
 
     /// Appends; a full disk loses lines, never the part.
@@ -69,11 +64,7 @@ impl Log {
         let mut line = Vec::new();
         loop {
             line.clear();
-            match (&mut reader)
-                .take(LINE_BYTES_MAX)
-                .read_until(b'\n', &mut line)
-                .await
-            {
+            match (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {
                     if line.last() != Some(&b'\n') {
@@ -107,10 +98,7 @@ fn former(path: &Path) -> PathBuf {
 }
 
 fn append(path: &Path) -> io::Result<std::fs::File> {
-    std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
+    std::fs::OpenOptions::new().create(true).append(true).open(path)
 }
 
 #[cfg(test)]

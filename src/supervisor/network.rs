@@ -16,23 +16,13 @@ const CALL_MAX_S: u64 = 60;
 /// # Errors
 /// What the engine said, e.g. that containers still use the network of before.
 pub async fn ensure(socket: &Path, name: &str, pool: &str) -> Result<(), String> {
-    let failed =
-        |what: &str, e: bollard::errors::Error| format!("cannot {what} the network '{name}': {e}");
-    let docker = Docker::connect_with_socket(
-        &socket.to_string_lossy(),
-        CALL_MAX_S,
-        bollard::API_DEFAULT_VERSION,
-    )
-    .map_err(|e| failed("reach the engine for", e))?;
+    let failed = |what: &str, e: bollard::errors::Error| format!("cannot {what} the network '{name}': {e}");
+    let docker = Docker::connect_with_socket(&socket.to_string_lossy(), CALL_MAX_S, bollard::API_DEFAULT_VERSION)
+        .map_err(|e| failed("reach the engine for", e))?;
     match docker.inspect_network(name, None).await {
         Ok(found) if fits(&found, pool) => return Ok(()),
-        Ok(_) => docker
-            .remove_network(name)
-            .await
-            .map_err(|e| failed("replace", e))?,
-        Err(bollard::errors::Error::DockerResponseServerError {
-            status_code: 404, ..
-        }) => {}
+        Ok(_) => docker.remove_network(name).await.map_err(|e| failed("replace", e))?,
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {}
         Err(e) => return Err(failed("look at", e)),
     }
     let request = NetworkCreateRequest {
@@ -40,19 +30,12 @@ pub async fn ensure(socket: &Path, name: &str, pool: &str) -> Result<(), String>
         driver: Some(DRIVER.to_owned()),
         ipam: Some(Ipam {
             driver: Some(IPAM_DRIVER.to_owned()),
-            config: Some(vec![IpamConfig {
-                subnet: Some(pool.to_owned()),
-                ..IpamConfig::default()
-            }]),
+            config: Some(vec![IpamConfig { subnet: Some(pool.to_owned()), ..IpamConfig::default() }]),
             ..Ipam::default()
         }),
         ..NetworkCreateRequest::default()
     };
-    docker
-        .create_network(request)
-        .await
-        .map(drop)
-        .map_err(|e| failed("create", e))
+    docker.create_network(request).await.map(drop).map_err(|e| failed("create", e))
 }
 
 fn fits(found: &NetworkInspect, pool: &str) -> bool {

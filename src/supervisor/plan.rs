@@ -111,12 +111,7 @@ impl Plan {
             step: !matches!(run, Run::Process(_)),
             restart_delay: RESTART_DELAY,
         };
-        self.parts.push(Part {
-            spec,
-            run,
-            before: Vec::new(),
-            sign,
-        });
+        self.parts.push(Part { spec, run, before: Vec::new(), sign });
         let last = self.parts.len() - 1;
         &mut self.parts[last]
     }
@@ -131,23 +126,14 @@ impl Plan {
         sign: Sign,
     ) -> Result<(), SuperviseError> {
         let path = format!("{RUN_DIR}/{name}.toml");
-        let text = toml::to_string(config).map_err(|source| SuperviseError::Toml {
-            part: name.to_owned(),
-            source,
-        })?;
+        let text = toml::to_string(config).map_err(|source| SuperviseError::Toml { part: name.to_owned(), source })?;
         self.process(name, after, &[stormd, name, "--config", &path], sign);
-        self.files.push(ConfigFile {
-            path: path.into(),
-            text,
-        });
+        self.files.push(ConfigFile { path: path.into(), text });
         Ok(())
     }
 
     fn bird(&mut self, config: &crate::config::BirdConfig) {
-        self.files.push(ConfigFile {
-            path: BIRD_CONF.into(),
-            text: bird::render(config),
-        });
+        self.files.push(ConfigFile { path: BIRD_CONF.into(), text: bird::render(config) });
         let sign = Sign::Sockets(vec![BIRD_SOCKET.into()]);
         let command = ["bird", "-f", "-c", BIRD_CONF, "-s", BIRD_SOCKET];
         let part = self.process("bird", &[], &command, sign);
@@ -158,26 +144,14 @@ impl Plan {
         self.part("seed", &[], Run::Seed(config.clone()), Sign::Started);
         let root = config.data_root.display().to_string();
         let host = format!("unix://{DOCKER_SOCKET}");
-        let command = [
-            "dockerd",
-            "--data-root",
-            &root,
-            "-H",
-            &host,
-            "--storage-driver",
-            "overlay2",
-            "--bridge",
-            "none",
-        ];
+        let command =
+            ["dockerd", "--data-root", &root, "-H", &host, "--storage-driver", "overlay2", "--bridge", "none"];
         let sign = Sign::Engine(DOCKER_SOCKET.into());
         let part = self.process("docker", &["seed", "calico"], &command, sign);
         // A dockerd that was killed leaves its pid, which may be anybody's by now; this one is known to be down.
         part.before = vec![Before::Remove(DOCKER_PID_FILE.into())];
         if let Some(pool) = pool {
-            let network = Run::Network {
-                name: config.network.clone(),
-                pool: pool.to_owned(),
-            };
+            let network = Run::Network { name: config.network.clone(), pool: pool.to_owned() };
             self.part("network", &["docker"], network, Sign::Started);
         }
     }
@@ -190,12 +164,7 @@ impl Plan {
         // The FUSE client in the foreground is a part like any other; `mount -t glusterfs` would hide it (and says 0 when it fails).
         let mut command = vec!["glusterfs".to_owned(), "--no-daemon".to_owned()];
         command.extend(["--log-file", "/dev/stderr", "--process-name", "fuse"].map(str::to_owned));
-        command.extend(
-            config
-                .servers
-                .iter()
-                .map(|ip| format!("--volfile-server={ip}")),
-        );
+        command.extend(config.servers.iter().map(|ip| format!("--volfile-server={ip}")));
         command.push(format!("--volfile-id=/{}", config.volume));
         command.push(config.mount.display().to_string());
         let sign = Sign::Mounted(config.mount.clone(), "fuse.glusterfs");
@@ -227,13 +196,7 @@ pub fn plan(config: &SuperviseConfig, stormd: &str) -> Result<Plan, SuperviseErr
     }
     if let Some(agent) = &config.agent {
         let sign = Sign::Port(SocketAddr::from((agent.ip, agent.port)));
-        plan.own(
-            stormd,
-            "agent",
-            &["docker", "network", "mount"],
-            agent,
-            sign,
-        )?;
+        plan.own(stormd, "agent", &["docker", "network", "mount"], agent, sign)?;
     }
     if let Some(master) = &config.master {
         let sign = Sign::Port(SocketAddr::from((master.ip, master.port)));
@@ -285,16 +248,9 @@ mod tests {
         let config: SuperviseConfig = toml::from_str(HOST).expect("a valid configuration");
         let plan = plan(&config, "/opt/stormbed/stormd").expect("a plan");
         insta::assert_debug_snapshot!(
-            plan.parts
-                .iter()
-                .map(|part| (&part.spec.name, &part.spec.after, &part.run))
-                .collect::<Vec<_>>()
+            plan.parts.iter().map(|part| (&part.spec.name, &part.spec.after, &part.run)).collect::<Vec<_>>()
         );
-        let agent = plan
-            .files
-            .iter()
-            .find(|f| f.path.ends_with("agent.toml"))
-            .expect("written");
+        let agent = plan.files.iter().find(|f| f.path.ends_with("agent.toml")).expect("written");
         let read: crate::config::AgentConfig = toml::from_str(&agent.text).expect("reads its own");
         assert_eq!(Some(read), config.agent);
     }

@@ -18,13 +18,8 @@ pub fn before(steps: &[Before]) -> Result<(), String> {
     for step in steps {
         let (done, path) = match step {
             Before::Remove(path) => (
-                std::fs::remove_file(path).or_else(|e| {
-                    if e.kind() == std::io::ErrorKind::NotFound {
-                        Ok(())
-                    } else {
-                        Err(e)
-                    }
-                }),
+                std::fs::remove_file(path)
+                    .or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) }),
                 path,
             ),
             Before::Dir(path) => (std::fs::create_dir_all(path), path),

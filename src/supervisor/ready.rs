@@ -37,8 +37,7 @@ async fn look(sign: &Sign) -> bool {
         Sign::Port(address) => TcpStream::connect(address).await.is_ok(),
         Sign::Engine(socket) => engine_answers(socket).await.unwrap_or(false),
         Sign::Mounted(point, kind) => {
-            std::fs::read_to_string("/proc/self/mountinfo")
-                .is_ok_and(|table| is_mounted(&table, point, kind))
+            std::fs::read_to_string("/proc/self/mountinfo").is_ok_and(|table| is_mounted(&table, point, kind))
                 && root_inode(point).await == Some(ROOT_INODE)
         }
     }
@@ -46,9 +45,7 @@ async fn look(sign: &Sign) -> bool {
 
 async fn engine_answers(socket: &Path) -> std::io::Result<bool> {
     let mut stream = UnixStream::connect(socket).await?;
-    stream
-        .write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
-        .await?;
+    stream.write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n").await?;
     let mut answer = String::new();
     stream.take(4096).read_to_string(&mut answer).await?;
     Ok(answer.split(' ').nth(1) == Some("200"))
@@ -72,11 +69,7 @@ async fn root_inode(point: &Path) -> Option<u64> {
 pub(super) fn is_mounted(mount_table: &str, point: &Path, kind: &str) -> bool {
     mount_table
         .lines()
-        .filter(|line| {
-            line.split(' ')
-                .nth(4)
-                .is_some_and(|field| Path::new(field) == point)
-        })
+        .filter(|line| line.split(' ').nth(4).is_some_and(|field| Path::new(field) == point))
         .filter_map(|line| line.split_once(" - ")?.1.split(' ').next())
         .last()
         == Some(kind)
@@ -92,11 +85,7 @@ mod tests {
         let above = "41 40 0:51 / /srv/shared rw - tmpfs tmpfs rw\n";
         let point = Path::new("/srv/shared");
         assert!(is_mounted(one, point, "fuse.glusterfs"));
-        assert!(!is_mounted(
-            &format!("{one}{above}"),
-            point,
-            "fuse.glusterfs"
-        ));
+        assert!(!is_mounted(&format!("{one}{above}"), point, "fuse.glusterfs"));
         assert!(!is_mounted(one, Path::new("/srv"), "fuse.glusterfs"));
         assert!(!is_mounted("", point, "fuse.glusterfs"));
     }

@@ -50,11 +50,7 @@ async fn copy(from: &Path, to: &Path, how: &str) -> Result<(), String> {
     }
     let said = String::from_utf8_lossy(&done.stderr);
     let first = said.lines().next().unwrap_or("no message");
-    Err(format!(
-        "cannot seed {} from {}: {first}; both must lie on one volume",
-        to.display(),
-        from.display()
-    ))
+    Err(format!("cannot seed {} from {}: {first}; both must lie on one volume", to.display(), from.display()))
 }
 
 #[cfg(test)]
@@ -67,26 +63,16 @@ mod tests {
     async fn layers_are_shared_and_image_records_are_not() {
         let pool = tempfile::tempdir().expect("a directory");
         let seed_dir = pool.path().join("seed");
-        for file in [
-            "overlay2/layer/diff/file",
-            "image/overlay2/repositories.json",
-        ] {
+        for file in ["overlay2/layer/diff/file", "image/overlay2/repositories.json"] {
             let path = seed_dir.join(file);
             std::fs::create_dir_all(path.parent().expect("has one")).expect("made");
             std::fs::write(path, "x").expect("written");
         }
-        let config = DockerConfig {
-            data_root: pool.path().join("host-1"),
-            seed: Some(seed_dir),
-            network: "calico".into(),
-        };
+        let config =
+            DockerConfig { data_root: pool.path().join("host-1"), seed: Some(seed_dir), network: "calico".into() };
         seed(&config).await.expect("seeded");
         seed(&config).await.expect("a second time is nothing");
-        let links = |file: &str| {
-            std::fs::metadata(config.data_root.join(file))
-                .expect("there")
-                .nlink()
-        };
+        let links = |file: &str| std::fs::metadata(config.data_root.join(file)).expect("there").nlink();
         assert_eq!(links("overlay2/layer/diff/file"), 2);
         assert_eq!(links("image/overlay2/repositories.json"), 1);
     }

@@ -19,12 +19,7 @@ use crate::clock::Clock;
 use crate::config::{SuperviseConfig, load};
 
 /// What a machine forgets when it is switched off, and a container doesn't: pids and sockets of processes that are gone.
-const RUNTIME_STATE: &[&str] = &[
-    "/run/docker",
-    "/run/containerd",
-    "/run/docker.pid",
-    "/run/gluster",
-];
+const RUNTIME_STATE: &[&str] = &["/run/docker", "/run/containerd", "/run/docker.pid", "/run/gluster"];
 /// Parts report a handful of events each; more than this waiting means that the loop hangs.
 const EVENTS_MAX: usize = 256;
 /// With nothing due the loop still looks around this often.
@@ -41,9 +36,7 @@ pub async fn enter(config: &Path) -> Result<(), Box<dyn std::error::Error + Send
     let mut again = std::process::Command::new(std::env::current_exe()?);
     match init::run(again.arg("supervise").arg("--config").arg(config)).await? {
         0 => Ok(()),
-        code => {
-            Err(format!("the supervisor ended with status {code}; its own message is above").into())
-        }
+        code => Err(format!("the supervisor ended with status {code}; its own message is above").into()),
     }
 }
 
@@ -56,10 +49,8 @@ pub async fn run(config: SuperviseConfig) -> Result<(), SuperviseError> {
         cgroup::prepare().map_err(SuperviseError::Nested)?;
         forget_runtime_state();
     }
-    let stormd = std::env::current_exe().map_err(|source| SuperviseError::System {
-        what: "finding its own program",
-        source,
-    })?;
+    let stormd =
+        std::env::current_exe().map_err(|source| SuperviseError::System { what: "finding its own program", source })?;
     let Plan { parts, files } = plan(&config, &stormd.to_string_lossy())?;
     for file in &files {
         write(file)?;
@@ -68,19 +59,12 @@ pub async fn run(config: SuperviseConfig) -> Result<(), SuperviseError> {
     let shell = Shell {
         clock: Clock::start(),
         core: Supervisor::new(parts.iter().map(|part| part.spec.clone()).collect()),
-        parts: parts
-            .into_iter()
-            .map(|part| (part.spec.name.clone(), part))
-            .collect(),
+        parts: parts.into_iter().map(|part| (part.spec.name.clone(), part)).collect(),
         log_dir: config.log_dir,
         running: BTreeMap::new(),
         events,
     };
-    info!(
-        machine = config.name,
-        parts = shell.parts.len(),
-        "the supervisor starts"
-    );
+    info!(machine = config.name, parts = shell.parts.len(), "the supervisor starts");
     shell.work(inbox).await
 }
 
@@ -96,10 +80,7 @@ fn write(file: &ConfigFile) -> Result<(), SuperviseError> {
         std::fs::create_dir_all(RUN_DIR)?;
         std::fs::write(&file.path, &file.text)
     };
-    written().map_err(|source| SuperviseError::Write {
-        path: file.path.clone(),
-        source,
-    })
+    written().map_err(|source| SuperviseError::Write { path: file.path.clone(), source })
 }
 
 /// What runs of a part.
@@ -119,18 +100,12 @@ struct Shell {
 
 impl Shell {
     async fn work(mut self, mut inbox: mpsc::Receiver<Event>) -> Result<(), SuperviseError> {
-        let handler = |source| SuperviseError::System {
-            what: "handling SIGTERM",
-            source,
-        };
+        let handler = |source| SuperviseError::System { what: "handling SIGTERM", source };
         let mut terminate = signal(SignalKind::terminate()).map_err(handler)?;
         let (asked, mut asks) = mpsc::channel(16);
         std::fs::create_dir_all(RUN_DIR)
             .and_then(|()| control::listen(Path::new(control::SOCKET), asked))
-            .map_err(|source| SuperviseError::Write {
-                path: control::SOCKET.into(),
-                source,
-            })?;
+            .map_err(|source| SuperviseError::Write { path: control::SOCKET.into(), source })?;
         let mut event = Event::Tick;
         while !self.feed(event) {
             let now = self.clock.now();
@@ -160,10 +135,7 @@ impl Shell {
             && !self.parts.contains_key(part)
         {
             let names: Vec<&str> = self.parts.keys().map(String::as_str).collect();
-            return Answer::Refused(format!(
-                "no part '{part}' here; there are {}",
-                names.join(", ")
-            ));
+            return Answer::Refused(format!("no part '{part}' here; there are {}", names.join(", ")));
         }
         self.feed(event);
         Answer::Parts(self.core.status())
@@ -203,11 +175,7 @@ impl Shell {
             Run::Process(command) => self.start_process(&part, command),
             Run::Seed(_) | Run::Network { .. } => Ok(self.start_step(part.clone())),
         });
-        Some(started.unwrap_or_else(|how| Event::Ended {
-            part: name.to_owned(),
-            well: false,
-            how,
-        }))
+        Some(started.unwrap_or_else(|how| Event::Ended { part: name.to_owned(), well: false, how }))
     }
 
     fn start_process(&mut self, part: &Part, command: &[String]) -> Result<Event, String> {
@@ -228,9 +196,7 @@ impl Shell {
         let task = tokio::spawn(async move {
             let done = match &part.run {
                 Run::Seed(config) => seed::seed(config).await,
-                Run::Network { name, pool } => {
-                    network::ensure(Path::new(DOCKER_SOCKET), name, pool).await
-                }
+                Run::Network { name, pool } => network::ensure(Path::new(DOCKER_SOCKET), name, pool).await,
                 Run::Process(_) => Ok(()),
             };
             let ended = Event::Ended {
@@ -241,10 +207,7 @@ impl Shell {
             let _ = events.send(ended).await;
         });
         self.running.insert(name.clone(), Running::Step(task));
-        Event::Started {
-            part: name,
-            pid: None,
-        }
+        Event::Started { part: name, pid: None }
     }
 
     fn signal(&mut self, name: &str, signal: Signal) -> Option<Event> {
@@ -255,11 +218,7 @@ impl Shell {
             }
             Running::Step(task) => {
                 task.abort();
-                Some(Event::Ended {
-                    part: name.to_owned(),
-                    well: false,
-                    how: "stopped".to_owned(),
-                })
+                Some(Event::Ended { part: name.to_owned(), well: false, how: "stopped".to_owned() })
             }
         }
     }

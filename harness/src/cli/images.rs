@@ -25,12 +25,7 @@ impl Images {
         }
         let images = set::ensure(&engine, &tell).await?;
         set::prune(&engine, &images).await?;
-        for tag in [
-            &images.zookeeper,
-            &images.node,
-            &images.host,
-            &images.router,
-        ] {
+        for tag in [&images.zookeeper, &images.node, &images.host, &images.router] {
             println!("{tag}");
         }
         Ok(0)

@@ -32,24 +32,16 @@ impl Logs {
         if log.is_none() {
             print!("{}", engine.output_of(&container, self.lines).await?);
         }
-        let files = engine
-            .files_of(&container, Path::new("/var/log/stormbed"))
-            .await?;
+        let files = engine.files_of(&container, Path::new("/var/log/stormbed")).await?;
         for (path, content) in files {
-            let name = Path::new(&path)
-                .file_stem()
-                .and_then(|n| n.to_str())
-                .unwrap_or(&path);
+            let name = Path::new(&path).file_stem().and_then(|n| n.to_str()).unwrap_or(&path);
             if log.is_some_and(|wanted| wanted != name) {
                 continue;
             }
             let content = String::from_utf8_lossy(&content);
             let lines: Vec<&str> = content.lines().collect();
             println!("--- {machine}/{name}");
-            println!(
-                "{}",
-                lines[lines.len().saturating_sub(self.lines)..].join("\n")
-            );
+            println!("{}", lines[lines.len().saturating_sub(self.lines)..].join("\n"));
         }
         Ok(0)
     }
@@ -57,16 +49,12 @@ impl Logs {
 
 async fn container(engine: &Engine, run: &str, machine: &str) -> Result<String, TopologyError> {
     let listed = engine.containers(LABEL_RUN, Some(run)).await?;
-    let name =
-        |labels: &std::collections::BTreeMap<String, String>| labels.get(LABEL_MACHINE).cloned();
+    let name = |labels: &std::collections::BTreeMap<String, String>| labels.get(LABEL_MACHINE).cloned();
     let mut known: Vec<String> = listed.iter().filter_map(|c| name(&c.labels)).collect();
     known.sort();
     listed
         .into_iter()
         .find(|c| name(&c.labels).as_deref() == Some(machine))
         .map(|c| c.id)
-        .ok_or_else(|| TopologyError::NoMachine {
-            name: machine.to_owned(),
-            known: known.join(", "),
-        })
+        .ok_or_else(|| TopologyError::NoMachine { name: machine.to_owned(), known: known.join(", ") })
 }

@@ -52,10 +52,7 @@ impl Run {
                 return Ok(crate::report::Verdict::Broken.exit_code());
             }
         };
-        let options = UpOptions {
-            config,
-            ..UpOptions::default()
-        };
+        let options = UpOptions { config, ..UpOptions::default() };
         let backend = DockerBackend::new(connect().await?, home.clone(), options);
         Ok(play(plans, &self.runs, self.keep, &backend, &interrupt).await)
     }

@@ -22,14 +22,8 @@ pub(super) async fn run(home: &Home) -> Result<u8, TopologyError> {
         let mut listed = engine.containers(LABEL_RUN, Some(&id)).await?;
         listed.sort_by(|a, b| a.name.cmp(&b.name));
         for container in listed {
-            let machine = container
-                .labels
-                .get(LABEL_MACHINE)
-                .unwrap_or(&container.name);
-            println!(
-                "  {machine:<12} {:<10} {}",
-                container.state, container.status
-            );
+            let machine = container.labels.get(LABEL_MACHINE).unwrap_or(&container.name);
+            println!("  {machine:<12} {:<10} {}", container.state, container.status);
         }
     }
     Ok(0)

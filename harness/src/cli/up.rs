@@ -27,11 +27,7 @@ impl Up {
             Some(path) => TopologyConfig::load(path)?,
             None => TopologyConfig::default(),
         };
-        let options = up::UpOptions {
-            config,
-            until: self.until,
-            keep_failed: self.keep_failed,
-        };
+        let options = up::UpOptions { config, until: self.until, keep_failed: self.keep_failed };
         let engine = connect().await?;
         let tell = teller();
         let topology = tokio::select! {

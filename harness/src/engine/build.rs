@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::time::Duration;
 
-use bollard::query_parameters::{
-    BuildImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
-};
+use bollard::query_parameters::{BuildImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
 use futures_util::StreamExt;
 
 use super::{Engine, EngineError, error};
@@ -38,9 +36,7 @@ pub struct Build {
 ///
 /// # Errors
 /// If a path is not fit for a tar.
-pub fn tar_of<'a>(
-    files: impl IntoIterator<Item = (&'a str, u32, &'a [u8])>,
-) -> std::io::Result<Vec<u8>> {
+pub fn tar_of<'a>(files: impl IntoIterator<Item = (&'a str, u32, &'a [u8])>) -> std::io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     for (path, mode, content) in files {
         let mut header = tar::Header::new_gnu();
@@ -59,20 +55,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Build`] with the last lines and what to do, or [`EngineError::NoSpace`].
-    pub async fn build(
-        &self,
-        build: &Build,
-        progress: &(dyn Fn(&str) + Sync),
-    ) -> Result<(), EngineError> {
-        let io = |source| EngineError::Io {
-            what: format!("making the build context of {}", build.tag),
-            source,
-        };
+    pub async fn build(&self, build: &Build, progress: &(dyn Fn(&str) + Sync)) -> Result<(), EngineError> {
+        let io = |source| EngineError::Io { what: format!("making the build context of {}", build.tag), source };
         let dockerfile = ("Dockerfile", 0o644, build.dockerfile.as_bytes());
-        let files = build
-            .files
-            .iter()
-            .map(|(n, m, c)| (n.as_str(), *m, c.as_slice()));
+        let files = build.files.iter().map(|(n, m, c)| (n.as_str(), *m, c.as_slice()));
         let context = tar_of(std::iter::once(dockerfile).chain(files)).map_err(io)?;
         let options = BuildImageOptionsBuilder::new()
             .t(&build.tag)
@@ -96,12 +82,10 @@ impl Engine {
             }
             Ok(())
         };
-        tokio::time::timeout(BUILD_MAX, read)
-            .await
-            .map_err(|_| EngineError::Slow {
-                what: format!("building the image {}", build.tag),
-                seconds: BUILD_MAX.as_secs(),
-            })?
+        tokio::time::timeout(BUILD_MAX, read).await.map_err(|_| EngineError::Slow {
+            what: format!("building the image {}", build.tag),
+            seconds: BUILD_MAX.as_secs(),
+        })?
     }
 
     /// The id of an image, or none if the engine doesn't have it.
@@ -113,11 +97,7 @@ impl Engine {
             Ok(found) => Ok(found.id),
             Err(e) => {
                 let error = EngineError::call(format!("looking for the image {image}"), e);
-                if error.status() == Some(404) {
-                    Ok(None)
-                } else {
-                    Err(error)
-                }
+                if error.status() == Some(404) { Ok(None) } else { Err(error) }
             }
         }
     }
@@ -127,14 +107,9 @@ impl Engine {
     /// # Errors
     /// If the engine can't say.
     pub async fn images(&self, label: &str) -> Result<Vec<(String, Vec<String>)>, EngineError> {
-        let options = ListImagesOptionsBuilder::new()
-            .filters(&super::label_filter(label, None))
-            .build();
-        let list = self
-            .docker()
-            .list_images(Some(options))
-            .await
-            .map_err(|e| EngineError::call("listing images", e))?;
+        let options = ListImagesOptionsBuilder::new().filters(&super::label_filter(label, None)).build();
+        let list =
+            self.docker().list_images(Some(options)).await.map_err(|e| EngineError::call("listing images", e))?;
         Ok(list.into_iter().map(|i| (i.id, i.repo_tags)).collect())
     }
 
@@ -170,32 +145,20 @@ fn note(tail: &mut VecDeque<String>, text: &str, progress: &(dyn Fn(&str) + Sync
 }
 
 fn failed(image: &str, tail: &VecDeque<String>) -> EngineError {
-    let text = tail
-        .iter()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join("\n");
+    let text = tail.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
     if error::is_no_space(&text) {
         return EngineError::NoSpace {
             what: format!("building the image {image}"),
             why: tail.back().cloned().unwrap_or_default(),
         };
     }
-    let offline = [
-        "Temporary failure resolving",
-        "Could not connect",
-        "Failed to fetch",
-    ];
+    let offline = ["Temporary failure resolving", "Could not connect", "Failed to fetch"];
     let advice = if offline.iter().any(|sign| text.contains(sign)) {
         "The build could not reach the Debian archive: check this machine's network and apt sources, then try again."
     } else {
         "Read the lines above: the first that fails names the package or the command."
     };
-    EngineError::Build {
-        image: image.to_owned(),
-        tail: text,
-        advice: advice.to_owned(),
-    }
+    EngineError::Build { image: image.to_owned(), tail: text, advice: advice.to_owned() }
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, EndpointIpamConfig, EndpointSettings, HostConfig, Mount,
-    MountType, MountVolumeOptions, NetworkingConfig, PortBinding,
+    ContainerCreateBody, DeviceMapping, EndpointIpamConfig, EndpointSettings, HostConfig, Mount, MountType,
+    MountVolumeOptions, NetworkingConfig, PortBinding,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -59,10 +59,7 @@ fn machine(host: &mut HostConfig) {
         cgroup_permissions: Some("rwm".into()),
     }]);
     host.device_cgroup_rules = Some(vec!["a *:* rwm".into()]);
-    host.security_opt = Some(vec![
-        "seccomp=unconfined".into(),
-        "apparmor=unconfined".into(),
-    ]);
+    host.security_opt = Some(vec!["seccomp=unconfined".into(), "apparmor=unconfined".into()]);
     // What the command line calls systempaths=unconfined.
     host.masked_paths = Some(Vec::new());
     host.readonly_paths = Some(Vec::new());
@@ -126,16 +123,11 @@ impl ContainerSpec {
             cmd: (!self.command.is_empty()).then(|| self.command.clone()),
             env: Some(self.environment.clone()),
             labels: Some(self.labels.clone().into_iter().collect()),
-            exposed_ports: self
-                .publish
-                .map(|(inside, _)| vec![format!("{inside}/tcp")]),
+            exposed_ports: self.publish.map(|(inside, _)| vec![format!("{inside}/tcp")]),
             host_config: Some(self.host_config()),
-            networking_config: self
-                .network
-                .as_ref()
-                .map(|(name, address)| NetworkingConfig {
-                    endpoints_config: Some(HashMap::from([(name.clone(), endpoint(address))])),
-                }),
+            networking_config: self.network.as_ref().map(|(name, address)| NetworkingConfig {
+                endpoints_config: Some(HashMap::from([(name.clone(), endpoint(address))])),
+            }),
             ..ContainerCreateBody::default()
         }
     }
@@ -147,9 +139,7 @@ impl Engine {
     /// # Errors
     /// If the engine refuses.
     pub async fn create(&self, spec: &ContainerSpec) -> Result<String, EngineError> {
-        let options = CreateContainerOptionsBuilder::new()
-            .name(&spec.name)
-            .build();
+        let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
         self.docker()
             .create_container(Some(options), spec.body())
             .await
@@ -207,15 +197,8 @@ impl Engine {
     /// # Errors
     /// If the engine can't.
     pub async fn remove(&self, container: &str) -> Result<(), EngineError> {
-        let options = RemoveContainerOptionsBuilder::new()
-            .force(true)
-            .v(true)
-            .build();
-        match self
-            .docker()
-            .remove_container(container, Some(options))
-            .await
-        {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match self.docker().remove_container(container, Some(options)).await {
             Ok(()) => Ok(()),
             Err(e) => {
                 let error = EngineError::call(format!("removing the container {container}"), e);
@@ -232,21 +215,12 @@ impl Engine {
     ///
     /// # Errors
     /// If the engine can't.
-    pub async fn upload(
-        &self,
-        container: &str,
-        files: &[(&str, u32, &[u8])],
-    ) -> Result<(), EngineError> {
+    pub async fn upload(&self, container: &str, files: &[(&str, u32, &[u8])]) -> Result<(), EngineError> {
         let what = || format!("writing files into the container {container}");
         let tar = super::build::tar_of(
-            files
-                .iter()
-                .map(|(path, mode, content)| (path.trim_start_matches('/'), *mode, *content)),
+            files.iter().map(|(path, mode, content)| (path.trim_start_matches('/'), *mode, *content)),
         )
-        .map_err(|source| EngineError::Io {
-            what: what(),
-            source,
-        })?;
+        .map_err(|source| EngineError::Io { what: what(), source })?;
         let options = UploadToContainerOptionsBuilder::new().path("/").build();
         self.docker()
             .upload_to_container(container, Some(options), bollard::body_full(tar.into()))
@@ -261,10 +235,7 @@ mod tests {
 
     #[test]
     fn a_machine_is_never_privileged() {
-        let spec = ContainerSpec {
-            machine: true,
-            ..ContainerSpec::default()
-        };
+        let spec = ContainerSpec { machine: true, ..ContainerSpec::default() };
         let host = spec.body().host_config.expect("it has one");
         assert_eq!(host.privileged, None);
         assert_eq!(host.cap_drop, Some(vec!["SYS_RESOURCE".to_owned()]));
@@ -273,14 +244,9 @@ mod tests {
 
     #[test]
     fn a_published_port_is_bound_to_the_loopback() {
-        let spec = ContainerSpec {
-            publish: Some((8000, 40_001)),
-            ..ContainerSpec::default()
-        };
+        let spec = ContainerSpec { publish: Some((8000, 40_001)), ..ContainerSpec::default() };
         let ports = spec.body().host_config.and_then(|h| h.port_bindings);
-        let binding = ports
-            .and_then(|p| p["8000/tcp"].clone())
-            .expect("published");
+        let binding = ports.and_then(|p| p["8000/tcp"].clone()).expect("published");
         assert_eq!(binding[0].host_ip.as_deref(), Some("127.0.0.1"));
         assert_eq!(binding[0].host_port.as_deref(), Some("40001"));
     }

@@ -119,10 +119,7 @@ impl EngineError {
         if is_no_space(&why) {
             return Self::NoSpace { what, why };
         }
-        Self::Call {
-            what,
-            source: Box::new(source),
-        }
+        Self::Call { what, source: Box::new(source) }
     }
 
     /// The HTTP status that the engine answered with, if this is a refusal.
@@ -130,9 +127,7 @@ impl EngineError {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Call { source, .. } => match **source {
-                bollard::errors::Error::DockerResponseServerError { status_code, .. } => {
-                    Some(status_code)
-                }
+                bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(status_code),
                 _ => None,
             },
             _ => None,
@@ -165,13 +160,8 @@ mod tests {
 
     #[test]
     fn no_rights_is_told_from_not_there() {
-        let io = |kind| bollard::errors::Error::IOError {
-            err: std::io::Error::new(kind, "x"),
-        };
-        assert!(matches!(
-            EngineError::from_connect(&io(ErrorKind::PermissionDenied)),
-            EngineError::NoRights { .. }
-        ));
+        let io = |kind| bollard::errors::Error::IOError { err: std::io::Error::new(kind, "x") };
+        assert!(matches!(EngineError::from_connect(&io(ErrorKind::PermissionDenied)), EngineError::NoRights { .. }));
         assert!(matches!(
             EngineError::from_connect(&io(ErrorKind::ConnectionRefused)),
             EngineError::NotReachable { .. }

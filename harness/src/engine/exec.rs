@@ -37,14 +37,8 @@ impl ExecOutput {
         }
         let said = format!("{}{}", self.stdout, self.stderr);
         let start = said.len().saturating_sub(2_000);
-        let start = (start..said.len())
-            .find(|i| said.is_char_boundary(*i))
-            .unwrap_or(0);
-        Err(EngineError::Command {
-            what: what.to_owned(),
-            code: self.code,
-            output: said[start..].trim().to_owned(),
-        })
+        let start = (start..said.len()).find(|i| said.is_char_boundary(*i)).unwrap_or(0);
+        Err(EngineError::Command { what: what.to_owned(), code: self.code, output: said[start..].trim().to_owned() })
     }
 }
 
@@ -61,9 +55,7 @@ pub struct ExecStream {
 
 impl std::fmt::Debug for ExecStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ExecStream")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("ExecStream").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -75,18 +67,12 @@ impl Engine {
     ///
     /// # Errors
     /// If the engine refuses (the container doesn't run).
-    pub async fn attach(
-        &self,
-        container: &str,
-        command: &[&str],
-    ) -> Result<ExecStream, EngineError> {
+    pub async fn attach(&self, container: &str, command: &[&str]) -> Result<ExecStream, EngineError> {
         let (id, input, output) = self.start_command(container, command).await?;
         let name = command.join(" ");
         let stdout = output.filter_map(move |item| {
             let kept = match item {
-                Ok(LogOutput::StdOut { message } | LogOutput::Console { message }) => {
-                    Some(Ok(message))
-                }
+                Ok(LogOutput::StdOut { message } | LogOutput::Console { message }) => Some(Ok(message)),
                 Ok(other) => {
                     tracing::info!(command = %name, "{}", other.to_string().trim_end());
                     None
@@ -95,24 +81,11 @@ impl Engine {
             };
             std::future::ready(kept)
         });
-        Ok(ExecStream {
-            id,
-            input,
-            output: Box::pin(StreamReader::new(stdout)),
-        })
+        Ok(ExecStream { id, input, output: Box::pin(StreamReader::new(stdout)) })
     }
 
-    async fn start_command(
-        &self,
-        container: &str,
-        command: &[&str],
-    ) -> Result<(String, Input, Output), EngineError> {
-        let what = || {
-            format!(
-                "running `{}` in the container {container}",
-                command.join(" ")
-            )
-        };
+    async fn start_command(&self, container: &str, command: &[&str]) -> Result<(String, Input, Output), EngineError> {
+        let what = || format!("running `{}` in the container {container}", command.join(" "));
         let options = CreateExecOptions {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
@@ -120,22 +93,13 @@ impl Engine {
             cmd: Some(command.iter().map(|s| (*s).to_owned()).collect()),
             ..CreateExecOptions::default()
         };
-        let made = self
-            .docker()
-            .create_exec(container, options)
-            .await
-            .map_err(|e| EngineError::call(what(), e))?;
-        let start = StartExecOptions {
-            output_capacity: Some(64 * 1024),
-            ..StartExecOptions::default()
-        };
+        let made = self.docker().create_exec(container, options).await.map_err(|e| EngineError::call(what(), e))?;
+        let start = StartExecOptions { output_capacity: Some(64 * 1024), ..StartExecOptions::default() };
         match self.docker().start_exec(&made.id, Some(start)).await {
             Ok(StartExecResults::Attached { output, input }) => Ok((made.id, input, output)),
-            Ok(StartExecResults::Detached) => Err(EngineError::Command {
-                what: what(),
-                code: -1,
-                output: "the engine detached it".into(),
-            }),
+            Ok(StartExecResults::Detached) => {
+                Err(EngineError::Command { what: what(), code: -1, output: "the engine detached it".into() })
+            }
             Err(e) => Err(EngineError::call(what(), e)),
         }
     }
@@ -166,16 +130,10 @@ impl Engine {
         input: impl Stream<Item = Result<Bytes, bollard::errors::Error>>,
         within: Duration,
     ) -> Result<ExecOutput, EngineError> {
-        let what = format!(
-            "running `{}` in the container {container}",
-            command.join(" ")
-        );
+        let what = format!("running `{}` in the container {container}", command.join(" "));
         tokio::time::timeout(within, self.run_command(container, command, input, &what))
             .await
-            .map_err(|_| EngineError::Slow {
-                what: what.clone(),
-                seconds: within.as_secs(),
-            })?
+            .map_err(|_| EngineError::Slow { what: what.clone(), seconds: within.as_secs() })?
     }
 
     async fn run_command(
@@ -221,20 +179,13 @@ impl Engine {
     async fn exit_code(&self, id: &str, what: &str) -> Result<i64, EngineError> {
         // 40 × 25 ms = 1 s: it is a matter of milliseconds.
         for _ in 0..40 {
-            let seen = self
-                .docker()
-                .inspect_exec(id)
-                .await
-                .map_err(|e| EngineError::call(what, e))?;
+            let seen = self.docker().inspect_exec(id).await.map_err(|e| EngineError::call(what, e))?;
             if let (Some(false), Some(code)) = (seen.running, seen.exit_code) {
                 return Ok(code);
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
-        Err(EngineError::Slow {
-            what: format!("{what} (waiting for its exit code)"),
-            seconds: 1,
-        })
+        Err(EngineError::Slow { what: format!("{what} (waiting for its exit code)"), seconds: 1 })
     }
 }
 
@@ -251,11 +202,7 @@ mod tests {
 
     #[test]
     fn a_failing_command_shows_the_end_of_what_it_wrote() {
-        let output = ExecOutput {
-            code: 3,
-            stdout: "x".repeat(5_000),
-            stderr: "the reason\n".into(),
-        };
+        let output = ExecOutput { code: 3, stdout: "x".repeat(5_000), stderr: "the reason\n".into() };
         let error = output.success("probing").expect_err("it failed");
         let text = error.to_string();
         assert!(text.contains("exit code 3") && text.ends_with("the reason"));

@@ -19,25 +19,17 @@ impl Engine {
     /// # Errors
     /// If the engine can't say.
     pub async fn output_of(&self, container: &str, lines: usize) -> Result<String, EngineError> {
-        let options = LogsOptionsBuilder::new()
-            .stdout(true)
-            .stderr(true)
-            .tail(&lines.to_string())
-            .build();
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines.to_string()).build();
         let mut stream = self.docker().logs(container, Some(options));
         let mut text = String::new();
         let read = async {
             while let Some(item) = stream.next().await {
-                let item = item.map_err(|e| {
-                    EngineError::call(format!("reading the output of {container}"), e)
-                })?;
+                let item = item.map_err(|e| EngineError::call(format!("reading the output of {container}"), e))?;
                 text.push_str(&item.to_string());
             }
             Ok(())
         };
-        tokio::time::timeout(READ_MAX, read)
-            .await
-            .map_err(|_| slow(container))??;
+        tokio::time::timeout(READ_MAX, read).await.map_err(|_| slow(container))??;
         Ok(text)
     }
 
@@ -46,18 +38,10 @@ impl Engine {
     ///
     /// # Errors
     /// If the engine can't say.
-    pub async fn files_of(
-        &self,
-        container: &str,
-        directory: &Path,
-    ) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+    pub async fn files_of(&self, container: &str, directory: &Path) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
         let what = || format!("reading {} of {container}", directory.display());
-        let options = DownloadFromContainerOptionsBuilder::new()
-            .path(&directory.display().to_string())
-            .build();
-        let mut stream = self
-            .docker()
-            .download_from_container(container, Some(options));
+        let options = DownloadFromContainerOptionsBuilder::new().path(&directory.display().to_string()).build();
+        let mut stream = self.docker().download_from_container(container, Some(options));
         let mut archive = Vec::new();
         let read = async {
             while let Some(chunk) = stream.next().await {
@@ -79,10 +63,7 @@ impl Engine {
 }
 
 fn slow(container: &str) -> EngineError {
-    EngineError::Slow {
-        what: format!("reading the logs of {container}"),
-        seconds: READ_MAX.as_secs(),
-    }
+    EngineError::Slow { what: format!("reading the logs of {container}"), seconds: READ_MAX.as_secs() }
 }
 
 /// Files of an archive, up to where it breaks off: a log that is still being written may end early.
@@ -117,10 +98,7 @@ mod tests {
 
     #[test]
     fn an_archive_that_breaks_off_gives_what_came_before() -> std::io::Result<()> {
-        let files = [
-            ("log/a", 0o644, b"one".as_slice()),
-            ("log/b", 0o644, &[7; 4096]),
-        ];
+        let files = [("log/a", 0o644, b"one".as_slice()), ("log/b", 0o644, &[7; 4096])];
         let whole = crate::engine::build::tar_of(files)?;
         assert_eq!(unpack(&whole).len(), 2);
         let part = unpack(&whole[..2048]);

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, VolumeCreateRequest};
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
-    RemoveVolumeOptionsBuilder,
+    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder,
 };
 use futures_util::{StreamExt, stream};
 
@@ -71,28 +70,15 @@ impl Engine {
     /// # Errors
     /// If the engine can't say.
     pub async fn subnets(&self) -> Result<Vec<String>, EngineError> {
-        let networks = self
-            .docker()
-            .list_networks(None)
-            .await
-            .map_err(|e| EngineError::call("listing networks", e))?;
-        Ok(networks
-            .into_iter()
-            .filter_map(|n| n.ipam?.config)
-            .flatten()
-            .filter_map(|c| c.subnet)
-            .collect())
+        let networks = self.docker().list_networks(None).await.map_err(|e| EngineError::call("listing networks", e))?;
+        Ok(networks.into_iter().filter_map(|n| n.ipam?.config).flatten().filter_map(|c| c.subnet).collect())
     }
 
     /// Makes a volume; one that exists is fine.
     ///
     /// # Errors
     /// If the engine refuses.
-    pub async fn create_volume(
-        &self,
-        name: &str,
-        labels: &BTreeMap<String, String>,
-    ) -> Result<(), EngineError> {
+    pub async fn create_volume(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<(), EngineError> {
         let request = VolumeCreateRequest {
             name: Some(name.to_owned()),
             labels: Some(labels.clone().into_iter().collect()),
@@ -115,11 +101,7 @@ impl Engine {
             Ok(()) => Ok(()),
             Err(e) => {
                 let error = EngineError::call(format!("removing the volume {name}"), e);
-                if error.status() == Some(404) {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
+                if error.status() == Some(404) { Ok(()) } else { Err(error) }
             }
         }
     }
@@ -128,15 +110,8 @@ impl Engine {
     ///
     /// # Errors
     /// If the engine can't say.
-    pub async fn containers(
-        &self,
-        label: &str,
-        value: Option<&str>,
-    ) -> Result<Vec<Listed>, EngineError> {
-        let options = ListContainersOptionsBuilder::new()
-            .all(true)
-            .filters(&label_filter(label, value))
-            .build();
+    pub async fn containers(&self, label: &str, value: Option<&str>) -> Result<Vec<Listed>, EngineError> {
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&label_filter(label, value)).build();
         let list = self
             .docker()
             .list_containers(Some(options))
@@ -159,72 +134,38 @@ impl Engine {
     }
 
     async fn networks(&self, label: &str, value: &str) -> Result<Vec<String>, EngineError> {
-        let options = ListNetworksOptionsBuilder::new()
-            .filters(&label_filter(label, Some(value)))
-            .build();
-        let list = self
-            .docker()
-            .list_networks(Some(options))
-            .await
-            .map_err(|e| EngineError::call("listing networks", e))?;
+        let options = ListNetworksOptionsBuilder::new().filters(&label_filter(label, Some(value))).build();
+        let list =
+            self.docker().list_networks(Some(options)).await.map_err(|e| EngineError::call("listing networks", e))?;
         Ok(list.into_iter().filter_map(|n| n.id).collect())
     }
 
     async fn volumes(&self, label: &str, value: &str) -> Result<Vec<String>, EngineError> {
-        let options = ListVolumesOptionsBuilder::new()
-            .filters(&label_filter(label, Some(value)))
-            .build();
-        let list = self
-            .docker()
-            .list_volumes(Some(options))
-            .await
-            .map_err(|e| EngineError::call("listing volumes", e))?;
-        Ok(list
-            .volumes
-            .unwrap_or_default()
-            .into_iter()
-            .map(|v| v.name)
-            .collect())
+        let options = ListVolumesOptionsBuilder::new().filters(&label_filter(label, Some(value))).build();
+        let list =
+            self.docker().list_volumes(Some(options)).await.map_err(|e| EngineError::call("listing volumes", e))?;
+        Ok(list.volumes.unwrap_or_default().into_iter().map(|v| v.name).collect())
     }
 
     /// The values of one label over every container, network and volume that carries another label with a given value.
     ///
     /// # Errors
     /// If the engine can't say.
-    pub async fn label_values(
-        &self,
-        wanted: &str,
-        label: &str,
-        value: &str,
-    ) -> Result<BTreeSet<String>, EngineError> {
+    pub async fn label_values(&self, wanted: &str, label: &str, value: &str) -> Result<BTreeSet<String>, EngineError> {
         let mut values = BTreeSet::new();
         for container in self.containers(label, Some(value)).await? {
             values.extend(container.labels.get(wanted).cloned());
         }
         let filters = label_filter(label, Some(value));
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-        let networks = self
-            .docker()
-            .list_networks(Some(options))
-            .await
-            .map_err(|e| EngineError::call("listing networks", e))?;
-        values.extend(
-            networks
-                .into_iter()
-                .filter_map(|n| n.labels?.remove(wanted)),
-        );
+        let networks =
+            self.docker().list_networks(Some(options)).await.map_err(|e| EngineError::call("listing networks", e))?;
+        values.extend(networks.into_iter().filter_map(|n| n.labels?.remove(wanted)));
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
-        let volumes = self
-            .docker()
-            .list_volumes(Some(options))
-            .await
-            .map_err(|e| EngineError::call("listing volumes", e))?;
+        let volumes =
+            self.docker().list_volumes(Some(options)).await.map_err(|e| EngineError::call("listing volumes", e))?;
         let volumes = volumes.volumes.unwrap_or_default();
-        values.extend(
-            volumes
-                .into_iter()
-                .filter_map(|mut v| v.labels.remove(wanted)),
-        );
+        values.extend(volumes.into_iter().filter_map(|mut v| v.labels.remove(wanted)));
         Ok(values)
     }
 
@@ -245,34 +186,23 @@ impl Engine {
                 .await;
             all.into_iter().collect::<Result<(), _>>()?;
         }
-        Err(EngineError::Slow {
-            what: format!("removing the containers of {value}"),
-            seconds: 0,
-        })
+        Err(EngineError::Slow { what: format!("removing the containers of {value}"), seconds: 0 })
     }
 
     /// Removes every network and volume with a label. The containers must be gone.
     ///
     /// # Errors
     /// If some can't be removed.
-    pub async fn remove_networks_and_volumes(
-        &self,
-        label: &str,
-        value: &str,
-    ) -> Result<(), EngineError> {
+    pub async fn remove_networks_and_volumes(&self, label: &str, value: &str) -> Result<(), EngineError> {
         let mut last = None;
         for _ in 0..ROUNDS_MAX {
-            let (networks, volumes) =
-                tokio::try_join!(self.networks(label, value), self.volumes(label, value))?;
+            let (networks, volumes) = tokio::try_join!(self.networks(label, value), self.volumes(label, value))?;
             if networks.is_empty() && volumes.is_empty() {
                 return Ok(());
             }
             for network in &networks {
                 if let Err(e) = self.docker().remove_network(network).await {
-                    last = Some(EngineError::call(
-                        format!("removing the network {network}"),
-                        e,
-                    ));
+                    last = Some(EngineError::call(format!("removing the network {network}"), e));
                 }
             }
             let removed = stream::iter(&volumes)
@@ -284,9 +214,7 @@ impl Engine {
             // A container's removal may not have let go of its network or volume yet.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Err(last.unwrap_or(EngineError::Slow {
-            what: format!("removing the networks and volumes of {value}"),
-            seconds: 1,
-        }))
+        Err(last
+            .unwrap_or(EngineError::Slow { what: format!("removing the networks and volumes of {value}"), seconds: 1 }))
     }
 }

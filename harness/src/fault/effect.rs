@@ -14,10 +14,7 @@ pub fn effect_seen(fault: &Fault, seen: &Observation) -> bool {
     };
     let state = match &victim.host {
         Some(host) => match host_containers(host, seen, began) {
-            Some(all) => all
-                .iter()
-                .find(|c| c.id == victim.container)
-                .map(|c| c.state),
+            Some(all) => all.iter().find(|c| c.id == victim.container).map(|c| c.state),
             None => return false,
         },
         None => match part(victim, seen, began) {
@@ -27,10 +24,7 @@ pub fn effect_seen(fault: &Fault, seen: &Observation) -> bool {
     };
     match fault.kind {
         FaultKind::Kill => {
-            matches!(
-                state,
-                None | Some(ContainerState::Exited | ContainerState::Dead)
-            )
+            matches!(state, None | Some(ContainerState::Exited | ContainerState::Dead))
         }
         FaultKind::Pause => state == Some(ContainerState::Paused),
     }
@@ -48,16 +42,12 @@ pub fn undone_seen(fault: &Fault, seen: &Observation) -> bool {
             let all = host_containers(host, seen, undone);
             all.is_some_and(|all| {
                 // A victim that is gone altogether is frozen no more.
-                let frozen = |c: &ContainerView| {
-                    c.id == victim.container && c.state == ContainerState::Paused
-                };
+                let frozen = |c: &ContainerView| c.id == victim.container && c.state == ContainerState::Paused;
                 !all.iter().any(frozen)
             })
         }
         (None, _) => {
-            let runs = part(victim, seen, undone)
-                .flatten()
-                .is_some_and(|part| part.state == ContainerState::Running);
+            let runs = part(victim, seen, undone).flatten().is_some_and(|part| part.state == ContainerState::Running);
             runs && serves(victim, seen, undone)
         }
     }
@@ -68,24 +58,17 @@ fn replaced(victim: &Victim, seen: &Observation, after: Millis) -> bool {
     let Some((slot, incarnation)) = victim.node else {
         return false;
     };
-    seen.fast
-        .containers
-        .values()
-        .filter_map(|probe| after_that(probe, after))
-        .flatten()
-        .any(|container| {
-            container.slot == slot
-                && container.incarnation > incarnation
-                && container.state == ContainerState::Running
-        })
+    seen.fast.containers.values().filter_map(|probe| after_that(probe, after)).flatten().any(|container| {
+        container.slot == slot && container.incarnation > incarnation && container.state == ContainerState::Running
+    })
 }
 
 /// The part answers for itself.
 fn serves(victim: &Victim, seen: &Observation, after: Millis) -> bool {
     match victim.class {
-        TargetClass::MesosMaster => after_that(&seen.fast.mesos, after)
-            .and_then(|view| view.masters.get(&victim.name)?.as_ref().ok())
-            .is_some(),
+        TargetClass::MesosMaster => {
+            after_that(&seen.fast.mesos, after).and_then(|view| view.masters.get(&victim.name)?.as_ref().ok()).is_some()
+        }
         TargetClass::ZooKeeper => after_that(&seen.fast.zookeeper, after)
             .and_then(|view| view.servers.get(&victim.name)?.as_ref().ok())
             .is_some_and(|server| server.mode == "leader" || server.mode == "follower"),
@@ -93,11 +76,7 @@ fn serves(victim: &Victim, seen: &Observation, after: Millis) -> bool {
     }
 }
 
-fn host_containers<'a>(
-    host: &str,
-    seen: &'a Observation,
-    after: Millis,
-) -> Option<&'a Vec<ContainerView>> {
+fn host_containers<'a>(host: &str, seen: &'a Observation, after: Millis) -> Option<&'a Vec<ContainerView>> {
     after_that(seen.fast.containers.get(host)?, after)
 }
 
@@ -109,9 +88,7 @@ fn part<'a>(victim: &Victim, seen: &'a Observation, after: Millis) -> Option<Opt
 }
 
 fn after_that<T>(probe: &Probe<T>, after: Millis) -> Option<&T> {
-    (probe.begin >= after)
-        .then_some(probe.result.as_ref().ok())
-        .flatten()
+    (probe.begin >= after).then_some(probe.result.as_ref().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -163,10 +140,7 @@ mod tests {
         assert!(!effect_seen(&fault, &cluster.seen));
         change(&mut cluster, |c| c.state = ContainerState::Exited);
         assert!(effect_seen(&fault, &cluster.seen));
-        fault
-            .life
-            .step(Stage::Undone, Millis(BEGIN - 1))
-            .expect("legal");
+        fault.life.step(Stage::Undone, Millis(BEGIN - 1)).expect("legal");
         assert!(!undone_seen(&fault, &cluster.seen));
         change(&mut cluster, |c| {
             c.state = ContainerState::Running;
@@ -209,9 +183,7 @@ mod tests {
         fault.life.step(Stage::Undone, Millis(2)).expect("legal");
         assert!(undone_seen(&fault, &cluster.seen));
         let mesos = cluster.seen.fast.mesos.result.as_mut().expect("seen");
-        mesos
-            .masters
-            .insert("master-1".into(), Err("refused".into()));
+        mesos.masters.insert("master-1".into(), Err("refused".into()));
         assert!(!undone_seen(&fault, &cluster.seen));
     }
 }

@@ -15,10 +15,7 @@ const ACT_MAX: Duration = Duration::from_secs(10);
 /// Whether somebody must end this fault, or the system itself heals it.
 #[must_use]
 pub fn is_undone_by_us(fault: &Fault) -> bool {
-    !matches!(
-        (fault.target.class, fault.kind),
-        (TargetClass::Node, FaultKind::Kill)
-    )
+    !matches!((fault.target.class, fault.kind), (TargetClass::Node, FaultKind::Kill))
 }
 
 /// Makes the fault. `name` is unique in the run. Returns once engine or kernel have acknowledged it.
@@ -66,9 +63,7 @@ pub async fn undo(world: &World, name: &str, fault: &Fault) -> Result<(), String
 
 async fn at_host(world: &World, host: &str, call: Call) -> Result<(), String> {
     let outpost = world.outposts.get(host);
-    let probe = world.call(outpost, call, ACT_MAX, |reply| {
-        (reply == Reply::Done).then_some(())
-    });
+    let probe = world.call(outpost, call, ACT_MAX, |reply| (reply == Reply::Done).then_some(()));
     probe.await.result
 }
 

@@ -42,9 +42,7 @@ pub struct Debt {
 
 /// A journal that can't be used.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot use the undo journal {path}: {source}; faults are only made when their undo is safe on disk"
-)]
+#[error("cannot use the undo journal {path}: {source}; faults are only made when their undo is safe on disk")]
 pub struct JournalError {
     /// The file.
     pub path: PathBuf,
@@ -94,25 +92,18 @@ impl Journal {
     /// # Errors
     /// If it can't be written; the debt is then paid twice, which does no harm.
     pub fn settle(&mut self, fault: &str) -> Result<(), JournalError> {
-        self.write(&Line::Settled {
-            fault: fault.to_owned(),
-        })
+        self.write(&Line::Settled { fault: fault.to_owned() })
     }
 
     fn write(&mut self, line: &Line) -> Result<(), JournalError> {
         let mut text = serde_json::to_string(line).map_err(|e| self.failed(e.into()))?;
         text.push('\n');
         let written = self.file.write_all(text.as_bytes());
-        written
-            .and_then(|()| self.file.sync_data())
-            .map_err(|e| self.failed(e))
+        written.and_then(|()| self.file.sync_data()).map_err(|e| self.failed(e))
     }
 
     fn failed(&self, source: std::io::Error) -> JournalError {
-        JournalError {
-            path: self.path.clone(),
-            source,
-        }
+        JournalError { path: self.path.clone(), source }
     }
 }
 
@@ -120,10 +111,7 @@ impl Journal {
 #[must_use]
 pub fn unsettled(text: &str) -> Vec<Debt> {
     let mut debts: Vec<Debt> = Vec::new();
-    for line in text
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-    {
+    for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
         match line {
             Line::Owed(debt) => debts.push(debt),
             Line::Settled { fault } => debts.retain(|debt| debt.fault != fault),

@@ -91,18 +91,13 @@ impl Life {
     pub fn step(&mut self, to: Stage, now: Millis) -> Result<(), IllegalStep> {
         let legal = matches!(
             (self.stage, to),
-            (
-                Stage::Planned,
-                Stage::Skipped | Stage::Injected | Stage::Undone
-            ) | (Stage::Injected, Stage::Seen | Stage::Undone)
+            (Stage::Planned, Stage::Skipped | Stage::Injected | Stage::Undone)
+                | (Stage::Injected, Stage::Seen | Stage::Undone)
                 | (Stage::Seen, Stage::Undone)
                 | (Stage::Undone, Stage::UndoneSeen)
         );
         if !legal {
-            return Err(IllegalStep {
-                from: self.stage,
-                to,
-            });
+            return Err(IllegalStep { from: self.stage, to });
         }
         self.stage = to;
         match to {

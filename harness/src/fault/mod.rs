@@ -131,13 +131,7 @@ impl Fault {
     /// A fault that is planned.
     #[must_use]
     pub fn planned(id: impl Into<String>, kind: FaultKind, target: Target) -> Self {
-        Self {
-            id: id.into(),
-            kind,
-            target,
-            victim: None,
-            life: Life::default(),
-        }
+        Self { id: id.into(), kind, target, victim: None, life: Life::default() }
     }
 
     /// What the fault's excuses are counted from: its act began at this time.

@@ -60,12 +60,10 @@ pub(super) fn unexcused(ticks: &[Tick], faults: &[Fault]) -> Vec<Finding> {
         let mut run: Option<(Millis, Millis, &str)> = None;
         for tick in ticks {
             match (tick.judgement(key), &mut run) {
-                (Some(Judgement::Broken(why)), run) if tick.excuse(key.0, faults).is_none() => {
-                    match run {
-                        Some((_, end, _)) => *end = tick.end,
-                        None => *run = Some((tick.begin, tick.end, why)),
-                    }
-                }
+                (Some(Judgement::Broken(why)), run) if tick.excuse(key.0, faults).is_none() => match run {
+                    Some((_, end, _)) => *end = tick.end,
+                    None => *run = Some((tick.begin, tick.end, why)),
+                },
                 // Missing evidence neither ends nor prolongs what was seen broken.
                 (Some(Judgement::Unknown(_)) | None, _) => {}
                 _ => findings.extend(run.take().and_then(|run| finding(ticks, &moves, key, run))),
@@ -76,24 +74,13 @@ pub(super) fn unexcused(ticks: &[Tick], faults: &[Fault]) -> Vec<Finding> {
     findings
 }
 
-fn finding(
-    ticks: &[Tick],
-    moves: &[Millis],
-    key: Key,
-    (from, to, why): (Millis, Millis, &str),
-) -> Option<Finding> {
-    let moved = moves
-        .iter()
-        .any(|at| *at + Duration::from_millis(FAST_GRACE_MS) >= from && *at <= to);
+fn finding(ticks: &[Tick], moves: &[Millis], key: Key, (from, to, why): (Millis, Millis, &str)) -> Option<Finding> {
+    let moved = moves.iter().any(|at| *at + Duration::from_millis(FAST_GRACE_MS) >= from && *at <= to);
     let grace = match key.1 {
         Tier::Fast => FAST_GRACE_MS,
         Tier::Deep => DEEP_GRACE_MS,
     };
-    let grace = if moved {
-        grace.max(UNPROVOKED_GRACE_MS)
-    } else {
-        grace
-    };
+    let grace = if moved { grace.max(UNPROVOKED_GRACE_MS) } else { grace };
     let lasted = to.since(from);
     if lasted <= Duration::from_millis(grace) {
         return None;
@@ -102,21 +89,14 @@ fn finding(
     Some(Finding {
         verdict,
         at: Some(from),
-        why: format!(
-            "{} was broken for {:.1} s and no fault excuses it{starved}: {why}",
-            key.0,
-            lasted.as_secs_f64()
-        ),
+        why: format!("{} was broken for {:.1} s and no fault excuses it{starved}: {why}", key.0, lasted.as_secs_f64()),
     })
 }
 
 /// A missed promise is a FAIL, unless the judge itself was starved meanwhile.
 pub(super) fn judged_while(ticks: &[Tick], from: Millis, to: Millis) -> (Verdict, &'static str) {
     if starved(ticks, from, to) {
-        (
-            Verdict::Invalid,
-            " (but the runner was starved, over 500 ms late)",
-        )
+        (Verdict::Invalid, " (but the runner was starved, over 500 ms late)")
     } else {
         (Verdict::Fail, "")
     }
@@ -134,8 +114,7 @@ pub(super) fn breaches(ticks: &[Tick]) -> Vec<Finding> {
                 None => (tick.begin, tick.end, breach),
             });
             if let Some((from, to, breach)) = run
-                && (breach.tolerated_ms == 0
-                    || to.since(from) > Duration::from_millis(breach.tolerated_ms))
+                && (breach.tolerated_ms == 0 || to.since(from) > Duration::from_millis(breach.tolerated_ms))
                 && longest.is_none_or(|(f, t, _)| to.since(from) > t.since(f))
             {
                 longest = run;
@@ -144,11 +123,7 @@ pub(super) fn breaches(ticks: &[Tick]) -> Vec<Finding> {
         findings.extend(longest.map(|(from, to, breach)| Finding {
             verdict: Verdict::Fail,
             at: Some(from),
-            why: format!(
-                "safety, {name}, for {:.1} s: {}",
-                to.since(from).as_secs_f64(),
-                breach.why
-            ),
+            why: format!("safety, {name}, for {:.1} s: {}", to.since(from).as_secs_f64(), breach.why),
         }));
     }
     findings
@@ -162,8 +137,7 @@ pub(super) fn unprovoked_moves(ticks: &[Tick], faults: &[Fault]) -> Vec<Millis> 
         let Some(leader) = &tick.truth.etcd_leader else {
             continue;
         };
-        if last.is_some_and(|slot| slot != leader.slot) && tick.excuse(Name::Etcd, faults).is_none()
-        {
+        if last.is_some_and(|slot| slot != leader.slot) && tick.excuse(Name::Etcd, faults).is_none() {
             moves.push(tick.begin);
         }
         last = Some(leader.slot);

@@ -21,10 +21,7 @@ pub const DEEP_GAP_MS: u64 = 8_000;
 /// Coverage of every invariant's tiers.
 pub(super) fn coverage(ticks: &[Tick], faults: &[Fault]) -> Vec<Coverage> {
     let moves = unprovoked_moves(ticks, faults);
-    keys(ticks)
-        .into_iter()
-        .map(|key| cover(ticks, faults, &moves, key))
-        .collect()
+    keys(ticks).into_iter().map(|key| cover(ticks, faults, &moves, key)).collect()
 }
 
 fn cover(ticks: &[Tick], faults: &[Fault], moves: &[Millis], key: Key) -> Coverage {
@@ -51,21 +48,9 @@ fn cover(ticks: &[Tick], faults: &[Fault], moves: &[Millis], key: Key) -> Covera
             gap_ms_max = gap_ms_max.max(gap);
         }
     }
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "milliseconds of a run are far below 2^52"
-    )]
-    let percent = if total == 0 {
-        0.0
-    } else {
-        100.0 - without as f64 * 100.0 / total as f64
-    };
-    Coverage {
-        invariant: key.0,
-        tier: key.1,
-        percent,
-        gap_ms_max,
-    }
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run are far below 2^52")]
+    let percent = if total == 0 { 0.0 } else { 100.0 - without as f64 * 100.0 / total as f64 };
+    Coverage { invariant: key.0, tier: key.1, percent, gap_ms_max }
 }
 
 /// This tick tells something: it isn't unknown, and what it rests on isn't too old.
@@ -73,9 +58,7 @@ fn evident(tick: &Tick, key: Key) -> bool {
     let Some(part) = tick.parts.get(&key) else {
         return false;
     };
-    let fresh = part
-        .to
-        .is_none_or(|to| tick.end.since(to) <= Duration::from_millis(gap_max_ms(key.1)));
+    let fresh = part.to.is_none_or(|to| tick.end.since(to) <= Duration::from_millis(gap_max_ms(key.1)));
     fresh && !matches!(part.judgement, Judgement::Unknown(_))
 }
 
@@ -88,9 +71,7 @@ fn gap_max_ms(tier: Tier) -> u64 {
 
 /// etcd moved by itself: deep evidence has to be gathered anew, and there is no leader for a moment.
 fn moved_before(moves: &[Millis], at: Millis) -> bool {
-    moves
-        .iter()
-        .any(|moved| *moved <= at && at <= *moved + Duration::from_millis(UNPROVOKED_GRACE_MS))
+    moves.iter().any(|moved| *moved <= at && at <= *moved + Duration::from_millis(UNPROVOKED_GRACE_MS))
 }
 
 fn ms(duration: Duration) -> u64 {
@@ -99,9 +80,8 @@ fn ms(duration: Duration) -> u64 {
 
 /// What lacks makes the verdict INVALID.
 pub(super) fn findings(coverage: &[Coverage]) -> Vec<Finding> {
-    let lacking = coverage
-        .iter()
-        .filter(|cover| cover.percent < PERCENT_MIN || cover.gap_ms_max > gap_max_ms(cover.tier));
+    let lacking =
+        coverage.iter().filter(|cover| cover.percent < PERCENT_MIN || cover.gap_ms_max > gap_max_ms(cover.tier));
     lacking
         .map(|cover| Finding {
             verdict: Verdict::Invalid,

@@ -16,11 +16,7 @@ pub(super) fn seen(ticks: &[Tick], fault: &Fault, event: Event) -> Option<Millis
     let at = ticks.partition_point(|tick| tick.end <= began);
     let (before, after) = ticks.split_at(at);
     let changed = change(before, fault.victim.as_ref()?, event)?;
-    after
-        .iter()
-        .filter(|tick| tick.begin >= began)
-        .find(|tick| changed(&tick.truth))
-        .map(|tick| tick.end)
+    after.iter().filter(|tick| tick.begin >= began).find(|tick| changed(&tick.truth)).map(|tick| tick.end)
 }
 
 type Changed<'a> = Box<dyn Fn(&Truth) -> bool + 'a>;
@@ -31,20 +27,13 @@ fn change<'a>(before: &'a [Tick], victim: &'a Victim, event: Event) -> Option<Ch
     Some(match event {
         Event::EtcdLeaderChanged => {
             let former = latest().find_map(|truth| truth.etcd_leader.as_ref())?.slot;
-            Box::new(move |now| {
-                now.etcd_leader
-                    .as_ref()
-                    .is_some_and(|leader| leader.slot != former)
-            })
+            Box::new(move |now| now.etcd_leader.as_ref().is_some_and(|leader| leader.slot != former))
         }
         Event::JupyterMoved => {
-            let former: &BTreeSet<Slot> = latest()
-                .map(|truth| &truth.serving_jupyter)
-                .find(|serving| !serving.is_empty())?;
+            let former: &BTreeSet<Slot> =
+                latest().map(|truth| &truth.serving_jupyter).find(|serving| !serving.is_empty())?;
             Box::new(move |now| {
-                now.jupyter_answers
-                    && !now.serving_jupyter.is_empty()
-                    && now.serving_jupyter.is_disjoint(former)
+                now.jupyter_answers && !now.serving_jupyter.is_empty() && now.serving_jupyter.is_disjoint(former)
             })
         }
         Event::SlotReplaced => {
@@ -60,21 +49,11 @@ fn change<'a>(before: &'a [Tick], victim: &'a Victim, event: Event) -> Option<Ch
         }
         Event::MesosMasterChanged => {
             let former = &latest().find_map(|truth| truth.mesos_leader.as_ref())?.name;
-            Box::new(move |now| {
-                now.mesos_leader
-                    .as_ref()
-                    .is_some_and(|leader| leader.name != *former)
-            })
+            Box::new(move |now| now.mesos_leader.as_ref().is_some_and(|leader| leader.name != *former))
         }
         Event::ZooKeeperLeaderChanged => {
-            let former = &latest()
-                .find_map(|truth| truth.zookeeper_leader.as_ref())?
-                .name;
-            Box::new(move |now| {
-                now.zookeeper_leader
-                    .as_ref()
-                    .is_some_and(|leader| leader.name != *former)
-            })
+            let former = &latest().find_map(|truth| truth.zookeeper_leader.as_ref())?.name;
+            Box::new(move |now| now.zookeeper_leader.as_ref().is_some_and(|leader| leader.name != *former))
         }
     })
 }
@@ -89,10 +68,7 @@ pub(super) fn missed_role(ticks: &[Tick], fault: &Fault) -> Option<String> {
         Role::Any | Role::Slot(_) => return None,
     };
     let at = ticks.partition_point(|tick| tick.end <= began);
-    let before = ticks[..at]
-        .iter()
-        .rev()
-        .find(|tick| leads(&tick.truth, victim).is_some());
+    let before = ticks[..at].iter().rev().find(|tick| leads(&tick.truth, victim).is_some());
     // Ticks that ended before the act was acknowledged may still show the world before it.
     let during = ticks[at..].iter().take_while(|tick| tick.end <= hit);
     let wrong = before
@@ -115,13 +91,7 @@ fn leads(truth: &Truth, victim: &Victim) -> Option<bool> {
             let slot = victim.node?.0;
             truth.etcd_leader.as_ref().map(|leader| leader.slot == slot)
         }
-        TargetClass::MesosMaster => truth
-            .mesos_leader
-            .as_ref()
-            .map(|leader| leader.name == victim.name),
-        TargetClass::ZooKeeper => truth
-            .zookeeper_leader
-            .as_ref()
-            .map(|leader| leader.name == victim.name),
+        TargetClass::MesosMaster => truth.mesos_leader.as_ref().map(|leader| leader.name == victim.name),
+        TargetClass::ZooKeeper => truth.zookeeper_leader.as_ref().map(|leader| leader.name == victim.name),
     }
 }

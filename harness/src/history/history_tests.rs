@@ -23,10 +23,7 @@ const BACK: u64 = 30_000;
 const END_OF_RUN: u64 = 75_000;
 
 fn target(role: Role) -> Target {
-    Target {
-        class: TargetClass::Node,
-        role,
-    }
+    Target { class: TargetClass::Node, role }
 }
 
 fn killed() -> Fault {
@@ -42,11 +39,7 @@ fn killed() -> Fault {
         led: false,
     });
     fault.life.begin(Millis(KILL));
-    for (stage, at) in [
-        (Stage::Injected, 20),
-        (Stage::Seen, 300),
-        (Stage::Undone, 300),
-    ] {
+    for (stage, at) in [(Stage::Injected, 20), (Stage::Seen, 300), (Stage::Undone, 300)] {
         fault.life.step(stage, Millis(KILL + at)).expect("legal");
     }
     fault
@@ -93,17 +86,13 @@ fn plan(bounds: &[(Option<Name>, u64)], expect: &[Event]) -> Plan {
             id: "s1".into(),
             with_previous: false,
             wait_ms: 0,
-            act: PlannedAct::Fault {
-                kind: FaultKind::Kill,
-                target: target(Role::Follower),
-                hold: Hold::Nothing,
-            },
+            act: PlannedAct::Fault { kind: FaultKind::Kill, target: target(Role::Follower), hold: Hold::Nothing },
             expect: expect.to_vec(),
             recovered: bounds
                 .iter()
                 .map(|(invariant, within_ms)| Bound {
                     invariant: *invariant,
-                    clock: Clock::Failover,
+                    clock: RecoveryClock::Failover,
                     within_ms: *within_ms,
                 })
                 .collect(),
@@ -121,14 +110,7 @@ fn ledger() -> LedgerOutcome {
         })
         .collect();
     let found = Some(ops.iter().map(|op| op.item.clone()).collect());
-    BTreeMap::from([(
-        "etcd".to_owned(),
-        KindOutcome {
-            ops,
-            found,
-            altered: vec![],
-        },
-    )])
+    BTreeMap::from([("etcd".to_owned(), KindOutcome { ops, found, altered: vec![] })])
 }
 
 /// A run: how the cluster looks at each time, which faults there were, what is known at the end.
@@ -146,10 +128,7 @@ impl Run {
         Self {
             look: Box::new(cluster),
             faults: vec![killed()],
-            plan: plan(
-                &[(Some(Name::Hosts), 5_000), (None, 30_000)],
-                &[Event::SlotLeft, Event::SlotReplaced],
-            ),
+            plan: plan(&[(Some(Name::Hosts), 5_000), (None, 30_000)], &[Event::SlotLeft, Event::SlotReplaced]),
             ledger: ledger(),
             errors: vec![],
             interrupted: false,
@@ -157,10 +136,7 @@ impl Run {
     }
 
     fn looking(look: impl Fn(u64) -> Cluster + 'static) -> Self {
-        Self {
-            look: Box::new(look),
-            ..Self::good()
-        }
+        Self { look: Box::new(look), ..Self::good() }
     }
 
     fn history(&self, until: u64) -> History {
@@ -171,19 +147,10 @@ impl Run {
         for now in (10_000..until).step_by(250) {
             let cluster = (self.look)(now);
             let truth = tracker.see(&cluster.seen);
-            let faults: Vec<Fault> = self
-                .faults
-                .iter()
-                .filter(|f| f.began().is_some_and(|b| b <= Millis(now)))
-                .cloned()
-                .collect();
+            let faults: Vec<Fault> =
+                self.faults.iter().filter(|f| f.began().is_some_and(|b| b <= Millis(now))).cloned().collect();
             let held = Held::of(&faults);
-            let judged = judge_all(&Look {
-                seen: &cluster.seen,
-                truth: &truth,
-                shape: &cluster.shape,
-                held: &held,
-            });
+            let judged = judge_all(&Look { seen: &cluster.seen, truth: &truth, shape: &cluster.shape, held: &held });
             history.tick(&cluster.seen, &truth, &judged, &faults);
         }
         history
@@ -204,11 +171,7 @@ impl Run {
         let report = self.report();
         assert_eq!(report.verdict, verdict, "{:#?}", report.why);
         let tells = |why: &str| words.iter().all(|word| why.contains(word));
-        let found = report
-            .why
-            .iter()
-            .filter(|f| f.verdict == verdict)
-            .any(|f| tells(&f.why));
+        let found = report.why.iter().filter(|f| f.verdict == verdict).any(|f| tells(&f.why));
         assert!(found, "{words:?} are missing in: {:#?}", report.why);
     }
 }
@@ -217,78 +180,37 @@ impl Run {
 fn a_follower_that_dies_and_comes_back_in_time_is_a_pass() {
     let report = Run::good().report();
     assert_eq!((report.verdict, &report.why), (Verdict::Pass, &vec![]));
-    let times: BTreeMap<_, _> = report
-        .recoveries
-        .iter()
-        .map(|r| ((r.invariant, r.tier), r))
-        .collect();
+    let times: BTreeMap<_, _> = report.recoveries.iter().map(|r| ((r.invariant, r.tier), r)).collect();
     let of = |name, tier| {
         let r = times[&(name, tier)];
         (r.outcome, r.lower_seconds, r.seconds)
     };
     // Last wrong at 21.25 s, first right at 21.5 .. 21.6 s.
-    assert_eq!(
-        of(Name::Hosts, Tier::Fast),
-        (Outcome::Recovered, Some(1.25), Some(1.6))
-    );
-    assert_eq!(
-        of(Name::Etcd, Tier::Fast),
-        (Outcome::Recovered, Some(9.75), Some(10.1))
-    );
-    assert_eq!(
-        of(Name::Mesos, Tier::Fast),
-        (Outcome::Recovered, Some(9.75), Some(10.1))
-    );
-    assert_eq!(
-        of(Name::ZooKeeper, Tier::Fast),
-        (Outcome::NeverBroken, None, None)
-    );
-    assert_eq!(
-        of(Name::Jupyter, Tier::Fast),
-        (Outcome::NeverBroken, None, None)
-    );
+    assert_eq!(of(Name::Hosts, Tier::Fast), (Outcome::Recovered, Some(1.25), Some(1.6)));
+    assert_eq!(of(Name::Etcd, Tier::Fast), (Outcome::Recovered, Some(9.75), Some(10.1)));
+    assert_eq!(of(Name::Mesos, Tier::Fast), (Outcome::Recovered, Some(9.75), Some(10.1)));
+    assert_eq!(of(Name::ZooKeeper, Tier::Fast), (Outcome::NeverBroken, None, None));
+    assert_eq!(of(Name::Jupyter, Tier::Fast), (Outcome::NeverBroken, None, None));
     let fault = &report.faults[0];
     assert_eq!(fault.expected[0].seen_at, Some(Millis(20_100)));
     assert_eq!(fault.expected[1].seen_at, Some(Millis(30_100)));
     assert!(fault.effect_seen && fault.ops_ok["etcd"].before > 0 && fault.ops_ok["etcd"].after > 0);
-    assert!(
-        report
-            .broken
-            .iter()
-            .all(|b| b.excused_by.as_deref() == Some("s1")),
-        "{:?}",
-        report.broken
-    );
-    assert!(
-        report.coverage.iter().all(|c| c.percent > 99.9),
-        "{:?}",
-        report.coverage
-    );
+    assert!(report.broken.iter().all(|b| b.excused_by.as_deref() == Some("s1")), "{:?}", report.broken);
+    assert!(report.coverage.iter().all(|c| c.percent > 99.9), "{:?}", report.coverage);
 }
 
 #[test]
 fn convergence_is_told_on_the_way() {
     let run = Run::good();
     let fault = killed();
-    let at = |until| run.history(until).converged(&fault, Clock::Failover);
+    let at = |until| run.history(until).converged(&fault, RecoveryClock::Failover);
     assert!(
         matches!(at(KILL + 2_000), Convergence::Waiting(lacking) if lacking.iter().any(|(name, _)| *name == Name::Etcd))
     );
-    assert!(
-        matches!(at(BACK + 1_000), Convergence::Waiting(_)),
-        "not for long enough yet"
-    );
+    assert!(matches!(at(BACK + 1_000), Convergence::Waiting(_)), "not for long enough yet");
     assert_eq!(at(BACK + 4_000), Convergence::Converged(Millis(BACK + 100)));
-    assert!(
-        run.history(KILL + 500)
-            .event_seen(&fault, Event::SlotLeft)
-            .is_some()
-    );
-    assert_eq!(
-        run.history(KILL + 500)
-            .event_seen(&fault, Event::SlotReplaced),
-        None
-    );
+    assert!(run.history(KILL + 500).event_seen(&fault, Event::SlotLeft).is_some());
+    assert_eq!(run.history(KILL + 500).event_seen(&fault, Event::SlotReplaced), None);
     assert!(run.history(KILL).all_held_ms() > 9_000);
     assert_eq!(run.history(KILL + 500).all_held_ms(), 0);
 }
@@ -297,10 +219,7 @@ fn convergence_is_told_on_the_way() {
 fn a_missed_bound_is_a_fail_and_a_starved_judge_makes_it_invalid() {
     let mut run = Run::good();
     run.plan = plan(&[(Some(Name::Hosts), 1_000)], &[]);
-    run.verdict(
-        Verdict::Fail,
-        &["hosts", "must hold 1s", "took 1.6 s", "slot 3 is no member"],
-    );
+    run.verdict(Verdict::Fail, &["hosts", "must hold 1s", "took 1.6 s", "slot 3 is no member"]);
     let mut run = Run::looking(|now| {
         let mut cluster = cluster(now);
         cluster.seen.runner.late_ms = if now == 21_000 { 900 } else { 3 };
@@ -321,15 +240,8 @@ fn what_no_fault_excuses_is_a_fail_beyond_its_grace() {
             cluster
         })
     };
-    broken(22_000, 25_000).verdict(
-        Verdict::Fail,
-        &["jupyter was broken for 2.9 s", "connection refused"],
-    );
-    assert_eq!(
-        broken(22_000, 23_500).report().verdict,
-        Verdict::Pass,
-        "a blip"
-    );
+    broken(22_000, 25_000).verdict(Verdict::Fail, &["jupyter was broken for 2.9 s", "connection refused"]);
+    assert_eq!(broken(22_000, 23_500).report().verdict, Verdict::Pass, "a blip");
 }
 
 #[test]
@@ -337,24 +249,12 @@ fn a_slot_that_does_not_come_back_is_a_fail() {
     let run = Run::looking(|now| {
         let mut away = Roles::default();
         away.present.remove(&3);
-        if now >= KILL {
-            Cluster::of(&away).at(now)
-        } else {
-            cluster(now)
-        }
+        if now >= KILL { Cluster::of(&away).at(now) } else { cluster(now) }
     });
     let report = run.report();
     assert_eq!(report.verdict, Verdict::Fail);
-    for words in [
-        "at the end not everything holds: 4 of 5",
-        "etcd was broken",
-        "should cause 'slot-replaced'",
-    ] {
-        assert!(
-            report.why.iter().any(|f| f.why.contains(words)),
-            "'{words}' is missing in {:#?}",
-            report.why
-        );
+    for words in ["at the end not everything holds: 4 of 5", "etcd was broken", "should cause 'slot-replaced'"] {
+        assert!(report.why.iter().any(|f| f.why.contains(words)), "'{words}' is missing in {:#?}", report.why);
     }
 }
 
@@ -386,11 +286,7 @@ fn a_pass_means_that_something_happened() {
     eventless.plan = plan(&[], &[Event::EtcdLeaderChanged]);
     eventless.verdict(Verdict::Invalid, &["etcd-leader-changed", "never came"]);
     let mut skipped = Run::good();
-    skipped.faults = vec![Fault::planned(
-        "s1",
-        FaultKind::Kill,
-        target(Role::Follower),
-    )];
+    skipped.faults = vec![Fault::planned("s1", FaultKind::Kill, target(Role::Follower))];
     skipped.look = Box::new(|now| Cluster::steady().at(now));
     skipped.verdict(Verdict::Invalid, &["s1", "not reached"]);
     let mut missed = Run::good();
@@ -401,10 +297,7 @@ fn a_pass_means_that_something_happened() {
         kind.ops.truncate(15);
         kind.found = Some(kind.ops.iter().map(|op| op.item.clone()).collect());
     }
-    idle.verdict(
-        Verdict::Invalid,
-        &["'etcd' succeeded 15 times before and 0 times after"],
-    );
+    idle.verdict(Verdict::Invalid, &["'etcd' succeeded 15 times before and 0 times after"]);
 }
 
 #[test]
@@ -427,11 +320,7 @@ fn missing_evidence_is_invalid_unless_a_fault_excuses_it() {
         }
         cluster
     });
-    assert_eq!(
-        unread.report().verdict,
-        Verdict::Pass,
-        "the fault excuses it"
-    );
+    assert_eq!(unread.report().verdict, Verdict::Pass, "the fault excuses it");
     let stale = Run::looking(|now| {
         let mut cluster = cluster(now);
         if now >= 45_000
@@ -469,10 +358,7 @@ fn the_next_fault_cuts_a_recovery_short() {
     run.faults.push(second);
     let recoveries = run.report().recoveries;
     let of = |fault: &str, name| {
-        let found = recoveries
-            .iter()
-            .find(|r| r.fault == fault && r.invariant == name)
-            .expect("it is there");
+        let found = recoveries.iter().find(|r| r.fault == fault && r.invariant == name).expect("it is there");
         (found.outcome, found.seconds)
     };
     assert_eq!(of("s1", Name::Etcd), (Outcome::CutShort, None));
@@ -488,11 +374,7 @@ fn an_unprovoked_move_is_counted_and_gets_some_time() {
             if now < 52_000 {
                 return cluster(now);
             }
-            let roles = Roles {
-                leader: 4,
-                term: 8,
-                ..Roles::default()
-            };
+            let roles = Roles { leader: 4, term: 8, ..Roles::default() };
             let mut cluster = returned(Cluster::of(&roles));
             if now < right_at {
                 for slot in 0..5 {
@@ -503,12 +385,7 @@ fn an_unprovoked_move_is_counted_and_gets_some_time() {
         })
     };
     let report = moved(55_000).report();
-    assert_eq!(
-        (report.verdict, report.unprovoked_leader_changes),
-        (Verdict::Pass, 1),
-        "{:#?}",
-        report.why
-    );
+    assert_eq!((report.verdict, report.unprovoked_leader_changes), (Verdict::Pass, 1), "{:#?}", report.why);
     moved(62_000).verdict(Verdict::Fail, &["hosts was broken for 9."]);
 }
 
@@ -519,10 +396,7 @@ fn a_frozen_container_is_held_and_its_rejoin_has_a_clock() {
     fault.life.undone = None;
     fault.life.stage = Stage::Seen;
     fault.life.begin_undo(Millis(BACK));
-    fault
-        .life
-        .step(Stage::Undone, Millis(BACK + 50))
-        .expect("legal");
+    fault.life.step(Stage::Undone, Millis(BACK + 50)).expect("legal");
     let mut run = Run::looking(|now| {
         let mut cluster = match now {
             KILL..BACK => {
@@ -537,8 +411,7 @@ fn a_frozen_container_is_held_and_its_rejoin_has_a_clock() {
         without.present.remove(&3);
         if (TABLES..BACK + 1_000).contains(&now) {
             for slot in [0, 1, 2, 4] {
-                cluster.container(slot).hosts_file =
-                    Ok(crate::invariant::fixture::hosts_file_of(&without));
+                cluster.container(slot).hosts_file = Ok(crate::invariant::fixture::hosts_file_of(&without));
             }
         }
         cluster.at(now)
@@ -547,25 +420,10 @@ fn a_frozen_container_is_held_and_its_rejoin_has_a_clock() {
     run.plan = plan(&[], &[Event::SlotLeft]);
     let report = run.report();
     let of = |clock, name| {
-        let mut found = report
-            .recoveries
-            .iter()
-            .filter(|r| r.clock == clock && r.invariant == name);
-        found
-            .next()
-            .map(|r| (r.outcome, r.seconds))
-            .expect("it is there")
+        let mut found = report.recoveries.iter().filter(|r| r.clock == clock && r.invariant == name);
+        found.next().map(|r| (r.outcome, r.seconds)).expect("it is there")
     };
-    assert_eq!(
-        of(Clock::Failover, Name::Hosts),
-        (Outcome::Recovered, Some(1.6))
-    );
-    assert_eq!(
-        of(Clock::Rejoin, Name::Hosts),
-        (Outcome::Recovered, Some(1.1))
-    );
-    assert_eq!(
-        of(Clock::Failover, Name::ZooKeeper),
-        (Outcome::NeverBroken, None)
-    );
+    assert_eq!(of(RecoveryClock::Failover, Name::Hosts), (Outcome::Recovered, Some(1.6)));
+    assert_eq!(of(RecoveryClock::Rejoin, Name::Hosts), (Outcome::Recovered, Some(1.1)));
+    assert_eq!(of(RecoveryClock::Failover, Name::ZooKeeper), (Outcome::NeverBroken, None));
 }

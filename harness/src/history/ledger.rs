@@ -49,11 +49,7 @@ pub type LedgerOutcome = BTreeMap<String, KindOutcome>;
 /// Acknowledged operations before and after a moment.
 #[must_use]
 pub fn ops_ok(kind: &KindOutcome, at: Millis) -> OpsOk {
-    let acknowledged = || {
-        kind.ops
-            .iter()
-            .filter(|op| op.outcome == OpOutcome::Acknowledged)
-    };
+    let acknowledged = || kind.ops.iter().filter(|op| op.outcome == OpOutcome::Acknowledged);
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     OpsOk {
         before: count(acknowledged().filter(|op| op.end <= at).count()),
@@ -66,60 +62,33 @@ pub fn ops_ok(kind: &KindOutcome, at: Millis) -> OpsOk {
 pub fn audit(ledger: &LedgerOutcome) -> Vec<Finding> {
     let mut findings = vec![];
     if ledger.is_empty() {
-        findings.push(finding(
-            Verdict::Invalid,
-            "there is no ledger: nothing was written while things broke".to_owned(),
-        ));
+        findings
+            .push(finding(Verdict::Invalid, "there is no ledger: nothing was written while things broke".to_owned()));
     }
     for (kind, outcome) in ledger {
-        let acknowledged = outcome
-            .ops
-            .iter()
-            .filter(|op| op.outcome == OpOutcome::Acknowledged);
+        let acknowledged = outcome.ops.iter().filter(|op| op.outcome == OpOutcome::Acknowledged);
         if acknowledged.clone().next().is_none() {
-            findings.push(finding(
-                Verdict::Invalid,
-                format!("ledger, {kind}: not one operation was acknowledged"),
-            ));
+            findings.push(finding(Verdict::Invalid, format!("ledger, {kind}: not one operation was acknowledged")));
         }
         let Some(found) = &outcome.found else {
-            findings.push(finding(
-                Verdict::Invalid,
-                format!("ledger, {kind}: the items could not be read at the end"),
-            ));
+            findings.push(finding(Verdict::Invalid, format!("ledger, {kind}: the items could not be read at the end")));
             continue;
         };
         let found: BTreeSet<&String> = found.iter().chain(&outcome.altered).collect();
-        let lost: Vec<&str> = acknowledged
-            .filter(|op| !found.contains(&op.item))
-            .map(|op| op.item.as_str())
-            .collect();
-        let may_be: BTreeSet<&String> = outcome
-            .ops
-            .iter()
-            .filter(|op| op.outcome != OpOutcome::Refused)
-            .map(|op| &op.item)
-            .collect();
-        let invented: Vec<&str> = found
-            .difference(&may_be)
-            .map(|item| item.as_str())
-            .collect();
+        let lost: Vec<&str> = acknowledged.filter(|op| !found.contains(&op.item)).map(|op| op.item.as_str()).collect();
+        let may_be: BTreeSet<&String> =
+            outcome.ops.iter().filter(|op| op.outcome != OpOutcome::Refused).map(|op| &op.item).collect();
+        let invented: Vec<&str> = found.difference(&may_be).map(|item| item.as_str()).collect();
         let altered: Vec<&str> = outcome.altered.iter().map(String::as_str).collect();
         for (items, what) in [
             (lost, "acknowledged and not there at the end"),
-            (
-                altered,
-                "there at the end with another content than was written",
-            ),
+            (altered, "there at the end with another content than was written"),
             (invented, "there at the end and never written"),
         ] {
             if let Some(first) = items.first() {
                 findings.push(finding(
                     Verdict::Fail,
-                    format!(
-                        "ledger, {kind}: {} item(s) {what}, the first is {first}",
-                        items.len()
-                    ),
+                    format!("ledger, {kind}: {} item(s) {what}, the first is {first}", items.len()),
                 ));
             }
         }
@@ -128,11 +97,7 @@ pub fn audit(ledger: &LedgerOutcome) -> Vec<Finding> {
 }
 
 fn finding(verdict: Verdict, why: String) -> Finding {
-    Finding {
-        verdict,
-        at: None,
-        why,
-    }
+    Finding { verdict, at: None, why }
 }
 
 #[cfg(test)]
@@ -140,28 +105,16 @@ mod tests {
     use super::*;
 
     fn op(item: &str, outcome: OpOutcome) -> Op {
-        Op {
-            item: item.into(),
-            begin: Millis(10),
-            end: Millis(20),
-            outcome,
-        }
+        Op { item: item.into(), begin: Millis(10), end: Millis(20), outcome }
     }
 
     fn audited(found: Option<&[&str]>, altered: &[&str]) -> Vec<(Verdict, String)> {
         let kind = KindOutcome {
-            ops: vec![
-                op("a", OpOutcome::Acknowledged),
-                op("u", OpOutcome::Unknown),
-                op("r", OpOutcome::Refused),
-            ],
+            ops: vec![op("a", OpOutcome::Acknowledged), op("u", OpOutcome::Unknown), op("r", OpOutcome::Refused)],
             found: found.map(|found| found.iter().map(|item| (*item).to_owned()).collect()),
             altered: altered.iter().map(|item| (*item).to_owned()).collect(),
         };
-        audit(&BTreeMap::from([("etcd".to_owned(), kind)]))
-            .into_iter()
-            .map(|f| (f.verdict, f.why))
-            .collect()
+        audit(&BTreeMap::from([("etcd".to_owned(), kind)])).into_iter().map(|f| (f.verdict, f.why)).collect()
     }
 
     #[test]
@@ -175,10 +128,7 @@ mod tests {
         let why = |found: &[&str], altered: &[&str]| {
             let findings = audited(Some(found), altered);
             assert!(
-                findings
-                    .iter()
-                    .all(|(verdict, _)| *verdict == Verdict::Fail)
-                    && findings.len() == 1,
+                findings.iter().all(|(verdict, _)| *verdict == Verdict::Fail) && findings.len() == 1,
                 "{findings:?}"
             );
             findings[0].1.clone()
@@ -186,10 +136,7 @@ mod tests {
         assert!(why(&["u"], &[]).contains("not there at the end, the first is a"));
         assert!(why(&[], &["a"]).contains("another content"));
         assert!(why(&["a", "ghost"], &[]).contains("never written, the first is ghost"));
-        assert!(
-            why(&["a", "r"], &[]).contains("never written, the first is r"),
-            "refused means never written"
-        );
+        assert!(why(&["a", "r"], &[]).contains("never written, the first is r"), "refused means never written");
     }
 
     #[test]
@@ -200,30 +147,9 @@ mod tests {
 
     #[test]
     fn operations_are_counted_around_a_moment() {
-        let kind = KindOutcome {
-            ops: vec![op("a", OpOutcome::Acknowledged)],
-            ..KindOutcome::default()
-        };
-        assert_eq!(
-            ops_ok(&kind, Millis(20)),
-            OpsOk {
-                before: 1,
-                after: 0
-            }
-        );
-        assert_eq!(
-            ops_ok(&kind, Millis(15)),
-            OpsOk {
-                before: 0,
-                after: 0
-            }
-        );
-        assert_eq!(
-            ops_ok(&kind, Millis(10)),
-            OpsOk {
-                before: 0,
-                after: 1
-            }
-        );
+        let kind = KindOutcome { ops: vec![op("a", OpOutcome::Acknowledged)], ..KindOutcome::default() };
+        assert_eq!(ops_ok(&kind, Millis(20)), OpsOk { before: 1, after: 0 });
+        assert_eq!(ops_ok(&kind, Millis(15)), OpsOk { before: 0, after: 0 });
+        assert_eq!(ops_ok(&kind, Millis(10)), OpsOk { before: 0, after: 1 });
     }
 }

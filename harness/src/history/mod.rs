@@ -25,7 +25,7 @@ use crate::invariant::truth::Truth;
 use crate::invariant::{Judgements, Name, Tier};
 use crate::observe::observation::{Observation, Shape};
 use crate::report::Outcome;
-use crate::scenario::Clock;
+use crate::scenario::RecoveryClock;
 use crate::scenario::event::Event;
 use crate::scenario::plan::Plan;
 use ledger::LedgerOutcome;
@@ -75,42 +75,27 @@ impl History {
     /// Begins when the cluster is steady.
     #[must_use]
     pub fn begin(shape: Shape, now: Millis) -> Self {
-        Self {
-            shape,
-            began: now,
-            ticks: vec![],
-        }
+        Self { shape, began: now, ticks: vec![] }
     }
 
     /// Takes one tick. `faults` are all faults of the scenario so far, in the state that they had when the tick began.
-    pub fn tick(
-        &mut self,
-        seen: &Observation,
-        truth: &Truth,
-        judged: &Judgements,
-        faults: &[Fault],
-    ) {
+    pub fn tick(&mut self, seen: &Observation, truth: &Truth, judged: &Judgements, faults: &[Fault]) {
         self.ticks.push(Tick::of(seen, truth, judged, faults));
     }
 
     /// Whether the fast tier has converged on this clock of the fault; the deep sweep is to be started then.
     #[must_use]
-    pub fn fast_converged(&self, fault: &Fault, clock: Clock) -> Convergence {
+    pub fn fast_converged(&self, fault: &Fault, clock: RecoveryClock) -> Convergence {
         self.convergence(fault, clock, |key| key.1 == Tier::Fast)
     }
 
     /// Whether both tiers have converged on this clock of the fault.
     #[must_use]
-    pub fn converged(&self, fault: &Fault, clock: Clock) -> Convergence {
+    pub fn converged(&self, fault: &Fault, clock: RecoveryClock) -> Convergence {
         self.convergence(fault, clock, |_| true)
     }
 
-    fn convergence(
-        &self,
-        fault: &Fault,
-        clock: Clock,
-        wanted: impl Fn(Key) -> bool,
-    ) -> Convergence {
+    fn convergence(&self, fault: &Fault, clock: RecoveryClock, wanted: impl Fn(Key) -> bool) -> Convergence {
         // What comes after the last tick isn't known yet, so the only cut is the fault's own undo.
         let Some(window) = Window::of(fault, clock, std::slice::from_ref(fault)) else {
             return Convergence::Waiting(vec![]);
@@ -139,10 +124,7 @@ impl History {
         let last = self.ticks.last().map(Tick::lacking).unwrap_or_default();
         last.into_iter()
             .find(|(name, _)| *name == key.0)
-            .map_or_else(
-                || "it holds, but not for long enough yet".to_owned(),
-                |(_, why)| why,
-            )
+            .map_or_else(|| "it holds, but not for long enough yet".to_owned(), |(_, why)| why)
     }
 
     /// When the event that the fault should cause was first seen (end of that tick).

@@ -13,12 +13,11 @@ use crate::fault::Fault;
 use crate::fault::life::Stage;
 use crate::invariant::Tier;
 use crate::report::{
-    ExpectedSeen, FaultReport, Finding, JudgeReport, Outcome, Recovery, ScenarioReport, StormCount,
-    Verdict,
+    ExpectedSeen, FaultReport, Finding, JudgeReport, Outcome, Recovery, ScenarioReport, StormCount, Verdict,
 };
 use crate::scenario::duration::format_ms;
 use crate::scenario::plan::PlannedAct;
-use crate::scenario::{Bound, Clock};
+use crate::scenario::{Bound, RecoveryClock};
 
 /// Fewer effective draws than this share (percent) are no storm.
 pub const EFFECTIVE_PERCENT_MIN: u32 = 70;
@@ -30,10 +29,7 @@ impl History {
         let ticks = &self.ticks;
         let faults = ending.faults;
         let recoveries = recoveries(ticks, faults);
-        let fault_reports: Vec<FaultReport> = faults
-            .iter()
-            .map(|fault| self.fault_report(fault, ending))
-            .collect();
+        let fault_reports: Vec<FaultReport> = faults.iter().map(|fault| self.fault_report(fault, ending)).collect();
         let coverage = coverage::coverage(ticks, faults);
         let storm = self.storm_count(ending);
         let mut why = breaks::breaches(ticks);
@@ -42,18 +38,10 @@ impl History {
         for fault in faults {
             why.extend(missed_bounds(ticks, faults, fault, ending));
         }
-        why.extend(
-            ending
-                .harness_errors
-                .iter()
-                .map(|error| finding(Verdict::Broken, error.clone())),
-        );
+        why.extend(ending.harness_errors.iter().map(|error| finding(Verdict::Broken, error.clone())));
         let complete = !ending.interrupted && ending.harness_errors.is_empty();
         if ending.interrupted {
-            why.push(finding(
-                Verdict::Interrupted,
-                "ended by the user".to_owned(),
-            ));
+            why.push(finding(Verdict::Interrupted, "ended by the user".to_owned()));
         }
         if complete {
             why.extend(self.final_judgement());
@@ -75,24 +63,17 @@ impl History {
             recoveries,
             broken: breaks::intervals(ticks, faults),
             coverage,
-            unprovoked_leader_changes: u32::try_from(breaks::unprovoked_moves(ticks, faults).len())
-                .unwrap_or(u32::MAX),
+            unprovoked_leader_changes: u32::try_from(breaks::unprovoked_moves(ticks, faults).len()).unwrap_or(u32::MAX),
             storm,
             judge: judge_report(ticks),
         }
     }
 
     fn fault_report(&self, fault: &Fault, ending: &Ending<'_>) -> FaultReport {
-        let expected = ending
-            .plan
-            .step_of(&fault.id)
-            .map(|step| step.expect.as_slice())
-            .unwrap_or_default();
+        let expected = ending.plan.step_of(&fault.id).map(|step| step.expect.as_slice()).unwrap_or_default();
         let ops_ok = fault.began().map_or_else(BTreeMap::new, |began| {
             let kinds = ending.ledger.iter();
-            kinds
-                .map(|(kind, outcome)| (kind.clone(), ledger::ops_ok(outcome, began)))
-                .collect()
+            kinds.map(|(kind, outcome)| (kind.clone(), ledger::ops_ok(outcome, began))).collect()
         });
         FaultReport {
             id: fault.id.clone(),
@@ -105,10 +86,7 @@ impl History {
             effect_seen: fault.life.seen.is_some(),
             expected: expected
                 .iter()
-                .map(|event| ExpectedSeen {
-                    event: *event,
-                    seen_at: event::seen(&self.ticks, fault, *event),
-                })
+                .map(|event| ExpectedSeen { event: *event, seen_at: event::seen(&self.ticks, fault, *event) })
                 .collect(),
             ops_ok,
         }
@@ -121,10 +99,7 @@ impl History {
             return None;
         }
         let Some(last) = self.ticks.last() else {
-            return Some(finding(
-                Verdict::Invalid,
-                "there is no observation at all".to_owned(),
-            ));
+            return Some(finding(Verdict::Invalid, "there is no observation at all".to_owned()));
         };
         let broken: Vec<String> = keys(&self.ticks)
             .into_iter()
@@ -142,11 +117,7 @@ impl History {
             );
             return Some(Finding { verdict, at, why });
         }
-        let lacking: Vec<String> = last
-            .lacking()
-            .into_iter()
-            .map(|(name, why)| format!("{name}: {why}"))
-            .collect();
+        let lacking: Vec<String> = last.lacking().into_iter().map(|(name, why)| format!("{name}: {why}")).collect();
         Some(Finding {
             verdict: Verdict::Invalid,
             at,
@@ -160,12 +131,7 @@ impl History {
     }
 
     /// A PASS means that something happened: effects, expected events, roles, operations.
-    fn proof(
-        &self,
-        ending: &Ending<'_>,
-        reports: &[FaultReport],
-        storm: Option<&StormCount>,
-    ) -> Vec<Finding> {
+    fn proof(&self, ending: &Ending<'_>, reports: &[FaultReport], storm: Option<&StormCount>) -> Vec<Finding> {
         let mut why = vec![];
         for (fault, report) in ending.faults.iter().zip(reports) {
             if in_storm(fault) {
@@ -187,27 +153,17 @@ impl History {
                 }
                 _ => {}
             }
-            let missed = report
-                .expected
-                .iter()
-                .filter(|expected| expected.seen_at.is_none());
+            let missed = report.expected.iter().filter(|expected| expected.seen_at.is_none());
             why.extend(missed.map(|expected| {
-                invalid(
-                    format!(
-                        "{named} should cause '{}', which never came",
-                        expected.event
-                    ),
-                    report.began,
-                )
+                invalid(format!("{named} should cause '{}', which never came", expected.event), report.began)
             }));
             why.extend(
                 event::missed_role(&self.ticks, fault)
                     .map(|text| invalid(format!("{named}, missed-role: {text}"), report.began)),
             );
         }
-        for (report, (kind, ops)) in reports
-            .iter()
-            .flat_map(|report| report.ops_ok.iter().map(move |ops| (report, ops)))
+        for (report, (kind, ops)) in
+            reports.iter().flat_map(|report| report.ops_ok.iter().map(move |ops| (report, ops)))
         {
             if ops.before == 0 || ops.after == 0 {
                 let text = format!(
@@ -230,11 +186,7 @@ impl History {
     }
 
     fn storm_count(&self, ending: &Ending<'_>) -> Option<StormCount> {
-        let stormy = ending
-            .plan
-            .steps
-            .iter()
-            .any(|step| matches!(step.act, PlannedAct::Storm { .. }));
+        let stormy = ending.plan.steps.iter().any(|step| matches!(step.act, PlannedAct::Storm { .. }));
         let mut count = StormCount::default();
         for fault in ending.faults.iter().filter(|fault| in_storm(fault)) {
             count.draws += 1;
@@ -257,13 +209,9 @@ fn in_storm(fault: &Fault) -> bool {
 fn recoveries(ticks: &[Tick], faults: &[Fault]) -> Vec<Recovery> {
     let mut all = vec![];
     for fault in faults {
-        for clock in [Clock::Failover, Clock::Rejoin] {
+        for clock in [RecoveryClock::Failover, RecoveryClock::Rejoin] {
             if let Some(window) = Window::of(fault, clock, faults) {
-                all.extend(
-                    keys(ticks)
-                        .into_iter()
-                        .map(|key| recovery(ticks, fault, clock, window, key)),
-                );
+                all.extend(keys(ticks).into_iter().map(|key| recovery(ticks, fault, clock, window, key)));
             }
         }
     }
@@ -271,12 +219,7 @@ fn recoveries(ticks: &[Tick], faults: &[Fault]) -> Vec<Recovery> {
 }
 
 /// Bounds of the fault's step that were missed, with the evidence for it.
-fn missed_bounds(
-    ticks: &[Tick],
-    faults: &[Fault],
-    fault: &Fault,
-    ending: &Ending<'_>,
-) -> Vec<Finding> {
+fn missed_bounds(ticks: &[Tick], faults: &[Fault], fault: &Fault, ending: &Ending<'_>) -> Vec<Finding> {
     let Some(step) = ending.plan.step_of(&fault.id) else {
         return vec![];
     };
@@ -298,32 +241,18 @@ fn bound_keys(ticks: &[Tick], bound: &Bound) -> Vec<Key> {
     match bound.invariant {
         None => keys,
         Some(name) => {
-            let tier = if keys.contains(&(name, Tier::Fast)) {
-                Tier::Fast
-            } else {
-                Tier::Deep
-            };
-            keys.into_iter()
-                .filter(|key| *key == (name, tier))
-                .collect()
+            let tier = if keys.contains(&(name, Tier::Fast)) { Tier::Fast } else { Tier::Deep };
+            keys.into_iter().filter(|key| *key == (name, tier)).collect()
         }
     }
 }
 
-fn missed_bound(
-    ticks: &[Tick],
-    fault: &Fault,
-    bound: &Bound,
-    window: Window,
-    key: Key,
-) -> Option<Finding> {
+fn missed_bound(ticks: &[Tick], fault: &Fault, bound: &Bound, window: Window, key: Key) -> Option<Finding> {
     let due = window.start + Duration::from_millis(bound.within_ms);
     let recovered = recovery(ticks, fault, bound.clock, window, key);
     let back = match recovered.outcome {
         Outcome::NeverBroken => return None,
-        Outcome::Recovered => recovered
-            .seconds
-            .map(|seconds| window.start + Duration::from_secs_f64(seconds)),
+        Outcome::Recovered => recovered.seconds.map(|seconds| window.start + Duration::from_secs_f64(seconds)),
         Outcome::CutShort | Outcome::NotRecovered => window.cut,
     };
     // What lies past the bound and before it came back (or the clock was cut).
@@ -345,36 +274,20 @@ fn missed_bound(
         bound.clock
     );
     if let Some(why) = late.iter().find_map(|tick| tick.broken(key)) {
-        let (verdict, starved) =
-            judged_while(ticks, window.start, back.or(ticks.last().map(|t| t.end))?);
-        return Some(Finding {
-            verdict,
-            at: Some(due),
-            why: format!("{what}{starved}: {why}"),
-        });
+        let (verdict, starved) = judged_while(ticks, window.start, back.or(ticks.last().map(|t| t.end))?);
+        return Some(Finding { verdict, at: Some(due), why: format!("{what}{starved}: {why}") });
     }
-    (!late.is_empty()).then(|| {
-        invalid(
-            format!("{what}; past the bound there is no evidence that tells"),
-            Some(due),
-        )
-    })
+    (!late.is_empty()).then(|| invalid(format!("{what}; past the bound there is no evidence that tells"), Some(due)))
 }
 
 fn judge_report(ticks: &[Tick]) -> JudgeReport {
-    let mut spans: Vec<u64> = ticks
-        .iter()
-        .map(|tick| ms(tick.end.since(tick.begin)))
-        .collect();
+    let mut spans: Vec<u64> = ticks.iter().map(|tick| ms(tick.end.since(tick.begin))).collect();
     spans.sort_unstable();
     JudgeReport {
         ticks: u64::try_from(ticks.len()).unwrap_or(u64::MAX),
         late_ms_max: ticks.iter().map(|tick| tick.late_ms).max().unwrap_or(0),
         tick_ms_median: spans.get(spans.len() / 2).copied().unwrap_or(0),
-        cpu_pressure_max: ticks
-            .iter()
-            .filter_map(|tick| tick.cpu_pressure)
-            .max_by(f64::total_cmp),
+        cpu_pressure_max: ticks.iter().filter_map(|tick| tick.cpu_pressure).max_by(f64::total_cmp),
     }
 }
 
@@ -383,17 +296,9 @@ fn ms(duration: Duration) -> u64 {
 }
 
 fn finding(verdict: Verdict, why: String) -> Finding {
-    Finding {
-        verdict,
-        at: None,
-        why,
-    }
+    Finding { verdict, at: None, why }
 }
 
 fn invalid(why: String, at: Option<Millis>) -> Finding {
-    Finding {
-        verdict: Verdict::Invalid,
-        at,
-        why,
-    }
+    Finding { verdict: Verdict::Invalid, at, why }
 }

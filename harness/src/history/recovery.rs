@@ -18,7 +18,7 @@ use super::tick::{Key, Tick};
 use crate::fault::{Fault, TargetClass};
 use crate::invariant::excuse::excused;
 use crate::report::{Outcome, Recovery};
-use crate::scenario::Clock;
+use crate::scenario::RecoveryClock;
 
 /// An invariant that is back holds for at least this long …
 pub const HOLD_MS: u64 = 2_000;
@@ -29,12 +29,12 @@ const UNDO_DETECT_MS: u64 = 3_000;
 
 /// By when a fault on this kind of part is noticed at the latest: a lease that a new leader re-armed (2 × 5 s); a session and
 /// an election; ZooKeeper's syncLimit and an election.
-fn detection_ms(class: TargetClass, clock: Clock) -> u64 {
+fn detection_ms(class: TargetClass, clock: RecoveryClock) -> u64 {
     match (clock, class) {
-        (Clock::Rejoin, _) => UNDO_DETECT_MS,
-        (Clock::Failover, TargetClass::Node) => 10_000,
-        (Clock::Failover, TargetClass::MesosMaster) => 11_000,
-        (Clock::Failover, TargetClass::ZooKeeper) => 4_000,
+        (RecoveryClock::Rejoin, _) => UNDO_DETECT_MS,
+        (RecoveryClock::Failover, TargetClass::Node) => 10_000,
+        (RecoveryClock::Failover, TargetClass::MesosMaster) => 11_000,
+        (RecoveryClock::Failover, TargetClass::ZooKeeper) => 4_000,
     }
 }
 
@@ -48,10 +48,10 @@ pub(super) struct Window {
 
 impl Window {
     /// The window of this clock; none if it never started.
-    pub fn of(fault: &Fault, clock: Clock, faults: &[Fault]) -> Option<Self> {
+    pub fn of(fault: &Fault, clock: RecoveryClock, faults: &[Fault]) -> Option<Self> {
         let start = match clock {
-            Clock::Failover => fault.life.inject_begin?,
-            Clock::Rejoin => undo_begin(fault)?,
+            RecoveryClock::Failover => fault.life.inject_begin?,
+            RecoveryClock::Rejoin => undo_begin(fault)?,
         };
         let next = faults
             .iter()
@@ -59,29 +59,18 @@ impl Window {
             .filter_map(Fault::began)
             .filter(|began| *began > start)
             .min();
-        let undo = undo_begin(fault).filter(|_| clock == Clock::Failover);
-        Some(Self {
-            start,
-            cut: [next, undo].into_iter().flatten().min(),
-        })
+        let undo = undo_begin(fault).filter(|_| clock == RecoveryClock::Failover);
+        Some(Self { start, cut: [next, undo].into_iter().flatten().min() })
     }
 }
 
 /// When the testbed began to undo; none if there is nothing to undo.
 fn undo_begin(fault: &Fault) -> Option<Millis> {
-    crate::scenario::physics::is_held(fault.kind, fault.target.class)
-        .then_some(fault.life.undo_begin)
-        .flatten()
+    crate::scenario::physics::is_held(fault.kind, fault.target.class).then_some(fault.life.undo_begin).flatten()
 }
 
 /// The recovery of one invariant's tier on one clock.
-pub(super) fn recovery(
-    ticks: &[Tick],
-    fault: &Fault,
-    clock: Clock,
-    window: Window,
-    key: Key,
-) -> Recovery {
+pub(super) fn recovery(ticks: &[Tick], fault: &Fault, clock: RecoveryClock, window: Window, key: Key) -> Recovery {
     let mut recovery = Recovery {
         fault: fault.id.clone(),
         invariant: key.0,
@@ -112,20 +101,12 @@ pub(super) fn recovery(
 /// Ticks that saw something of the window.
 fn in_window(ticks: &[Tick], window: Window) -> &[Tick] {
     let from = ticks.partition_point(|tick| tick.end <= window.start);
-    let to = window.cut.map_or(ticks.len(), |cut| {
-        ticks.partition_point(|tick| tick.end <= cut)
-    });
+    let to = window.cut.map_or(ticks.len(), |cut| ticks.partition_point(|tick| tick.end <= cut));
     &ticks[from..to.max(from)]
 }
 
 /// The tick from which on the invariant holds for long enough.
-fn first_holding(
-    within: &[Tick],
-    fault: &Fault,
-    clock: Clock,
-    window: Window,
-    key: Key,
-) -> Option<usize> {
+fn first_holding(within: &[Tick], fault: &Fault, clock: RecoveryClock, window: Window, key: Key) -> Option<usize> {
     let detected_by = window.start + Duration::from_millis(detection_ms(fault.target.class, clock));
     let led = fault.victim.as_ref().is_some_and(|victim| victim.led);
     // What this fault can't break needn't be waited for.
@@ -133,10 +114,7 @@ fn first_holding(
     let mut noticed = untouched;
     let mut run: Option<usize> = None;
     for (index, tick) in within.iter().enumerate() {
-        let begun_after = tick
-            .parts
-            .get(&key)
-            .is_some_and(|part| part.from.is_some_and(|from| from >= window.start));
+        let begun_after = tick.parts.get(&key).is_some_and(|part| part.from.is_some_and(|from| from >= window.start));
         if !tick.holds(key) {
             noticed = true;
             run = None;
@@ -157,28 +135,20 @@ fn first_holding(
 }
 
 /// Ground truth shows that the fault was noticed: another role holder, or other members.
-fn shows(tick: &Tick, fault: &Fault, clock: Clock, window: Window) -> bool {
+fn shows(tick: &Tick, fault: &Fault, clock: RecoveryClock, window: Window) -> bool {
     let Some(victim) = &fault.victim else {
         return false;
     };
     let truth = &tick.truth;
     match (fault.target.class, clock) {
         (TargetClass::Node, _) => truth.since >= window.start,
-        (TargetClass::MesosMaster, Clock::Failover) => {
-            victim.led
-                && truth
-                    .mesos_leader
-                    .as_ref()
-                    .is_some_and(|leader| leader.name != victim.name)
+        (TargetClass::MesosMaster, RecoveryClock::Failover) => {
+            victim.led && truth.mesos_leader.as_ref().is_some_and(|leader| leader.name != victim.name)
         }
-        (TargetClass::ZooKeeper, Clock::Failover) => {
-            victim.led
-                && truth
-                    .zookeeper_leader
-                    .as_ref()
-                    .is_some_and(|leader| leader.name != victim.name)
+        (TargetClass::ZooKeeper, RecoveryClock::Failover) => {
+            victim.led && truth.zookeeper_leader.as_ref().is_some_and(|leader| leader.name != victim.name)
         }
-        (TargetClass::MesosMaster | TargetClass::ZooKeeper, Clock::Rejoin) => false,
+        (TargetClass::MesosMaster | TargetClass::ZooKeeper, RecoveryClock::Rejoin) => false,
     }
 }
 
@@ -200,11 +170,7 @@ mod tests {
     fn tick(index: usize, judgement: Judgement) -> Tick {
         let begin = Millis(u64::try_from(index).expect("few") * EVERY);
         let end = Millis(begin.0 + 100);
-        let part = Part {
-            judgement,
-            from: Some(begin),
-            to: Some(end),
-        };
+        let part = Part { judgement, from: Some(begin), to: Some(end) };
         Tick {
             begin,
             end,
@@ -223,25 +189,15 @@ mod tests {
             'U' => Judgement::Unknown("u".into()),
             _ => Judgement::Holds,
         };
-        text.chars()
-            .map(judgement)
-            .enumerate()
-            .map(|(index, j)| tick(index, j))
-            .collect()
+        text.chars().map(judgement).enumerate().map(|(index, j)| tick(index, j)).collect()
     }
 
     fn recovered(ticks: &[Tick], cut: Option<u64>) -> Recovery {
-        let target = Target {
-            class: TargetClass::Node,
-            role: Role::Any,
-        };
+        let target = Target { class: TargetClass::Node, role: Role::Any };
         let mut fault = Fault::planned("s1", FaultKind::Kill, target);
         fault.life.begin(Millis(START));
-        let window = Window {
-            start: Millis(START),
-            cut: cut.map(Millis),
-        };
-        recovery(ticks, &fault, Clock::Failover, window, KEY)
+        let window = Window { start: Millis(START), cut: cut.map(Millis) };
+        recovery(ticks, &fault, RecoveryClock::Failover, window, KEY)
     }
 
     /// 21 ticks until the start (the last one straddles it), then these.
@@ -253,19 +209,12 @@ mod tests {
     fn the_interval_lies_between_the_last_wrong_and_the_first_right_tick() {
         let found = after("HHBBBHHHHHHHHHHHH");
         // Ticks 23..25 are broken: the last begins at 6.25 s; tick 26 ends at 6.6 s.
-        assert_eq!(
-            (found.outcome, found.lower_seconds, found.seconds),
-            (Outcome::Recovered, Some(1.15), Some(1.5))
-        );
+        assert_eq!((found.outcome, found.lower_seconds, found.seconds), (Outcome::Recovered, Some(1.15), Some(1.5)));
     }
 
     #[test]
     fn holding_before_it_was_noticed_is_no_recovery() {
-        assert_eq!(
-            after("HHHHHHHHHHHHHHH").outcome,
-            Outcome::NotRecovered,
-            "the detection bound isn't over"
-        );
+        assert_eq!(after("HHHHHHHHHHHHHHH").outcome, Outcome::NotRecovered, "the detection bound isn't over");
         assert_eq!(after(&"H".repeat(60)).outcome, Outcome::NeverBroken);
     }
 

@@ -89,17 +89,12 @@ impl Tick {
 
 /// Some tick that touches this time was late.
 pub(super) fn starved(ticks: &[Tick], from: Millis, to: Millis) -> bool {
-    ticks
-        .iter()
-        .any(|tick| tick.end >= from && tick.begin <= to && tick.late_ms > LATE_MS)
+    ticks.iter().any(|tick| tick.end >= from && tick.begin <= to && tick.late_ms > LATE_MS)
 }
 
 /// All (invariant, tier) that have evidence.
 pub(super) fn keys(ticks: &[Tick]) -> Vec<Key> {
-    let mut keys: Vec<Key> = ticks
-        .iter()
-        .flat_map(|tick| tick.parts.keys().copied())
-        .collect();
+    let mut keys: Vec<Key> = ticks.iter().flat_map(|tick| tick.parts.keys().copied()).collect();
     keys.sort_unstable();
     keys.dedup();
     keys

@@ -26,10 +26,7 @@ const SCRIPT: &str = include_str!("../../images/base/mkbase.sh");
 ///
 /// # Errors
 /// If it can neither be pulled nor made; the message says what is missing.
-pub async fn ensure(
-    engine: &Engine,
-    progress: &(dyn Fn(&str) + Sync),
-) -> Result<String, ImageError> {
+pub async fn ensure(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result<String, ImageError> {
     if let Some(id) = engine.image_id(BASE).await? {
         return Ok(id);
     }
@@ -37,26 +34,17 @@ pub async fn ensure(
     if !pull(engine).await {
         make(engine, progress).await?;
     }
-    engine
-        .image_id(BASE)
-        .await?
-        .ok_or_else(|| ImageError::Tool {
-            what: format!("making {BASE}"),
-            tail: "the engine doesn't have it afterwards".into(),
-        })
+    engine.image_id(BASE).await?.ok_or_else(|| ImageError::Tool {
+        what: format!("making {BASE}"),
+        tail: "the engine doesn't have it afterwards".into(),
+    })
 }
 
 /// True if a registry gave it. No registry is fine: then it is made here.
 async fn pull(engine: &Engine) -> bool {
     let (image, tag) = BASE.split_once(':').expect("the constant has a tag");
-    let options = CreateImageOptionsBuilder::new()
-        .from_image(image)
-        .tag(tag)
-        .build();
-    let pulling = engine
-        .docker()
-        .create_image(Some(options), None, None)
-        .try_for_each(|_| std::future::ready(Ok(())));
+    let options = CreateImageOptionsBuilder::new().from_image(image).tag(tag).build();
+    let pulling = engine.docker().create_image(Some(options), None, None).try_for_each(|_| std::future::ready(Ok(())));
     match tokio::time::timeout(PULL_MAX, pulling).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
@@ -69,16 +57,9 @@ async fn pull(engine: &Engine) -> bool {
 
 async fn make(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result<(), ImageError> {
     progress("no registry has it: making it with mmdebstrap (about half a minute)");
-    let found = sources::of_machine(
-        Path::new("/etc/apt"),
-        SUITE,
-        &Packages::shipped().fallback_sources(),
-    );
+    let found = sources::of_machine(Path::new("/etc/apt"), SUITE, &Packages::shipped().fallback_sources());
     let file = |e| ImageError::file("a temporary file")(e);
-    let mut list = tempfile::Builder::new()
-        .suffix(".sources")
-        .tempfile()
-        .map_err(file)?;
+    let mut list = tempfile::Builder::new().suffix(".sources").tempfile().map_err(file)?;
     list.write_all(sources::to_deb822(&found).as_bytes())
         .and_then(|()| list.flush())
         .map_err(ImageError::file(list.path()))?;

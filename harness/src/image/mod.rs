@@ -30,9 +30,7 @@ pub enum ImageError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// A program of this machine is missing.
-    #[error(
-        "`{program}` is needed to {purpose} and isn't there; install it (`apt-get install {package}`)"
-    )]
+    #[error("`{program}` is needed to {purpose} and isn't there; install it (`apt-get install {package}`)")]
     Missing {
         /// The program.
         program: &'static str,

@@ -40,17 +40,13 @@ impl Packages {
     /// The lists that this program was built with.
     #[must_use]
     pub fn shipped() -> Self {
-        toml::from_str(include_str!("../../images/packages.toml"))
-            .expect("the shipped list is parsed in a unit test")
+        toml::from_str(include_str!("../../images/packages.toml")).expect("the shipped list is parsed in a unit test")
     }
 
     /// Debian's archive where the machine's own apt doesn't know it.
     #[must_use]
     pub fn fallback_sources(&self) -> Vec<Source> {
-        let source = |a: &Archive| Source {
-            uri: a.uri.clone(),
-            suites: a.suites.clone(),
-        };
+        let source = |a: &Archive| Source { uri: a.uri.clone(), suites: a.suites.clone() };
         self.archive.iter().map(source).collect()
     }
 }
@@ -203,26 +199,10 @@ mod tests {
         assert!(tag.starts_with("stormbed-node:"));
         let others = [
             base().tag("sha256:2"),
-            Recipe {
-                dockerfile: "FROM y",
-                ..base()
-            }
-            .tag("sha256:1"),
-            Recipe {
-                packages: vec!["q".into()],
-                ..base()
-            }
-            .tag("sha256:1"),
-            Recipe {
-                files: vec![("a".into(), 0o755, b"1".to_vec())],
-                ..base()
-            }
-            .tag("sha256:1"),
-            Recipe {
-                files: vec![("a".into(), 0o644, b"2".to_vec())],
-                ..base()
-            }
-            .tag("sha256:1"),
+            Recipe { dockerfile: "FROM y", ..base() }.tag("sha256:1"),
+            Recipe { packages: vec!["q".into()], ..base() }.tag("sha256:1"),
+            Recipe { files: vec![("a".into(), 0o755, b"1".to_vec())], ..base() }.tag("sha256:1"),
+            Recipe { files: vec![("a".into(), 0o644, b"2".to_vec())], ..base() }.tag("sha256:1"),
         ];
         assert!(others.iter().all(|other| *other != tag));
     }

@@ -62,9 +62,7 @@ pub async fn ensure(
 
 /// Makes the volume if it isn't there; returns the time of its making.
 async fn born(engine: &Engine, volume: &str) -> Result<String, ImageError> {
-    engine
-        .create_volume(volume, &[(LABEL_CACHE.to_owned(), "1".to_owned())].into())
-        .await?;
+    engine.create_volume(volume, &[(LABEL_CACHE.to_owned(), "1".to_owned())].into()).await?;
     let seen = engine
         .docker()
         .inspect_volume(volume)
@@ -73,12 +71,7 @@ async fn born(engine: &Engine, volume: &str) -> Result<String, ImageError> {
     Ok(seen.created_at.map(|t| t.to_string()).unwrap_or_default())
 }
 
-async fn start(
-    engine: &Engine,
-    volume: &str,
-    images: &ImageSet,
-    owner: Owner<'_>,
-) -> Result<String, EngineError> {
+async fn start(engine: &Engine, volume: &str, images: &ImageSet, owner: Owner<'_>) -> Result<String, EngineError> {
     let spec = ContainerSpec {
         name: format!("stormbed-{}-seed", owner.run),
         hostname: "seed".into(),
@@ -98,20 +91,11 @@ async fn start(
     Ok(container)
 }
 
-async fn make(
-    engine: &Engine,
-    container: &str,
-    images: &ImageSet,
-    run: &str,
-) -> Result<(), EngineError> {
-    engine
-        .upload(container, &[("/seed.sh", 0o755, SCRIPT.as_bytes())])
-        .await?;
+async fn make(engine: &Engine, container: &str, images: &ImageSet, run: &str) -> Result<(), EngineError> {
+    engine.upload(container, &[("/seed.sh", 0o755, SCRIPT.as_bytes())]).await?;
     let archive = engine.docker().export_image(&images.node).boxed();
     let command = ["/seed.sh", name(images), run];
-    let output = engine
-        .exec_streaming(container, &command, archive, SEED_MAX)
-        .await?;
+    let output = engine.exec_streaming(container, &command, archive, SEED_MAX).await?;
     output.success("preparing the node image for the hosts")?;
     Ok(())
 }

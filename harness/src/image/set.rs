@@ -33,10 +33,7 @@ pub struct ImageSet {
 ///
 /// # Errors
 /// If one can't be built; the message shows the build's last lines.
-pub async fn ensure(
-    engine: &Engine,
-    progress: &(dyn Fn(&str) + Sync),
-) -> Result<ImageSet, ImageError> {
+pub async fn ensure(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result<ImageSet, ImageError> {
     let base_id = base::ensure(engine, progress).await?;
     let recipes = Recipe::all(&Packages::shipped());
     let parts: Vec<String> = stream::iter(&recipes)
@@ -50,36 +47,17 @@ pub async fn ensure(
     let program = stormd::program(engine, progress).await?;
     let with_stormd = async |name, parts: &str| {
         let id = id_of(engine, parts).await?;
-        one(
-            engine,
-            &Recipe::with_stormd(name, &program),
-            parts,
-            &id,
-            progress,
-        )
-        .await
+        one(engine, &Recipe::with_stormd(name, &program), parts, &id, progress).await
     };
-    let (host, router) = tokio::try_join!(
-        with_stormd("host", host_parts),
-        with_stormd("router", router_parts)
-    )?;
-    Ok(ImageSet {
-        node_id: id_of(engine, node).await?,
-        zookeeper: zookeeper.clone(),
-        node: node.clone(),
-        host,
-        router,
-    })
+    let (host, router) = tokio::try_join!(with_stormd("host", host_parts), with_stormd("router", router_parts))?;
+    Ok(ImageSet { node_id: id_of(engine, node).await?, zookeeper: zookeeper.clone(), node: node.clone(), host, router })
 }
 
 /// The images that need no stormd: what tests with single parts use.
 ///
 /// # Errors
 /// As [`ensure`].
-pub async fn ensure_parts(
-    engine: &Engine,
-    progress: &(dyn Fn(&str) + Sync),
-) -> Result<(String, String), ImageError> {
+pub async fn ensure_parts(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result<(String, String), ImageError> {
     let base_id = base::ensure(engine, progress).await?;
     let [zookeeper, node, _, _] = Recipe::all(&Packages::shipped());
     tokio::try_join!(
@@ -117,12 +95,7 @@ async fn one(
 /// If the engine can't list them.
 pub async fn prune(engine: &Engine, current: &ImageSet) -> Result<(), ImageError> {
     let mut seen = std::collections::BTreeMap::<String, usize>::new();
-    let keep = BTreeSet::from([
-        &current.zookeeper,
-        &current.node,
-        &current.host,
-        &current.router,
-    ]);
+    let keep = BTreeSet::from([&current.zookeeper, &current.node, &current.host, &current.router]);
     // The engine lists the newest first.
     for (id, tags) in engine.images(LABEL_IMAGE).await? {
         let Some(tag) = tags.first().filter(|t| *t != "<none>:<none>") else {
@@ -130,10 +103,7 @@ pub async fn prune(engine: &Engine, current: &ImageSet) -> Result<(), ImageError
             engine.remove_image(&id).await?;
             continue;
         };
-        let Some((kind, _)) = tag
-            .split_once(':')
-            .filter(|(k, _)| k.starts_with("stormbed-"))
-        else {
+        let Some((kind, _)) = tag.split_once(':').filter(|(k, _)| k.starts_with("stormbed-")) else {
             continue;
         };
         let count = seen.entry(kind.to_owned()).or_default();

@@ -43,17 +43,10 @@ pub fn of_machine(directory: &Path, suite: &str, fallback: &[Source]) -> Vec<Sou
 /// The sources as a deb822 file for mmdebstrap. Free of dates and comments: it is part of what a tag is made of.
 #[must_use]
 pub fn to_deb822(sources: &[Source]) -> String {
-    let signed = if Path::new(KEYRING).exists() {
-        format!("Signed-By: {KEYRING}\n")
-    } else {
-        String::new()
-    };
+    let signed = if Path::new(KEYRING).exists() { format!("Signed-By: {KEYRING}\n") } else { String::new() };
     let stanza = |s: &Source| {
         let suites = s.suites.join(" ");
-        format!(
-            "Types: deb\nURIs: {}\nSuites: {suites}\nComponents: main\n{signed}",
-            s.uri
-        )
+        format!("Types: deb\nURIs: {}\nSuites: {suites}\nComponents: main\n{signed}", s.uri)
     };
     sources.iter().map(stanza).collect::<Vec<_>>().join("\n")
 }
@@ -62,17 +55,11 @@ pub fn to_deb822(sources: &[Source]) -> String {
 fn debians(uri: &str, suites: &[&str], components: &[&str], suite: &str) -> Option<Source> {
     let suites: Vec<String> = suites
         .iter()
-        .filter(|s| {
-            s.strip_prefix(suite)
-                .is_some_and(|rest| matches!(rest, "" | "-updates" | "-security"))
-        })
+        .filter(|s| s.strip_prefix(suite).is_some_and(|rest| matches!(rest, "" | "-updates" | "-security")))
         .map(|s| (*s).to_owned())
         .collect();
     let ours = !suites.is_empty() && components.contains(&"main") && uri.contains("debian");
-    ours.then(|| Source {
-        uri: uri.to_owned(),
-        suites,
-    })
+    ours.then(|| Source { uri: uri.to_owned(), suites })
 }
 
 fn one_line(text: &str, suite: &str) -> Vec<Source> {
@@ -92,30 +79,20 @@ fn one_line(text: &str, suite: &str) -> Vec<Source> {
 }
 
 fn deb822(text: &str, suite: &str) -> Vec<Source> {
-    let clean: String = text
-        .lines()
-        .filter(|l| !l.starts_with('#'))
-        .fold(String::new(), |text, line| text + line + "\n");
+    let clean: String =
+        text.lines().filter(|l| !l.starts_with('#')).fold(String::new(), |text, line| text + line + "\n");
     let stanza = |stanza: &str| {
         let field = |name: &str| {
             let value = stanza.lines().find_map(|l| {
                 let (key, value) = l.split_once(':')?;
                 key.trim().eq_ignore_ascii_case(name).then_some(value)
             });
-            value
-                .unwrap_or_default()
-                .split_whitespace()
-                .collect::<Vec<_>>()
+            value.unwrap_or_default().split_whitespace().collect::<Vec<_>>()
         };
         if field("Enabled").first() == Some(&"no") || !field("Types").contains(&"deb") {
             return None;
         }
-        debians(
-            field("URIs").first()?,
-            &field("Suites"),
-            &field("Components"),
-            suite,
-        )
+        debians(field("URIs").first()?, &field("Suites"), &field("Components"), suite)
     };
     clean.split("\n\n").filter_map(stanza).collect()
 }
@@ -134,29 +111,17 @@ mod tests {
             "# comment\ndeb [signed-by=/a b] http://m.example/debian bookworm main contrib\n\
              deb http://m.example/debian trixie main\ndeb-src http://m.example/debian bookworm main\n",
         )?;
-        std::fs::write(
-            parts.join("docker.list"),
-            "deb https://d.example/linux/debian bookworm stable\n",
-        )?;
+        std::fs::write(parts.join("docker.list"), "deb https://d.example/linux/debian bookworm stable\n")?;
         std::fs::write(
             parts.join("debian.sources"),
             "Types: deb\n# dated comment\nURIs: http://m.example/debian-security\nSuites: bookworm-security\nComponents: main\n\n\
              Types: deb\nURIs: http://p.example/debian\nSuites: bookworm-pgdg\nComponents: main\n\n\
              Enabled: no\nTypes: deb\nURIs: http://off.example/debian\nSuites: bookworm\nComponents: main\n",
         )?;
-        std::fs::write(
-            parts.join("x.list.disabled"),
-            "deb http://x/debian bookworm main\n",
-        )?;
+        std::fs::write(parts.join("x.list.disabled"), "deb http://x/debian bookworm main\n")?;
         let found = of_machine(dir.path(), "bookworm", &[]);
         let uris: Vec<&str> = found.iter().map(|s| s.uri.as_str()).collect();
-        assert_eq!(
-            uris,
-            [
-                "http://m.example/debian",
-                "http://m.example/debian-security"
-            ]
-        );
+        assert_eq!(uris, ["http://m.example/debian", "http://m.example/debian-security"]);
         let text = to_deb822(&found);
         assert!(!text.contains("dated") && text.contains("Suites: bookworm-security\n"));
         Ok(())
@@ -165,14 +130,8 @@ mod tests {
     #[test]
     fn a_machine_of_another_release_uses_the_fallback() -> std::io::Result<()> {
         let dir = tempfile::tempdir()?;
-        std::fs::write(
-            dir.path().join("sources.list"),
-            "deb http://m/debian trixie main\n",
-        )?;
-        let fallback = [Source {
-            uri: "http://f/debian".into(),
-            suites: vec!["bookworm".into()],
-        }];
+        std::fs::write(dir.path().join("sources.list"), "deb http://m/debian trixie main\n")?;
+        let fallback = [Source { uri: "http://f/debian".into(), suites: vec!["bookworm".into()] }];
         assert_eq!(of_machine(dir.path(), "bookworm", &fallback), fallback);
         Ok(())
     }

@@ -40,15 +40,9 @@ pub fn needed_glibc(program: &[u8]) -> Option<(u32, u32)> {
     let mut rest = program;
     while let Some(at) = rest.windows(MARK.len()).position(|w| w == MARK) {
         rest = &rest[at + MARK.len()..];
-        let end = rest
-            .iter()
-            .position(|b| !b.is_ascii_digit() && *b != b'.')
-            .unwrap_or(rest.len());
-        let mut numbers = rest[..end].split(|b| *b == b'.').map(|n| {
-            std::str::from_utf8(n)
-                .ok()
-                .and_then(|n| n.parse::<u32>().ok())
-        });
+        let end = rest.iter().position(|b| !b.is_ascii_digit() && *b != b'.').unwrap_or(rest.len());
+        let mut numbers =
+            rest[..end].split(|b| *b == b'.').map(|n| std::str::from_utf8(n).ok().and_then(|n| n.parse::<u32>().ok()));
         if let (Some(Some(major)), Some(Some(minor))) = (numbers.next(), numbers.next()) {
             highest = highest.max(Some((major, minor)));
         }
@@ -60,10 +54,7 @@ pub fn needed_glibc(program: &[u8]) -> Option<(u32, u32)> {
 ///
 /// # Errors
 /// If it isn't built, can't be stripped, or can't be built in a container.
-pub async fn program(
-    engine: &Engine,
-    progress: &(dyn Fn(&str) + Sync),
-) -> Result<Vec<u8>, ImageError> {
+pub async fn program(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result<Vec<u8>, ImageError> {
     let found = find()?;
     let stripped = strip(&found).await?;
     let bytes = read(&stripped)?;
@@ -81,23 +72,10 @@ fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
 /// `stormd` beside this program, or one directory up (tests run from `deps`).
 fn find() -> Result<PathBuf, ImageError> {
     let own = std::env::current_exe().map_err(ImageError::file("this program"))?;
-    let places: Vec<PathBuf> = own
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|d| d.join("stormd"))
-        .collect();
-    places
-        .iter()
-        .find(|p| p.is_file())
-        .cloned()
-        .ok_or_else(|| ImageError::NoStormd {
-            looked: places
-                .iter()
-                .map(|p| p.display().to_string())
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
+    let places: Vec<PathBuf> = own.ancestors().skip(1).take(2).map(|d| d.join("stormd")).collect();
+    places.iter().find(|p| p.is_file()).cloned().ok_or_else(|| ImageError::NoStormd {
+        looked: places.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", "),
+    })
 }
 
 /// A stripped copy beside the program, made anew when the program is newer.
@@ -141,47 +119,32 @@ struct Toolchain {
 }
 
 fn toolchain() -> Result<Toolchain, ImageError> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .map(Path::to_owned);
-    let sources = sources
-        .filter(|s| s.join("Cargo.toml").is_file())
-        .ok_or_else(|| ImageError::Tool {
-            what: "building stormd for bookworm".into(),
-            tail: "the sources that this program was built from are gone; run from a checkout"
-                .into(),
-        })?;
-    let output = std::process::Command::new("rustc")
-        .args(["--print", "sysroot"])
-        .output()
-        .map_err(|_| ImageError::Missing {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned);
+    let sources = sources.filter(|s| s.join("Cargo.toml").is_file()).ok_or_else(|| ImageError::Tool {
+        what: "building stormd for bookworm".into(),
+        tail: "the sources that this program was built from are gone; run from a checkout".into(),
+    })?;
+    let output =
+        std::process::Command::new("rustc").args(["--print", "sysroot"]).output().map_err(|_| ImageError::Missing {
             program: "rustc",
             purpose: "build stormd for bookworm",
             package: "rustup, from https://rustup.rs",
         })?;
-    let home = std::env::var_os("HOME")
-        .map(PathBuf::from)
-        .unwrap_or_default();
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     Ok(Toolchain {
         sources,
         sysroot: String::from_utf8_lossy(&output.stdout).trim().into(),
-        cargo_home: std::env::var_os("CARGO_HOME")
-            .map_or_else(|| home.join(".cargo"), PathBuf::from),
+        cargo_home: std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from),
     })
 }
 
 /// Builds stormd in a bookworm container; returns where it lies on this machine.
-async fn build_in_container(
-    engine: &Engine,
-    progress: &(dyn Fn(&str) + Sync),
-) -> Result<PathBuf, ImageError> {
+async fn build_in_container(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result<PathBuf, ImageError> {
     let tools = toolchain()?;
     let base_id = base::ensure(engine, progress).await?;
     let recipe = Recipe::builder(&Packages::shipped());
     if engine.image_id(&recipe.tag(&base_id)).await?.is_none() {
-        engine
-            .build(&recipe.build(base::BASE, &base_id), progress)
-            .await?;
+        engine.build(&recipe.build(base::BASE, &base_id), progress).await?;
     }
     let target = tools.sources.join("target/bookworm");
     std::fs::create_dir_all(&target).map_err(ImageError::file(&target))?;
@@ -204,11 +167,7 @@ async fn build_in_container(
             own(&tools.sysroot, true),
         ],
         // What the container writes must belong to whoever runs this.
-        user: Some(format!(
-            "{}:{}",
-            nix::unistd::getuid(),
-            nix::unistd::getgid()
-        )),
+        user: Some(format!("{}:{}", nix::unistd::getuid(), nix::unistd::getgid())),
         ..ContainerSpec::default()
     };
     let container = engine.create(&spec).await?;
@@ -218,12 +177,7 @@ async fn build_in_container(
     Ok(target.join("debug/stormd"))
 }
 
-async fn run_cargo(
-    engine: &Engine,
-    container: &str,
-    sources: &Path,
-    target: &Path,
-) -> Result<(), ImageError> {
+async fn run_cargo(engine: &Engine, container: &str, sources: &Path, target: &Path) -> Result<(), ImageError> {
     engine.start(container).await?;
     let manifest = sources.join("Cargo.toml").display().to_string();
     let target = target.display().to_string();

@@ -59,10 +59,7 @@ fn judge_member(
         }
     };
     if view.learner {
-        evidence.broken(format!(
-            "slot {slot}'s member {:x} is a learner; expected a voter",
-            view.member_id
-        ));
+        evidence.broken(format!("slot {slot}'s member {:x} is a learner; expected a voter", view.member_id));
     }
     if view.leader_id != leader || view.term != term {
         evidence.broken(format!(
@@ -71,11 +68,7 @@ fn judge_member(
         ));
     }
     if !view.errors.is_empty() {
-        evidence.broken(format!(
-            "slot {slot}'s member {:x} reports {}",
-            view.member_id,
-            view.errors.join(", ")
-        ));
+        evidence.broken(format!("slot {slot}'s member {:x} reports {}", view.member_id, view.errors.join(", ")));
     }
     judge_list(look, slot, view, evidence);
 }
@@ -84,11 +77,7 @@ fn judge_member(
 fn judge_list(look: &Look<'_>, slot: Slot, view: &EtcdView, evidence: &mut Evidence) {
     let expected = look.shape.addresses.len();
     if view.members.len() != expected {
-        let names: Vec<String> = view
-            .members
-            .iter()
-            .map(|m| format!("{}={:x}", m.name, m.id))
-            .collect();
+        let names: Vec<String> = view.members.iter().map(|m| format!("{}={:x}", m.name, m.id)).collect();
         evidence.broken(format!(
             "slot {slot}'s list has {} members ({}); expected {expected}",
             view.members.len(),
@@ -107,13 +96,12 @@ fn judge_list(look: &Look<'_>, slot: Slot, view: &EtcdView, evidence: &mut Evide
                 member.id, member.peer_urls
             )),
             Some((of, _)) if !seen.insert(*of) => {
-                evidence.broken(format!("slot {slot}'s list names two members at slot {of}'s address: one of them is stale"));
+                evidence.broken(format!(
+                    "slot {slot}'s list names two members at slot {of}'s address: one of them is stale"
+                ));
             }
             Some((of, _)) if member.learner => {
-                evidence.broken(format!(
-                    "slot {slot}'s list names slot {of}'s member {:x} as a learner",
-                    member.id
-                ));
+                evidence.broken(format!("slot {slot}'s list names slot {of}'s member {:x} as a learner", member.id));
             }
             Some((of, _)) if member.name.is_empty() => {
                 evidence.broken(format!(
@@ -137,17 +125,12 @@ fn answers<'a>(look: &Look<'a>) -> impl Iterator<Item = (Slot, &'a EtcdView)> {
 /// Raft promises at most one leader per term.
 fn two_leaders(look: &Look<'_>) -> Option<Breach> {
     let mut of_term: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
-    for (_, view) in
-        answers(look).filter(|(_, view)| view.member_id != 0 && view.leader_id == view.member_id)
-    {
+    for (_, view) in answers(look).filter(|(_, view)| view.member_id != 0 && view.leader_id == view.member_id) {
         of_term.entry(view.term).or_default().insert(view.member_id);
     }
     let (term, leaders) = of_term.into_iter().find(|(_, leaders)| leaders.len() > 1)?;
     Some(Breach {
-        why: format!(
-            "{} etcd members lead at term {term}: {leaders:x?}; expected at most one",
-            leaders.len()
-        ),
+        why: format!("{} etcd members lead at term {term}: {leaders:x?}; expected at most one", leaders.len()),
         tolerated_ms: 0,
     })
 }
@@ -159,10 +142,7 @@ fn two_clusters(look: &Look<'_>) -> Option<Breach> {
         clusters.entry(view.cluster_id).or_default().insert(slot);
     }
     (clusters.len() > 1).then(|| Breach {
-        why: format!(
-            "there are {} etcd clusters (id → slots): {clusters:x?}; expected one",
-            clusters.len()
-        ),
+        why: format!("there are {} etcd clusters (id → slots): {clusters:x?}; expected one", clusters.len()),
         tolerated_ms: 0,
     })
 }
@@ -202,10 +182,8 @@ mod tests {
     #[test]
     fn a_learner_an_alarm_and_another_opinion_are_rejected() {
         changed(3, |view| view.learner = true).rejected(&Etcd, &["slot 3", "learner"]);
-        changed(3, |view| view.errors.push("NOSPACE".into()))
-            .rejected(&Etcd, &["slot 3", "NOSPACE"]);
-        changed(3, |view| view.leader_id = 0xa1)
-            .rejected(&Etcd, &["slot 3", "names leader a1", "expected a2"]);
+        changed(3, |view| view.errors.push("NOSPACE".into())).rejected(&Etcd, &["slot 3", "NOSPACE"]);
+        changed(3, |view| view.leader_id = 0xa1).rejected(&Etcd, &["slot 3", "names leader a1", "expected a2"]);
     }
 
     #[test]
@@ -216,18 +194,14 @@ mod tests {
             peer_urls: vec!["http://198.19.0.13:2380".into()],
             learner: false,
         };
-        changed(0, |view| view.members.push(stale.clone()))
-            .rejected(&Etcd, &["6 members", "two members at slot 3"]);
+        changed(0, |view| view.members.push(stale.clone())).rejected(&Etcd, &["6 members", "two members at slot 3"]);
         changed(0, |view| {
             view.members.pop();
         })
         .rejected(&Etcd, &["4 members", "expected 5"]);
-        changed(0, |view| {
-            view.members[4].peer_urls = vec!["http://10.0.0.1:2380".into()]
-        })
-        .rejected(&Etcd, &["no slot's address"]);
-        changed(0, |view| view.members[4].learner = true)
-            .rejected(&Etcd, &["slot 4's member a4 as a learner"]);
+        changed(0, |view| view.members[4].peer_urls = vec!["http://10.0.0.1:2380".into()])
+            .rejected(&Etcd, &["no slot's address"]);
+        changed(0, |view| view.members[4].learner = true).rejected(&Etcd, &["slot 4's member a4 as a learner"]);
         changed(0, |view| view.members[4].name.clear()).rejected(&Etcd, &["never started"]);
     }
 
@@ -235,23 +209,13 @@ mod tests {
     fn two_leaders_at_one_term_and_two_clusters_are_breaches() {
         let cluster = changed(4, |view| view.leader_id = view.member_id);
         let breach = cluster.judged(&Etcd).breach.expect("two leaders");
-        assert!(
-            breach.why.contains("lead at term 7") && breach.tolerated_ms == 0,
-            "{breach:?}"
-        );
+        assert!(breach.why.contains("lead at term 7") && breach.tolerated_ms == 0, "{breach:?}");
         let older = changed(4, |view| {
             view.leader_id = view.member_id;
             view.term -= 1;
         });
-        assert_eq!(
-            older.judged(&Etcd).breach,
-            None,
-            "an old leader that hasn't heard yet"
-        );
-        let breach = changed(4, |view| view.cluster_id = 0xbad)
-            .judged(&Etcd)
-            .breach
-            .expect("two clusters");
+        assert_eq!(older.judged(&Etcd).breach, None, "an old leader that hasn't heard yet");
+        let breach = changed(4, |view| view.cluster_id = 0xbad).judged(&Etcd).breach.expect("two clusters");
         assert!(breach.why.contains("2 etcd clusters"), "{breach:?}");
     }
 

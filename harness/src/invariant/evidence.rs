@@ -62,21 +62,12 @@ impl Evidence {
         } else {
             Judgement::Holds
         };
-        Part {
-            judgement,
-            from: self.from,
-            to: self.to,
-        }
+        Part { judgement, from: self.from, to: self.to }
     }
 }
 
 fn summary(findings: &[String]) -> String {
-    let mut text = findings
-        .iter()
-        .take(FINDINGS_MAX)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join("; ");
+    let mut text = findings.iter().take(FINDINGS_MAX).map(String::as_str).collect::<Vec<_>>().join("; ");
     if findings.len() > FINDINGS_MAX {
         text += &format!("; and {} more", findings.len() - FINDINGS_MAX);
     }
@@ -94,21 +85,14 @@ mod tests {
         for number in 0..5 {
             evidence.broken(format!("b{number}"));
         }
-        assert_eq!(
-            evidence.part().judgement,
-            Judgement::Broken("b0; b1; b2; and 2 more".into())
-        );
+        assert_eq!(evidence.part().judgement, Judgement::Broken("b0; b1; b2; and 2 more".into()));
     }
 
     #[test]
     fn the_oldest_probe_counts() {
         let mut evidence = Evidence::default();
         for (begin, end) in [(5, 9), (3, 12)] {
-            evidence.uses(&Probe {
-                begin: Millis(begin),
-                end: Millis(end),
-                result: Ok(()),
-            });
+            evidence.uses(&Probe { begin: Millis(begin), end: Millis(end), result: Ok(()) });
         }
         let part = evidence.part();
         assert_eq!((part.from, part.to), (Some(Millis(3)), Some(Millis(9))));

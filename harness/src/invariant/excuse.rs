@@ -39,13 +39,9 @@ pub fn excused(kind: FaultKind, class: TargetClass, led: bool) -> &'static [Name
     use Name::{Etcd, Hosts, Jupyter, Mesos, Network, Ssh, Storage, ZooKeeper};
     match (class, kind, led) {
         (TargetClass::Node, FaultKind::Kill, false) => &[Hosts, Ssh, Storage, Etcd, Mesos, Network],
-        (TargetClass::Node, FaultKind::Kill, true) => {
-            &[Hosts, Ssh, Jupyter, Storage, Etcd, Mesos, Network]
-        }
+        (TargetClass::Node, FaultKind::Kill, true) => &[Hosts, Ssh, Jupyter, Storage, Etcd, Mesos, Network],
         (TargetClass::Node, FaultKind::Pause, false) => &[Hosts, Ssh, Storage, Etcd, Network],
-        (TargetClass::Node, FaultKind::Pause, true) => {
-            &[Hosts, Ssh, Jupyter, Storage, Etcd, Network]
-        }
+        (TargetClass::Node, FaultKind::Pause, true) => &[Hosts, Ssh, Jupyter, Storage, Etcd, Network],
         (TargetClass::MesosMaster, _, _) => &[Mesos],
         (TargetClass::ZooKeeper, _, false) => &[ZooKeeper],
         (TargetClass::ZooKeeper, _, true) => &[ZooKeeper, Mesos],
@@ -112,9 +108,7 @@ mod tests {
     }
 
     fn names(faults: &[Fault], at: u64) -> Vec<Name> {
-        excuses(faults, Millis(at), Millis(at))
-            .into_keys()
-            .collect()
+        excuses(faults, Millis(at), Millis(at)).into_keys().collect()
     }
 
     #[test]
@@ -122,14 +116,8 @@ mod tests {
         let mut master = fault("s1", FaultKind::Kill, TargetClass::MesosMaster, 1_000);
         assert_eq!(names(std::slice::from_ref(&master), 999), []);
         assert_eq!(names(std::slice::from_ref(&master), 500_000), [Name::Mesos]);
-        master
-            .life
-            .step(Stage::Undone, Millis(5_000))
-            .expect("legal");
-        assert_eq!(
-            names(std::slice::from_ref(&master), 5_000 + MASTER_MS),
-            [Name::Mesos]
-        );
+        master.life.step(Stage::Undone, Millis(5_000)).expect("legal");
+        assert_eq!(names(std::slice::from_ref(&master), 5_000 + MASTER_MS), [Name::Mesos]);
         assert_eq!(names(std::slice::from_ref(&master), 5_001 + MASTER_MS), []);
     }
 

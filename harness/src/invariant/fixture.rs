@@ -7,16 +7,15 @@ use std::net::Ipv4Addr;
 use stormbed::clock::Millis;
 use stormbed::config::Slot;
 use stormbed::outpost::protocol::{
-    AgentView, ContainerState, ContainerView, EtcdMember, EtcdView, FrameworkView, GlusterView,
-    LoginView, MasterState, MasterView, MesosView, Route, RoutesView, TaskView, ZooKeeperServer,
-    ZooKeeperView,
+    AgentView, ContainerState, ContainerView, EtcdMember, EtcdView, FrameworkView, GlusterView, LoginView, MasterState,
+    MasterView, MesosView, Route, RoutesView, TaskView, ZooKeeperServer, ZooKeeperView,
 };
 
 use super::truth::{Truth, TruthTracker};
 use super::{Held, Invariant, Judged, Judgement, Look};
 use crate::observe::observation::{
-    CrossReadView, Deep, Fast, KernelView, LoginProbe, NotebookView, Observation, PartView, Probe,
-    ReachView, RunnerView, Shape, StatusView,
+    CrossReadView, Deep, Fast, KernelView, LoginProbe, NotebookView, Observation, PartView, Probe, ReachView,
+    RunnerView, Shape, StatusView,
 };
 
 /// Begin of the observation under test.
@@ -35,11 +34,7 @@ pub struct Cluster {
 }
 
 pub fn probe<T>(value: T) -> Probe<T> {
-    Probe {
-        begin: Millis(BEGIN),
-        end: Millis(END),
-        result: Ok(value),
-    }
+    Probe { begin: Millis(BEGIN), end: Millis(END), result: Ok(value) }
 }
 
 pub fn address(slot: Slot) -> Ipv4Addr {
@@ -64,11 +59,7 @@ pub struct Roles {
 
 impl Default for Roles {
     fn default() -> Self {
-        Self {
-            present: (0..5).collect(),
-            leader: LEADER,
-            term: TERM,
-        }
+        Self { present: (0..5).collect(), leader: LEADER, term: TERM }
     }
 }
 
@@ -122,11 +113,7 @@ fn container(slot: Slot, roles: &Roles) -> ContainerView {
         address: Some(address(slot)),
         hosts_file: Ok(hosts_file_of(roles)),
         authorized_keys: Ok(String::new()),
-        listening: if slot == roles.leader {
-            vec![22, 2379, 8888]
-        } else {
-            vec![22, 2379]
-        },
+        listening: if slot == roles.leader { vec![22, 2379, 8888] } else { vec![22, 2379] },
     }
 }
 
@@ -165,11 +152,7 @@ fn mesos(shape: &Shape, roles: &Roles) -> MesosView {
     let state = MasterState {
         id: "m1".into(),
         agents: (1..=3)
-            .map(|k| AgentView {
-                id: format!("a{k}"),
-                hostname: format!("host-{k}"),
-                active: true,
-            })
+            .map(|k| AgentView { id: format!("a{k}"), hostname: format!("host-{k}"), active: true })
             .collect(),
         frameworks: vec![FrameworkView {
             id: "f1".into(),
@@ -185,30 +168,16 @@ fn mesos(shape: &Shape, roles: &Roles) -> MesosView {
         state: (name == "master-1").then(|| state.clone()),
     };
     MesosView {
-        masters: shape
-            .masters
-            .keys()
-            .map(|name| (name.clone(), Ok(master(name))))
-            .collect(),
-        agents: shape
-            .hosts
-            .iter()
-            .map(|name| (name.clone(), Ok(Some("198.18.0.21".into()))))
-            .collect(),
+        masters: shape.masters.keys().map(|name| (name.clone(), Ok(master(name)))).collect(),
+        agents: shape.hosts.iter().map(|name| (name.clone(), Ok(Some("198.18.0.21".into())))).collect(),
     }
 }
 
 fn zookeeper(shape: &Shape) -> ZooKeeperView {
-    let server = |name: &String| ZooKeeperServer {
-        mode: if name == "zk-2" { "leader" } else { "follower" }.into(),
-        epoch: 3,
-    };
+    let server =
+        |name: &String| ZooKeeperServer { mode: if name == "zk-2" { "leader" } else { "follower" }.into(), epoch: 3 };
     ZooKeeperView {
-        servers: shape
-            .zookeepers
-            .iter()
-            .map(|name| (name.clone(), Ok(server(name))))
-            .collect(),
+        servers: shape.zookeepers.iter().map(|name| (name.clone(), Ok(server(name)))).collect(),
         election: Ok(shape
             .masters
             .values()
@@ -231,14 +200,7 @@ fn routes(machine: &str, shape: &Shape, roles: &Roles) -> RoutesView {
                 dev: "eth0".into(),
             })
             .collect(),
-        bgp: others
-            .map(|host| {
-                (
-                    format!("peer_{}", host.replace('-', "_")),
-                    "Established".into(),
-                )
-            })
-            .collect(),
+        bgp: others.map(|host| (format!("peer_{}", host.replace('-', "_")), "Established".into())).collect(),
     }
 }
 
@@ -265,38 +227,14 @@ fn logins(roles: &Roles) -> Vec<LoginProbe> {
 fn deep(shape: &Shape, roles: &Roles) -> Deep {
     Deep {
         logins: logins(roles),
-        kernel: Some(probe(KernelView {
-            hostname: format!("storm-s{}", roles.leader),
-            computed: true,
-        })),
+        kernel: Some(probe(KernelView { hostname: format!("storm-s{}", roles.leader), computed: true })),
         cross_read: Some(probe(CrossReadView {
             writer: 1,
             readers: roles.present.iter().map(|slot| (*slot, Ok(true))).collect(),
         })),
-        notebook: Some(probe(NotebookView {
-            name: "n1.ipynb".into(),
-            saved_by: Some(LEADER),
-            intact: true,
-        })),
-        reach: shape
-            .hosts
-            .iter()
-            .map(|host| {
-                (
-                    host.clone(),
-                    probe(ReachView {
-                        tried: 8,
-                        failed: vec![],
-                    }),
-                )
-            })
-            .collect(),
-        gluster: Some(probe(GlusterView {
-            heal_pending: 0,
-            split_brain: 0,
-            bricks_online: 3,
-            bricks: 3,
-        })),
+        notebook: Some(probe(NotebookView { name: "n1.ipynb".into(), saved_by: Some(LEADER), intact: true })),
+        reach: shape.hosts.iter().map(|host| (host.clone(), probe(ReachView { tried: 8, failed: vec![] }))).collect(),
+        gluster: Some(probe(GlusterView { heal_pending: 0, split_brain: 0, bricks_online: 3, bricks: 3 })),
     }
 }
 
@@ -307,24 +245,11 @@ fn fast(shape: &Shape, roles: &Roles) -> Fast {
             false => (slot, Err("refused".to_owned())),
         })
         .collect();
-    let part = |name: &String| PartView {
-        id: format!("id-{name}"),
-        state: ContainerState::Running,
-        started_unix_ms: 1,
-    };
-    let names = shape
-        .hosts
-        .iter()
-        .chain(shape.masters.keys())
-        .chain(&shape.zookeepers)
-        .chain(&shape.frameworks);
+    let part =
+        |name: &String| PartView { id: format!("id-{name}"), state: ContainerState::Running, started_unix_ms: 1 };
+    let names = shape.hosts.iter().chain(shape.masters.keys()).chain(&shape.zookeepers).chain(&shape.frameworks);
     Fast {
-        parts: probe(
-            names
-                .chain([&shape.edge])
-                .map(|name| (name.clone(), part(name)))
-                .collect(),
-        ),
+        parts: probe(names.chain([&shape.edge]).map(|name| (name.clone(), part(name))).collect()),
         containers: shape
             .hosts
             .iter()
@@ -338,20 +263,12 @@ fn fast(shape: &Shape, roles: &Roles) -> Fast {
                 (host.clone(), probe(views))
             })
             .collect(),
-        routes: shape
-            .hosts
-            .iter()
-            .chain([&shape.edge])
-            .map(|m| (m.clone(), probe(routes(m, shape, roles))))
-            .collect(),
+        routes: shape.hosts.iter().chain([&shape.edge]).map(|m| (m.clone(), probe(routes(m, shape, roles)))).collect(),
         etcd_before: probe(views.clone()),
         etcd_after: probe(views),
         mesos: probe(mesos(shape, roles)),
         zookeeper: probe(zookeeper(shape)),
-        status: probe(StatusView {
-            with_token: 200,
-            without_token: 403,
-        }),
+        status: probe(StatusView { with_token: 200, without_token: 403 }),
     }
 }
 
@@ -372,11 +289,7 @@ impl Cluster {
             fast: fast(&shape, roles),
             deep: deep(&shape, roles),
         };
-        Self {
-            shape,
-            seen,
-            held: Held::default(),
-        }
+        Self { shape, seen, held: Held::default() }
     }
 
     /// The truth of this observation, drawn by a tracker that has known the steady cluster for a while.
@@ -391,12 +304,7 @@ impl Cluster {
 
     /// What this invariant says of it.
     pub fn judged(&self, invariant: &dyn Invariant) -> Judged {
-        invariant.judge(&Look {
-            seen: &self.seen,
-            truth: &self.truth(),
-            shape: &self.shape,
-            held: &self.held,
-        })
+        invariant.judge(&Look { seen: &self.seen, truth: &self.truth(), shape: &self.shape, held: &self.held })
     }
 
     /// Asserts that the invariant rejects it with a reason that contains all of these words.
@@ -435,50 +343,29 @@ impl Cluster {
 
     pub fn container(&mut self, slot: Slot) -> &mut ContainerView {
         let views = self.containers(&host_of(slot));
-        views
-            .iter_mut()
-            .find(|view| view.slot == slot)
-            .expect("a container")
+        views.iter_mut().find(|view| view.slot == slot).expect("a container")
     }
 
     /// etcd's second answer of this slot.
     pub fn etcd_view(&mut self, slot: Slot) -> &mut EtcdView {
         let views = self.seen.fast.etcd_after.result.as_mut().expect("a look");
-        views
-            .get_mut(&slot)
-            .expect("a slot")
-            .as_mut()
-            .expect("an answer")
+        views.get_mut(&slot).expect("a slot").as_mut().expect("an answer")
     }
 
     /// This slot's etcd doesn't answer, neither time.
     pub fn etcd_fails(&mut self, slot: Slot, why: &str) {
-        for probe in [
-            &mut self.seen.fast.etcd_before,
-            &mut self.seen.fast.etcd_after,
-        ] {
-            probe
-                .result
-                .as_mut()
-                .expect("a look")
-                .insert(slot, Err(why.into()));
+        for probe in [&mut self.seen.fast.etcd_before, &mut self.seen.fast.etcd_after] {
+            probe.result.as_mut().expect("a look").insert(slot, Err(why.into()));
         }
     }
 
     pub fn master(&mut self, name: &str) -> &mut MasterView {
         let view = self.seen.fast.mesos.result.as_mut().expect("a look");
-        view.masters
-            .get_mut(name)
-            .expect("a master")
-            .as_mut()
-            .expect("an answer")
+        view.masters.get_mut(name).expect("a master").as_mut().expect("an answer")
     }
 
     pub fn state(&mut self) -> &mut MasterState {
-        self.master("master-1")
-            .state
-            .as_mut()
-            .expect("the leader's state")
+        self.master("master-1").state.as_mut().expect("the leader's state")
     }
 
     pub fn zookeeper(&mut self) -> &mut ZooKeeperView {
@@ -500,15 +387,9 @@ impl Cluster {
         set(&mut seen.fast.mesos, begin);
         set(&mut seen.fast.zookeeper, begin);
         set(&mut seen.fast.status, begin);
-        seen.fast
-            .containers
-            .values_mut()
-            .for_each(|p| set(p, begin));
+        seen.fast.containers.values_mut().for_each(|p| set(p, begin));
         seen.fast.routes.values_mut().for_each(|p| set(p, begin));
-        seen.deep
-            .logins
-            .iter_mut()
-            .for_each(|l| set(&mut l.probe, begin));
+        seen.deep.logins.iter_mut().for_each(|l| set(&mut l.probe, begin));
         seen.deep.kernel.iter_mut().for_each(|p| set(p, begin));
         seen.deep.cross_read.iter_mut().for_each(|p| set(p, begin));
         seen.deep.notebook.iter_mut().for_each(|p| set(p, begin));

@@ -29,10 +29,7 @@ impl Invariant for Hosts {
             let Some(views) = evidence.look(&format!("the containers of {host}"), probe) else {
                 continue;
             };
-            for view in views
-                .iter()
-                .filter(|view| core.contains(&view.slot) && look.truth.runs(view.slot, &view.id))
-            {
+            for view in views.iter().filter(|view| core.contains(&view.slot) && look.truth.runs(view.slot, &view.id)) {
                 judged += 1;
                 judge_file(look, view, &core, &mut evidence);
             }
@@ -43,19 +40,11 @@ impl Invariant for Hosts {
         if look.truth.etcd_leader.is_none() {
             evidence.unknown("there is no etcd leader, so nobody is PREFIX-0");
         }
-        Judged {
-            fast: Some(evidence.part()),
-            ..Judged::default()
-        }
+        Judged { fast: Some(evidence.part()), ..Judged::default() }
     }
 }
 
-fn judge_file(
-    look: &Look<'_>,
-    view: &ContainerView,
-    core: &BTreeSet<Slot>,
-    evidence: &mut Evidence,
-) {
+fn judge_file(look: &Look<'_>, view: &ContainerView, core: &BTreeSet<Slot>, evidence: &mut Evidence) {
     let whose = format!("/etc/hosts of slot {} ({})", view.slot, view.hostname);
     let text = match &view.hosts_file {
         Ok(text) => text,
@@ -78,34 +67,23 @@ fn judge_file(
             ([slot], 1) => {
                 named.insert(name, *slot);
             }
-            _ => evidence.broken(format!(
-                "{whose}: {name} must have exactly one address, that of a slot; found {addresses:?}"
-            )),
+            _ => evidence
+                .broken(format!("{whose}: {name} must have exactly one address, that of a slot; found {addresses:?}")),
         }
     }
     let slots: BTreeSet<Slot> = named.values().copied().collect();
     let optional = look.truth.optional();
     for slot in core.difference(&slots) {
-        evidence.broken(format!(
-            "{whose}: member slot {slot} is missing; expected {core:?}, found {slots:?}"
-        ));
+        evidence.broken(format!("{whose}: member slot {slot} is missing; expected {core:?}, found {slots:?}"));
     }
-    for slot in slots
-        .difference(core)
-        .filter(|slot| !optional.contains(slot))
-    {
-        evidence.broken(format!(
-            "{whose}: slot {slot} is no member; expected {core:?}, found {slots:?}"
-        ));
+    for slot in slots.difference(core).filter(|slot| !optional.contains(slot)) {
+        evidence.broken(format!("{whose}: slot {slot} is no member; expected {core:?}, found {slots:?}"));
     }
     let Some(leader) = &look.truth.etcd_leader else {
         return;
     };
     if !slots.contains(&leader.slot) && optional.contains(&leader.slot) {
-        evidence.unknown(format!(
-            "{whose}: the etcd leader, slot {}, is still settling",
-            leader.slot
-        ));
+        evidence.unknown(format!("{whose}: the etcd leader, slot {}, is still settling", leader.slot));
         return;
     }
     let expected = Truth::names(&look.shape.prefix, leader.slot, &slots);
@@ -179,11 +157,7 @@ mod tests {
 
     #[test]
     fn one_missing_member_is_rejected() {
-        let file: String = hosts_file()
-            .lines()
-            .filter(|l| !l.ends_with("storm-4"))
-            .map(|l| format!("{l}\n"))
-            .collect();
+        let file: String = hosts_file().lines().filter(|l| !l.ends_with("storm-4")).map(|l| format!("{l}\n")).collect();
         with_file(1, file).rejected(&Hosts, &["slot 1", "slot 4 is missing"]);
     }
 
@@ -232,11 +206,8 @@ mod tests {
         let mut cluster = Cluster::steady();
         cluster.container(4).id = "new".into();
         cluster.accepted(&Hosts);
-        let without: String = hosts_file()
-            .lines()
-            .filter(|l| !l.ends_with("storm-4"))
-            .map(|l| format!("{l}\n"))
-            .collect();
+        let without: String =
+            hosts_file().lines().filter(|l| !l.ends_with("storm-4")).map(|l| format!("{l}\n")).collect();
         for slot in 0..5 {
             cluster.container(slot).hosts_file = Ok(without.clone());
         }
@@ -260,10 +231,7 @@ mod tests {
 
     #[test]
     fn only_numbered_names_count() {
-        let table = parse(
-            "storm",
-            "10.0.0.1 storm-s1 storm-1 storm-01x other # storm-2\n::1 storm-3\n",
-        );
+        let table = parse("storm", "10.0.0.1 storm-s1 storm-1 storm-01x other # storm-2\n::1 storm-3\n");
         assert_eq!(table.keys().collect::<Vec<_>>(), ["storm-1"]);
     }
 }

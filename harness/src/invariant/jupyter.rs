@@ -20,16 +20,10 @@ impl Invariant for Jupyter {
     fn judge(&self, look: &Look<'_>) -> Judged {
         let serving = &look.truth.serving_jupyter;
         let breach = (serving.len() > 1).then(|| Breach {
-            why: format!(
-                "slots {serving:?} serve Jupyter at the same time; expected only the etcd leader's"
-            ),
+            why: format!("slots {serving:?} serve Jupyter at the same time; expected only the etcd leader's"),
             tolerated_ms: DOUBLE_MAX_MS,
         });
-        Judged {
-            fast: Some(fast(look, serving)),
-            deep: Some(deep(look)),
-            breach,
-        }
+        Judged { fast: Some(fast(look, serving)), deep: Some(deep(look)), breach }
     }
 }
 
@@ -38,9 +32,7 @@ fn fast(look: &Look<'_>, serving: &BTreeSet<Slot>) -> Part {
     let status = &look.seen.fast.status;
     evidence.uses(status);
     match &status.result {
-        Err(why) => evidence.broken(format!(
-            "GET /api/status through the proxy had no answer: {why}; expected 200"
-        )),
+        Err(why) => evidence.broken(format!("GET /api/status through the proxy had no answer: {why}; expected 200")),
         Ok(seen) => {
             if seen.with_token != 200 {
                 evidence.broken(format!(
@@ -88,21 +80,15 @@ fn deep(look: &Look<'_>) -> Part {
         return evidence.part();
     };
     evidence.uses(probe);
-    if probe.begin < look.truth.since {
-        evidence.unknown("the newest kernel ran before the members were what they are");
+    if probe.begin < look.truth.led_since {
+        evidence.unknown("the newest kernel ran before the present etcd leader led");
         return evidence.part();
     }
     match &probe.result {
-        Err(why) => evidence.broken(format!(
-            "a kernel through the proxy did not run its cell: {why}"
-        )),
+        Err(why) => evidence.broken(format!("a kernel through the proxy did not run its cell: {why}")),
         Ok(kernel) => {
             let expected = look.shape.slot_hostname(leader.slot);
-            evidence.expect(
-                "host name printed by the kernel (slot of the etcd leader)",
-                &expected,
-                &kernel.hostname,
-            );
+            evidence.expect("host name printed by the kernel (slot of the etcd leader)", &expected, &kernel.hostname);
             evidence.expect("the kernel computed rightly", &true, &kernel.computed);
         }
     }
@@ -119,19 +105,13 @@ mod tests {
 
     fn status(with_token: u16, without_token: u16) -> Cluster {
         let mut cluster = Cluster::steady();
-        cluster.seen.fast.status = probe(StatusView {
-            with_token,
-            without_token,
-        });
+        cluster.seen.fast.status = probe(StatusView { with_token, without_token });
         cluster
     }
 
     fn kernel(hostname: &str, computed: bool) -> Cluster {
         let mut cluster = Cluster::steady();
-        cluster.seen.deep.kernel = Some(probe(KernelView {
-            hostname: hostname.into(),
-            computed,
-        }));
+        cluster.seen.deep.kernel = Some(probe(KernelView { hostname: hostname.into(), computed }));
         cluster
     }
 
@@ -182,7 +162,7 @@ mod tests {
         if let Some(probe) = &mut cluster.seen.deep.kernel {
             probe.begin = Millis(BEGIN - 90_000);
         }
-        cluster.unknown(&Jupyter, &["before the members"]);
+        cluster.unknown(&Jupyter, &["before the present etcd leader"]);
         let mut cluster = Cluster::steady();
         if let Some(probe) = cluster.seen.fast.containers.get_mut("host-3") {
             probe.result = Err("no answer".into());

@@ -31,21 +31,12 @@ impl Invariant for Mesos {
                 judge_state(look, state, &mut evidence);
             }
         }
-        Judged {
-            fast: Some(evidence.part()),
-            breach: breach.or_else(|| twice(look)),
-            ..Judged::default()
-        }
+        Judged { fast: Some(evidence.part()), breach: breach.or_else(|| twice(look)), ..Judged::default() }
     }
 }
 
 fn leading_state(view: &MesosView) -> Option<&MasterState> {
-    view.masters
-        .values()
-        .filter_map(|master| master.as_ref().ok())
-        .find(|master| master.elected)?
-        .state
-        .as_ref()
+    view.masters.values().filter_map(|master| master.as_ref().ok()).find(|master| master.elected)?.state.as_ref()
 }
 
 /// One leader on whom everybody agrees.
@@ -67,39 +58,25 @@ fn judge_leader(look: &Look<'_>, view: &MesosView, evidence: &mut Evidence) -> O
             return None;
         }
         names => {
-            let why = format!(
-                "{} say that they are elected; expected exactly one",
-                names.join(" and ")
-            );
+            let why = format!("{} say that they are elected; expected exactly one", names.join(" and "));
             evidence.broken(why.clone());
-            return Some(Breach {
-                why,
-                tolerated_ms: TWO_MASTERS_MAX_MS,
-            });
+            return Some(Breach { why, tolerated_ms: TWO_MASTERS_MAX_MS });
         }
     };
     let address = look.shape.masters.get(leader).map_or("", String::as_str);
     for (name, master) in &view.masters {
         if let Ok(master) = master
             && !look.held.masters.contains(name)
-            && !master
-                .redirect
-                .as_deref()
-                .is_some_and(|to| names_master(to, leader, address))
+            && !master.redirect.as_deref().is_some_and(|to| names_master(to, leader, address))
         {
-            evidence.broken(format!(
-                "{name} redirects to {:?}; expected {leader} ({address})",
-                master.redirect
-            ));
+            evidence.broken(format!("{name} redirects to {:?}; expected {leader} ({address})", master.redirect));
         }
     }
     judge_election(look, leader, address, evidence);
     for host in &look.shape.hosts {
         match view.agents.get(host) {
             Some(Ok(Some(to))) if names_master(to, leader, address) => {}
-            Some(Ok(to)) => evidence.broken(format!(
-                "{host}'s agent follows {to:?}; expected {leader} ({address})"
-            )),
+            Some(Ok(to)) => evidence.broken(format!("{host}'s agent follows {to:?}; expected {leader} ({address})")),
             Some(Err(why)) => evidence.broken(format!("{host}'s agent doesn't answer: {why}")),
             None => evidence.unknown(format!("{host}'s agent was not asked")),
         }
@@ -108,23 +85,14 @@ fn judge_leader(look: &Look<'_>, view: &MesosView, evidence: &mut Evidence) -> O
 }
 
 fn judge_election(look: &Look<'_>, leader: &str, address: &str, evidence: &mut Evidence) {
-    match look
-        .seen
-        .fast
-        .zookeeper
-        .result
-        .as_ref()
-        .map(|view| &view.election)
-    {
+    match look.seen.fast.zookeeper.result.as_ref().map(|view| &view.election) {
         Ok(Ok(candidates)) => match candidates.first() {
             Some((_, first)) if first == address => {}
-            first => evidence.broken(format!(
-                "the first candidate in ZooKeeper is {first:?}; expected {leader} ({address})"
-            )),
+            first => {
+                evidence.broken(format!("the first candidate in ZooKeeper is {first:?}; expected {leader} ({address})"))
+            }
         },
-        Ok(Err(why)) | Err(why) => {
-            evidence.unknown(format!("the masters' election could not be read: {why}"))
-        }
+        Ok(Err(why)) | Err(why) => evidence.unknown(format!("the masters' election could not be read: {why}")),
     }
 }
 
@@ -137,33 +105,14 @@ fn names_master(found: &str, name: &str, address: &str) -> bool {
 
 /// Agents, framework and tasks as the leading master knows them.
 fn judge_state(look: &Look<'_>, state: &MasterState, evidence: &mut Evidence) {
-    let active: BTreeSet<&String> = state
-        .agents
-        .iter()
-        .filter(|a| a.active)
-        .map(|a| &a.hostname)
-        .collect();
-    for host in look
-        .shape
-        .hosts
-        .iter()
-        .filter(|host| !active.contains(host))
-    {
-        evidence.broken(format!(
-            "{host}'s agent is not active at the leading master; active are {active:?}"
-        ));
+    let active: BTreeSet<&String> = state.agents.iter().filter(|a| a.active).map(|a| &a.hostname).collect();
+    for host in look.shape.hosts.iter().filter(|host| !active.contains(host)) {
+        evidence.broken(format!("{host}'s agent is not active at the leading master; active are {active:?}"));
     }
-    let ours: Vec<&FrameworkView> = state
-        .frameworks
-        .iter()
-        .filter(|framework| framework.name == look.shape.framework_name)
-        .collect();
+    let ours: Vec<&FrameworkView> =
+        state.frameworks.iter().filter(|framework| framework.name == look.shape.framework_name).collect();
     let [framework] = ours.as_slice() else {
-        evidence.broken(format!(
-            "frameworks named {}: expected 1, found {}",
-            look.shape.framework_name,
-            ours.len()
-        ));
+        evidence.broken(format!("frameworks named {}: expected 1, found {}", look.shape.framework_name, ours.len()));
         return;
     };
     if !(framework.active && framework.connected) {
@@ -181,20 +130,13 @@ fn judge_state(look: &Look<'_>, state: &MasterState, evidence: &mut Evidence) {
 /// One running task per slot, and a task for every container.
 fn judge_tasks(look: &Look<'_>, framework: &FrameworkView, evidence: &mut Evidence) {
     let mut alive: BTreeSet<(Slot, Incarnation)> = BTreeSet::new();
-    let mut running: BTreeMap<Slot, u32> =
-        look.shape.addresses.keys().map(|slot| (*slot, 0)).collect();
+    let mut running: BTreeMap<Slot, u32> = look.shape.addresses.keys().map(|slot| (*slot, 0)).collect();
     for task in &framework.tasks {
         let Some((slot, incarnation)) = parse_task_id(&look.shape.cluster, &task.id) else {
-            evidence.broken(format!(
-                "task {} is no incarnation of a slot of {}",
-                task.id, look.shape.cluster
-            ));
+            evidence.broken(format!("task {} is no incarnation of a slot of {}", task.id, look.shape.cluster));
             continue;
         };
-        if matches!(
-            task.state.as_str(),
-            "TASK_STAGING" | "TASK_STARTING" | "TASK_RUNNING" | "TASK_KILLING"
-        ) {
+        if matches!(task.state.as_str(), "TASK_STAGING" | "TASK_STARTING" | "TASK_RUNNING" | "TASK_KILLING") {
             alive.insert((slot, incarnation));
         }
         if task.state == "TASK_RUNNING" {
@@ -204,20 +146,14 @@ fn judge_tasks(look: &Look<'_>, framework: &FrameworkView, evidence: &mut Eviden
     for (slot, count) in &running {
         let known = look.shape.addresses.contains_key(slot);
         if *count != u32::from(known) {
-            evidence.broken(format!(
-                "running tasks of slot {slot}: expected {}, found {count}",
-                u32::from(known)
-            ));
+            evidence.broken(format!("running tasks of slot {slot}: expected {}, found {count}", u32::from(known)));
         }
     }
     for (host, probe) in &look.seen.fast.containers {
         let Some(views) = evidence.look(&format!("the containers of {host}"), probe) else {
             continue;
         };
-        for view in views
-            .iter()
-            .filter(|v| matches!(v.state, ContainerState::Running | ContainerState::Paused))
-        {
+        for view in views.iter().filter(|v| matches!(v.state, ContainerState::Running | ContainerState::Paused)) {
             if !alive.contains(&(view.slot, view.incarnation)) {
                 evidence.broken(format!(
                     "container {} on {host} (slot {}, incarnation {}) has no task: an orphan",
@@ -230,30 +166,16 @@ fn judge_tasks(look: &Look<'_>, framework: &FrameworkView, evidence: &mut Eviden
 
 /// `<cluster>.<slot>.<incarnation>`.
 fn parse_task_id(cluster: &str, id: &str) -> Option<(Slot, Incarnation)> {
-    let (slot, incarnation) = id
-        .strip_prefix(cluster)?
-        .strip_prefix('.')?
-        .split_once('.')?;
+    let (slot, incarnation) = id.strip_prefix(cluster)?.strip_prefix('.')?.split_once('.')?;
     Some((slot.parse().ok()?, incarnation.parse().ok()?))
 }
 
 /// Two running containers of one slot share an address and a data directory.
 fn twice(look: &Look<'_>) -> Option<Breach> {
-    let (slot, nodes) = look
-        .truth
-        .running
-        .iter()
-        .find(|(_, nodes)| nodes.len() > 1)?;
-    let places: Vec<String> = nodes
-        .iter()
-        .map(|n| format!("incarnation {} on {}", n.incarnation, n.host))
-        .collect();
+    let (slot, nodes) = look.truth.running.iter().find(|(_, nodes)| nodes.len() > 1)?;
+    let places: Vec<String> = nodes.iter().map(|n| format!("incarnation {} on {}", n.incarnation, n.host)).collect();
     Some(Breach {
-        why: format!(
-            "slot {slot} runs {} times: {}; expected once",
-            nodes.len(),
-            places.join(", ")
-        ),
+        why: format!("slot {slot} runs {} times: {}; expected once", nodes.len(), places.join(", ")),
         tolerated_ms: TWICE_MAX_MS,
     })
 }
@@ -283,18 +205,13 @@ mod tests {
         changed(|c| c.master("master-1").elected = false).rejected(&Mesos, &["no master"]);
         let two = changed(|c| c.master("master-3").elected = true);
         two.rejected(&Mesos, &["master-1 and master-3"]);
-        assert_eq!(
-            two.judged(&Mesos).breach.map(|b| b.tolerated_ms),
-            Some(TWO_MASTERS_MAX_MS)
-        );
+        assert_eq!(two.judged(&Mesos).breach.map(|b| b.tolerated_ms), Some(TWO_MASTERS_MAX_MS));
     }
 
     #[test]
     fn a_silent_master_is_rejected_unless_a_fault_holds_it_down() {
         let mut cluster = changed(|c| {
-            mesos(c)
-                .masters
-                .insert("master-2".into(), Err("refused".into()));
+            mesos(c).masters.insert("master-2".into(), Err("refused".into()));
         });
         cluster.rejected(&Mesos, &["master-2 doesn't answer", "refused"]);
         cluster.held.masters.insert("master-2".into());
@@ -303,20 +220,15 @@ mod tests {
 
     #[test]
     fn masters_agents_and_zookeeper_agree() {
-        changed(|c| c.master("master-2").redirect = None)
-            .rejected(&Mesos, &["master-2 redirects to None"]);
+        changed(|c| c.master("master-2").redirect = None).rejected(&Mesos, &["master-2 redirects to None"]);
         changed(|c| c.master("master-2").redirect = Some("198.18.0.23:5050".into()))
             .rejected(&Mesos, &["master-2", "198.18.0.23"]);
         changed(|c| {
-            mesos(c)
-                .agents
-                .insert("host-2".into(), Ok(Some("198.18.0.22".into())));
+            mesos(c).agents.insert("host-2".into(), Ok(Some("198.18.0.22".into())));
         })
         .rejected(&Mesos, &["host-2's agent follows"]);
         changed(|c| {
-            mesos(c)
-                .agents
-                .insert("host-2".into(), Err("refused".into()));
+            mesos(c).agents.insert("host-2".into(), Err("refused".into()));
         })
         .rejected(&Mesos, &["host-2's agent doesn't answer"]);
         changed(|c| {
@@ -329,12 +241,9 @@ mod tests {
 
     #[test]
     fn agents_and_framework_are_registered_and_active() {
-        changed(|c| c.state().agents[0].active = false)
-            .rejected(&Mesos, &["host-1's agent is not active"]);
-        changed(|c| c.state().frameworks[0].connected = false)
-            .rejected(&Mesos, &["connected false"]);
-        changed(|c| c.state().frameworks[0].id = "f2".into())
-            .rejected(&Mesos, &["as at the start", "f1", "f2"]);
+        changed(|c| c.state().agents[0].active = false).rejected(&Mesos, &["host-1's agent is not active"]);
+        changed(|c| c.state().frameworks[0].connected = false).rejected(&Mesos, &["connected false"]);
+        changed(|c| c.state().frameworks[0].id = "f2".into()).rejected(&Mesos, &["as at the start", "f1", "f2"]);
         changed(|c| c.state().frameworks.clear()).rejected(&Mesos, &["expected 1, found 0"]);
     }
 
@@ -367,10 +276,8 @@ mod tests {
 
     #[test]
     fn missing_evidence_is_unknown() {
-        changed(|c| c.seen.fast.mesos.result = Err("outpost gone".into()))
-            .unknown(&Mesos, &["outpost gone"]);
-        changed(|c| c.zookeeper().election = Err("connection loss".into()))
-            .unknown(&Mesos, &["connection loss"]);
+        changed(|c| c.seen.fast.mesos.result = Err("outpost gone".into())).unknown(&Mesos, &["outpost gone"]);
+        changed(|c| c.zookeeper().election = Err("connection loss".into())).unknown(&Mesos, &["connection loss"]);
         changed(|c| {
             mesos(c).masters.remove("master-2");
         })

@@ -65,16 +65,8 @@ pub enum Name {
 
 impl Name {
     /// All of them.
-    pub const ALL: [Name; 8] = [
-        Name::Hosts,
-        Name::Ssh,
-        Name::Jupyter,
-        Name::Storage,
-        Name::Etcd,
-        Name::Mesos,
-        Name::ZooKeeper,
-        Name::Network,
-    ];
+    pub const ALL: [Name; 8] =
+        [Name::Hosts, Name::Ssh, Name::Jupyter, Name::Storage, Name::Etcd, Name::Mesos, Name::ZooKeeper, Name::Network];
 
     /// As scenario files and reports write it.
     #[must_use]
@@ -145,10 +137,7 @@ impl Judged {
     pub fn overall(&self) -> Judgement {
         let parts = || [&self.fast, &self.deep].into_iter().flatten();
         let pick = |wanted: fn(&Judgement) -> bool| {
-            parts()
-                .map(|part| &part.judgement)
-                .find(|judgement| wanted(judgement))
-                .cloned()
+            parts().map(|part| &part.judgement).find(|judgement| wanted(judgement)).cloned()
         };
         pick(|j| matches!(j, Judgement::Broken(_)))
             .or_else(|| pick(|j| matches!(j, Judgement::Unknown(_))))
@@ -244,10 +233,7 @@ impl Name {
 /// Asks every invariant.
 #[must_use]
 pub fn judge_all(look: &Look<'_>) -> Judgements {
-    Name::ALL
-        .into_iter()
-        .map(|name| (name, name.invariant().judge(look)))
-        .collect()
+    Name::ALL.into_iter().map(|name| (name, name.invariant().judge(look))).collect()
 }
 
 #[cfg(test)]
@@ -260,12 +246,8 @@ mod tests {
     fn a_steady_cluster_keeps_every_promise() {
         let cluster = fixture::Cluster::steady();
         let truth = cluster.truth();
-        let judged = judge_all(&Look {
-            seen: &cluster.seen,
-            truth: &truth,
-            shape: &cluster.shape,
-            held: &cluster.held,
-        });
+        let judged =
+            judge_all(&Look { seen: &cluster.seen, truth: &truth, shape: &cluster.shape, held: &cluster.held });
         for (name, judged) in judged {
             assert_eq!(judged.overall(), Judgement::Holds, "{name}");
             assert_eq!(judged.breach, None, "{name}");
@@ -274,10 +256,7 @@ mod tests {
 
     #[test]
     fn a_killed_node_is_not_held_and_a_frozen_one_is_until_its_undo() {
-        let target = Target {
-            class: TargetClass::Node,
-            role: Role::Any,
-        };
+        let target = Target { class: TargetClass::Node, role: Role::Any };
         let mut fault = Fault::planned("s1", FaultKind::Pause, target);
         fault.victim = Some(Victim {
             class: TargetClass::Node,

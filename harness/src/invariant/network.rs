@@ -16,11 +16,7 @@ pub struct Network;
 
 impl Invariant for Network {
     fn judge(&self, look: &Look<'_>) -> Judged {
-        Judged {
-            fast: Some(fast(look)),
-            deep: Some(deep(look)),
-            breach: None,
-        }
+        Judged { fast: Some(fast(look)), deep: Some(deep(look)), breach: None }
     }
 }
 
@@ -35,24 +31,14 @@ fn fast(look: &Look<'_>) -> Part {
             continue;
         };
         // A frozen container keeps its address and route.
-        for view in views
-            .iter()
-            .filter(|v| matches!(v.state, ContainerState::Running | ContainerState::Paused))
-        {
+        for view in views.iter().filter(|v| matches!(v.state, ContainerState::Running | ContainerState::Paused)) {
             alive.insert(view.slot, host);
             judge_address(look, view, &mut evidence);
-            users
-                .entry(view.address.unwrap_or(Ipv4Addr::UNSPECIFIED))
-                .or_default()
-                .push(&view.name);
+            users.entry(view.address.unwrap_or(Ipv4Addr::UNSPECIFIED)).or_default().push(&view.name);
         }
     }
     for (address, names) in users.iter().filter(|(_, names)| names.len() > 1) {
-        evidence.broken(format!(
-            "{address} is used {} times: by {}",
-            names.len(),
-            names.join(" and ")
-        ));
+        evidence.broken(format!("{address} is used {} times: by {}", names.len(), names.join(" and ")));
     }
     for (machine, probe) in &look.seen.fast.routes {
         if let Some(view) = evidence.look(&format!("the routes of {machine}"), probe) {
@@ -77,15 +63,10 @@ fn judge_address(look: &Look<'_>, view: &ContainerView, evidence: &mut Evidence)
         (None, _) if look.truth.settling.contains(&view.slot) => {}
         (Some(found), Some(expected)) if found == *expected => {
             if !in_pool(&look.shape.pool, found) {
-                evidence.broken(format!(
-                    "{whose}, {found}, is outside of the pool {}",
-                    look.shape.pool
-                ));
+                evidence.broken(format!("{whose}, {found}, is outside of the pool {}", look.shape.pool));
             }
         }
-        (found, expected) => {
-            evidence.broken(format!("{whose}: expected {expected:?}, found {found:?}"))
-        }
+        (found, expected) => evidence.broken(format!("{whose}: expected {expected:?}, found {found:?}")),
     }
 }
 
@@ -105,11 +86,7 @@ fn judge_routes(
     evidence: &mut Evidence,
 ) {
     for (slot, address) in &look.shape.addresses {
-        let routes: Vec<_> = view
-            .routes
-            .iter()
-            .filter(|route| route.to == *address)
-            .collect();
+        let routes: Vec<_> = view.routes.iter().filter(|route| route.to == *address).collect();
         match (alive.get(slot), routes.as_slice()) {
             (Some(_), _) if look.truth.settling.contains(slot) => {}
             (None, []) => {}
@@ -126,34 +103,21 @@ fn judge_routes(
         }
     }
     let known: BTreeSet<&Ipv4Addr> = look.shape.addresses.values().collect();
-    for route in view
-        .routes
-        .iter()
-        .filter(|route| !known.contains(&route.to))
-    {
-        evidence.broken(format!(
-            "{machine} has a route to {}, which is no slot's address",
-            route.to
-        ));
+    for route in view.routes.iter().filter(|route| !known.contains(&route.to)) {
+        evidence.broken(format!("{machine} has a route to {}, which is no slot's address", route.to));
     }
 }
 
 /// Sessions are named after the peer: `Mesh_host_2`.
 fn judge_sessions(look: &Look<'_>, machine: &str, view: &RoutesView, evidence: &mut Evidence) {
     for peer in look.shape.hosts.iter().filter(|peer| *peer != machine) {
-        let mapped: String = peer
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-            .collect();
+        let mapped: String = peer.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         match view.bgp.iter().find(|(name, _)| name.ends_with(&mapped)) {
             Some((_, state)) if state == "Established" => {}
-            Some((_, state)) => evidence.broken(format!(
-                "{machine}'s BGP session with {peer}: expected Established, found {state}"
-            )),
-            None => evidence.broken(format!(
-                "{machine} has no BGP session with {peer}; it has {:?}",
-                view.bgp.keys()
-            )),
+            Some((_, state)) => {
+                evidence.broken(format!("{machine}'s BGP session with {peer}: expected Established, found {state}"))
+            }
+            None => evidence.broken(format!("{machine} has no BGP session with {peer}; it has {:?}", view.bgp.keys())),
         }
     }
 }
@@ -179,9 +143,7 @@ fn deep(look: &Look<'_>) -> Part {
         };
         if probe.begin < look.truth.since {
             evidence.uses(probe);
-            evidence.unknown(format!(
-                "{host}'s newest echoes began before the members were what they are"
-            ));
+            evidence.unknown(format!("{host}'s newest echoes began before the members were what they are"));
             continue;
         }
         let Some(view) = evidence.look(&format!("the echoes of {host}"), probe) else {
@@ -192,13 +154,9 @@ fn deep(look: &Look<'_>) -> Part {
         }
         for (container, address) in &view.failed {
             let from = core.iter().find(|slot| look.truth.runs(**slot, container));
-            let to = core
-                .iter()
-                .find(|slot| look.shape.addresses.get(slot) == Some(address));
+            let to = core.iter().find(|slot| look.shape.addresses.get(slot) == Some(address));
             if let (Some(from), Some(to)) = (from, to) {
-                evidence.broken(format!(
-                    "slot {from} on {host} got no echo from slot {to} ({address})"
-                ));
+                evidence.broken(format!("slot {from} on {host} got no echo from slot {to} ({address})"));
             }
         }
     }
@@ -221,12 +179,7 @@ mod tests {
     }
 
     fn routes<'a>(cluster: &'a mut Cluster, machine: &str) -> &'a mut RoutesView {
-        let probe = cluster
-            .seen
-            .fast
-            .routes
-            .get_mut(machine)
-            .expect("a machine");
+        let probe = cluster.seen.fast.routes.get_mut(machine).expect("a machine");
         probe.result.as_mut().expect("a look")
     }
 
@@ -240,10 +193,8 @@ mod tests {
         changed(|c| c.container(1).address = Some(Ipv4Addr::new(10, 0, 0, 1)))
             .rejected(&Network, &["slot 1", "10.0.0.1"]);
         changed(|c| c.container(1).address = None).rejected(&Network, &["slot 1", "None"]);
-        changed(|c| c.container(1).address = Some(address(0)))
-            .rejected(&Network, &["198.19.0.10 is used 2 times"]);
-        changed(|c| c.shape.pool = "10.0.0.0/24".into())
-            .rejected(&Network, &["outside of the pool 10.0.0.0/24"]);
+        changed(|c| c.container(1).address = Some(address(0))).rejected(&Network, &["198.19.0.10 is used 2 times"]);
+        changed(|c| c.shape.pool = "10.0.0.0/24".into()).rejected(&Network, &["outside of the pool 10.0.0.0/24"]);
     }
 
     #[test]
@@ -255,11 +206,7 @@ mod tests {
             c.etcd_fails(3, "refused");
         })
         .rejected(&Network, &["nothing runs slot 3", "a route to the dead"]);
-        let foreign = Route {
-            to: Ipv4Addr::new(198, 19, 0, 99),
-            via: None,
-            dev: "cali1".into(),
-        };
+        let foreign = Route { to: Ipv4Addr::new(198, 19, 0, 99), via: None, dev: "cali1".into() };
         changed(|c| routes(c, "host-1").routes.push(foreign.clone()))
             .rejected(&Network, &["198.19.0.99", "no slot's address"]);
         changed(|c| routes(c, "host-1").routes[1].via = None)
@@ -269,23 +216,17 @@ mod tests {
     #[test]
     fn sessions_are_up() {
         changed(|c| {
-            routes(c, "host-2")
-                .bgp
-                .insert("peer_host_3".into(), "Active".into());
+            routes(c, "host-2").bgp.insert("peer_host_3".into(), "Active".into());
         })
         .rejected(&Network, &["host-2's BGP session with host-3", "Active"]);
-        changed(|c| routes(c, "edge").bgp.clear())
-            .rejected(&Network, &["edge has no BGP session with host-1"]);
+        changed(|c| routes(c, "edge").bgp.clear()).rejected(&Network, &["edge has no BGP session with host-1"]);
     }
 
     #[test]
     fn every_pair_can_talk() {
         let silent = |container: &str| {
             changed(|c| {
-                let view = ReachView {
-                    tried: 8,
-                    failed: vec![(container.into(), address(4))],
-                };
+                let view = ReachView { tried: 8, failed: vec![(container.into(), address(4))] };
                 c.seen.deep.reach.insert("host-1".into(), probe(view));
             })
         };

@@ -38,21 +38,13 @@ impl Invariant for Ssh {
                 }
             }
         }
-        Judged {
-            deep: Some(evidence.part()),
-            ..Judged::default()
-        }
+        Judged { deep: Some(evidence.part()), ..Judged::default() }
     }
 }
 
 /// Every table that is right now: name → slot.
 fn tables(look: &Look<'_>, leader: Slot, core: &BTreeSet<Slot>) -> Vec<BTreeMap<String, Slot>> {
-    let optional: Vec<Slot> = look
-        .truth
-        .optional()
-        .into_iter()
-        .filter(|slot| *slot != leader)
-        .collect();
+    let optional: Vec<Slot> = look.truth.optional().into_iter().filter(|slot| *slot != leader).collect();
     let table = |chosen: BTreeSet<Slot>| Truth::names(&look.shape.prefix, leader, &chosen);
     if optional.len() > OPTIONAL_MAX {
         let all = core.iter().chain(&optional).copied().collect();
@@ -60,33 +52,15 @@ fn tables(look: &Look<'_>, leader: Slot, core: &BTreeSet<Slot>) -> Vec<BTreeMap<
     }
     (0..1usize << optional.len())
         .map(|choice| {
-            let chosen = optional
-                .iter()
-                .enumerate()
-                .filter(|(bit, _)| choice >> bit & 1 == 1);
-            table(
-                core.iter()
-                    .chain(chosen.map(|(_, slot)| slot))
-                    .copied()
-                    .collect(),
-            )
+            let chosen = optional.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1);
+            table(core.iter().chain(chosen.map(|(_, slot)| slot)).copied().collect())
         })
         .collect()
 }
 
-fn judge_pair(
-    look: &Look<'_>,
-    tables: &[BTreeMap<String, Slot>],
-    from: Slot,
-    to: Slot,
-    evidence: &mut Evidence,
-) {
-    let names: BTreeSet<&String> = tables
-        .iter()
-        .flatten()
-        .filter(|(_, slot)| **slot == to)
-        .map(|(name, _)| name)
-        .collect();
+fn judge_pair(look: &Look<'_>, tables: &[BTreeMap<String, Slot>], from: Slot, to: Slot, evidence: &mut Evidence) {
+    let names: BTreeSet<&String> =
+        tables.iter().flatten().filter(|(_, slot)| **slot == to).map(|(name, _)| name).collect();
     let newest = look
         .seen
         .deep
@@ -96,43 +70,24 @@ fn judge_pair(
         .filter(|login| login.probe.begin >= look.truth.since)
         .max_by_key(|login| login.probe.begin);
     match newest {
-        None => evidence.unknown(format!(
-            "no login from slot {from} to slot {to} since the members are what they are"
-        )),
+        None => evidence.unknown(format!("no login from slot {from} to slot {to} since the members are what they are")),
         Some(login) => judge_login(look, tables, login, evidence),
     }
 }
 
-fn judge_login(
-    look: &Look<'_>,
-    tables: &[BTreeMap<String, Slot>],
-    login: &LoginProbe,
-    evidence: &mut Evidence,
-) {
+fn judge_login(look: &Look<'_>, tables: &[BTreeMap<String, Slot>], login: &LoginProbe, evidence: &mut Evidence) {
     evidence.uses(&login.probe);
-    let meant: BTreeSet<Slot> = tables
-        .iter()
-        .filter_map(|table| table.get(&login.to))
-        .copied()
-        .collect();
+    let meant: BTreeSet<Slot> = tables.iter().filter_map(|table| table.get(&login.to)).copied().collect();
     let what = format!("login from slot {} to {}", login.from, login.to);
     match &login.probe.result {
-        Err(why)
-            if tables.len() > 1 && tables.iter().any(|table| !table.contains_key(&login.to)) =>
-        {
+        Err(why) if tables.len() > 1 && tables.iter().any(|table| !table.contains_key(&login.to)) => {
             evidence.unknown(format!("{what} failed while the name may be absent: {why}"));
         }
-        Err(why) => evidence.broken(format!(
-            "{what} failed: {why}; expected to land on slot {meant:?}"
-        )),
+        Err(why) => evidence.broken(format!("{what} failed: {why}; expected to land on slot {meant:?}")),
         Ok(view) => {
             let landed = meant.iter().any(|slot| {
                 view.hostname == look.shape.slot_hostname(*slot)
-                    && look
-                        .shape
-                        .addresses
-                        .get(slot)
-                        .is_some_and(|address| view.addresses.contains(address))
+                    && look.shape.addresses.get(slot).is_some_and(|address| view.addresses.contains(address))
             });
             if !landed {
                 evidence.broken(format!(
@@ -153,9 +108,7 @@ mod tests {
 
     fn login<'a>(cluster: &'a mut Cluster, from: Slot, to: &str) -> &'a mut LoginProbe {
         let mut logins = cluster.seen.deep.logins.iter_mut();
-        logins
-            .find(|l| l.from == from && l.to == to)
-            .expect("a login")
+        logins.find(|l| l.from == from && l.to == to).expect("a login")
     }
 
     #[test]
@@ -187,11 +140,7 @@ mod tests {
     #[test]
     fn a_missing_or_stale_login_is_unknown() {
         let mut cluster = Cluster::steady();
-        cluster
-            .seen
-            .deep
-            .logins
-            .retain(|l| !(l.from == 4 && l.to == "storm-1"));
+        cluster.seen.deep.logins.retain(|l| !(l.from == 4 && l.to == "storm-1"));
         cluster.unknown(&Ssh, &["from slot 4 to slot 0"]);
         let mut cluster = Cluster::steady();
         login(&mut cluster, 4, "storm-1").probe.begin = Millis(BEGIN - 90_000);

@@ -16,11 +16,7 @@ impl Invariant for Storage {
         cross_read(look, &mut evidence);
         let lost = notebook(look, &mut evidence);
         let split = volume(look, &mut evidence);
-        Judged {
-            deep: Some(evidence.part()),
-            breach: lost.or(split),
-            ..Judged::default()
-        }
+        Judged { deep: Some(evidence.part()), breach: lost.or(split), ..Judged::default() }
     }
 }
 
@@ -37,27 +33,19 @@ fn cross_read(look: &Look<'_>, evidence: &mut Evidence) {
     let view = match &probe.result {
         Ok(view) => view,
         Err(why) => {
-            evidence.broken(format!(
-                "a node's file under /shared was not written: {why}"
-            ));
+            evidence.broken(format!("a node's file under /shared was not written: {why}"));
             return;
         }
     };
     for slot in look.truth.core() {
         match view.readers.get(&slot) {
             Some(Ok(true)) => {}
-            Some(Ok(false)) => evidence.broken(format!(
-                "slot {slot} reads something else than slot {} wrote under /shared",
-                view.writer
-            )),
-            Some(Err(why)) => evidence.broken(format!(
-                "slot {slot} can't read what slot {} wrote under /shared: {why}",
-                view.writer
-            )),
-            None => evidence.unknown(format!(
-                "slot {slot} was not asked to read what slot {} wrote",
-                view.writer
-            )),
+            Some(Ok(false)) => evidence
+                .broken(format!("slot {slot} reads something else than slot {} wrote under /shared", view.writer)),
+            Some(Err(why)) => {
+                evidence.broken(format!("slot {slot} can't read what slot {} wrote under /shared: {why}", view.writer))
+            }
+            None => evidence.unknown(format!("slot {slot} was not asked to read what slot {} wrote", view.writer)),
         }
     }
 }
@@ -70,31 +58,20 @@ fn notebook(look: &Look<'_>, evidence: &mut Evidence) -> Option<Breach> {
     evidence.uses(probe);
     match &probe.result {
         Err(why) if probe.begin < look.truth.since => {
-            evidence.unknown(format!(
-                "the newest notebook was asked for before the members were what they are: {why}"
-            ));
+            evidence.unknown(format!("the newest notebook was asked for before the members were what they are: {why}"));
             None
         }
         Err(why) => {
-            evidence.broken(format!(
-                "a saved notebook could not be read back through the proxy: {why}"
-            ));
+            evidence.broken(format!("a saved notebook could not be read back through the proxy: {why}"));
             None
         }
         Ok(view) if view.intact => None,
         Ok(view) => {
-            let saved_by = view
-                .saved_by
-                .map_or("a former leader".to_owned(), |slot| format!("slot {slot}"));
-            let why = format!(
-                "the notebook {}, whose saving {saved_by} acknowledged, is not what was saved",
-                view.name
-            );
+            let saved_by = view.saved_by.map_or("a former leader".to_owned(), |slot| format!("slot {slot}"));
+            let why =
+                format!("the notebook {}, whose saving {saved_by} acknowledged, is not what was saved", view.name);
             evidence.broken(why.clone());
-            Some(Breach {
-                why,
-                tolerated_ms: 0,
-            })
+            Some(Breach { why, tolerated_ms: 0 })
         }
     }
 }
@@ -106,21 +83,12 @@ fn volume(look: &Look<'_>, evidence: &mut Evidence) -> Option<Breach> {
         None => return None,
     };
     if view.bricks_online < view.bricks {
-        evidence.broken(format!(
-            "bricks online: expected {}, found {}",
-            view.bricks, view.bricks_online
-        ));
+        evidence.broken(format!("bricks online: expected {}, found {}", view.bricks, view.bricks_online));
     }
     (view.split_brain > 0).then(|| {
-        let why = format!(
-            "entries in split brain: expected 0, found {}",
-            view.split_brain
-        );
+        let why = format!("entries in split brain: expected 0, found {}", view.split_brain);
         evidence.broken(why.clone());
-        Breach {
-            why,
-            tolerated_ms: 0,
-        }
+        Breach { why, tolerated_ms: 0 }
     })
 }
 
@@ -149,8 +117,7 @@ mod tests {
     #[test]
     fn every_node_reads_what_one_wrote() {
         reader(3, Ok(false)).rejected(&Storage, &["slot 3", "something else", "slot 1"]);
-        reader(3, Err("Transport endpoint is not connected".into()))
-            .rejected(&Storage, &["slot 3", "Transport"]);
+        reader(3, Err("Transport endpoint is not connected".into())).rejected(&Storage, &["slot 3", "Transport"]);
         let mut cluster = Cluster::steady();
         if let Some(probe) = &mut cluster.seen.deep.cross_read {
             probe.result = Err("read-only file system".into());
@@ -161,16 +128,9 @@ mod tests {
     #[test]
     fn a_lost_notebook_is_a_breach() {
         let mut cluster = Cluster::steady();
-        cluster.seen.deep.notebook = Some(probe(NotebookView {
-            name: "n7".into(),
-            saved_by: Some(4),
-            intact: false,
-        }));
+        cluster.seen.deep.notebook = Some(probe(NotebookView { name: "n7".into(), saved_by: Some(4), intact: false }));
         cluster.rejected(&Storage, &["n7", "slot 4"]);
-        assert_eq!(
-            cluster.judged(&Storage).breach.map(|b| b.tolerated_ms),
-            Some(0)
-        );
+        assert_eq!(cluster.judged(&Storage).breach.map(|b| b.tolerated_ms), Some(0));
         if let Some(probe) = &mut cluster.seen.deep.notebook {
             probe.result = Err("502".into());
         }
@@ -181,25 +141,13 @@ mod tests {
     #[test]
     fn split_brain_and_missing_bricks_are_rejected() {
         let mut cluster = Cluster::steady();
-        if let Some(Ok(view)) = cluster
-            .seen
-            .deep
-            .gluster
-            .as_mut()
-            .map(|p| p.result.as_mut())
-        {
+        if let Some(Ok(view)) = cluster.seen.deep.gluster.as_mut().map(|p| p.result.as_mut()) {
             view.split_brain = 2;
         }
         cluster.rejected(&Storage, &["split brain", "found 2"]);
         assert!(cluster.judged(&Storage).breach.is_some());
         let mut cluster = Cluster::steady();
-        if let Some(Ok(view)) = cluster
-            .seen
-            .deep
-            .gluster
-            .as_mut()
-            .map(|p| p.result.as_mut())
-        {
+        if let Some(Ok(view)) = cluster.seen.deep.gluster.as_mut().map(|p| p.result.as_mut()) {
             view.bricks_online = 2;
         }
         cluster.rejected(&Storage, &["bricks online: expected 3, found 2"]);

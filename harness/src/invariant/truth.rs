@@ -49,6 +49,8 @@ pub struct Truth {
     pub framework_id: Option<String>,
     /// Begin of the first tick that showed the present members and etcd leader: older deep evidence speaks of another cluster.
     pub since: Millis,
+    /// Begin of the first tick that showed the present etcd leader in its term: what Jupyter did before says nothing of it.
+    pub led_since: Millis,
 }
 
 /// A running, unpaused node container.
@@ -133,6 +135,8 @@ pub struct TruthTracker {
     on_host: BTreeMap<String, Vec<ContainerView>>,
     /// Members and leader, and since when they are these.
     present: Option<(BTreeSet<Slot>, Slot, Millis)>,
+    /// The last etcd leader, and since when it leads in its term.
+    leading: Option<(EtcdLeader, Millis)>,
     framework_id: Option<String>,
 }
 
@@ -145,6 +149,7 @@ impl TruthTracker {
             voted: BTreeMap::new(),
             on_host: BTreeMap::new(),
             present: None,
+            leading: None,
             framework_id: None,
         }
     }
@@ -165,27 +170,19 @@ impl TruthTracker {
             if view.listening.contains(&self.shape.jupyter_port) {
                 truth.serving_jupyter.insert(view.slot);
             }
-            truth
-                .running
-                .entry(view.slot)
-                .or_default()
-                .push(RunningNode {
-                    incarnation: view.incarnation,
-                    container: view.id.clone(),
-                    host: host.clone(),
-                });
+            truth.running.entry(view.slot).or_default().push(RunningNode {
+                incarnation: view.incarnation,
+                container: view.id.clone(),
+                host: host.clone(),
+            });
             self.place(seen, view, *fresh, &mut truth);
         }
         let alive: BTreeSet<&String> = views.iter().map(|(_, view, _)| &view.id).collect();
         // A frozen container keeps its vote; one that is gone never comes back under its id.
-        self.voted.retain(|id, _| {
-            alive.contains(id) || self.on_host.values().flatten().any(|view| view.id == *id)
-        });
+        self.voted.retain(|id, _| alive.contains(id) || self.on_host.values().flatten().any(|view| view.id == *id));
         truth.since = self.since(seen, &truth);
-        self.framework_id = self
-            .framework_id
-            .take()
-            .or_else(|| active_framework(seen, &self.shape));
+        truth.led_since = self.led_since(seen, &truth);
+        self.framework_id = self.framework_id.take().or_else(|| active_framework(seen, &self.shape));
         truth.framework_id.clone_from(&self.framework_id);
         truth
     }
@@ -213,13 +210,8 @@ impl TruthTracker {
             Ok(views) => views.get(&slot).and_then(|view| view.as_ref().ok()),
             Err(_) => None,
         };
-        let votes = etcd.is_some_and(|etcd| {
-            !etcd.learner
-                && etcd
-                    .members
-                    .iter()
-                    .any(|m| m.id == etcd.member_id && !m.learner)
-        });
+        let votes =
+            etcd.is_some_and(|etcd| !etcd.learner && etcd.members.iter().any(|m| m.id == etcd.member_id && !m.learner));
         let connected = etcd.is_some_and(|etcd| match &truth.etcd_leader {
             Some(leader) => etcd.leader_id == leader.member && etcd.term == leader.term,
             // Without a leader nobody can show a quorum: whoever votes may still be in.
@@ -257,6 +249,19 @@ impl TruthTracker {
             }
         }
     }
+
+    /// Since when the leader leads. A tick without a leader changes nothing: the same one in the same term never stopped.
+    fn led_since(&mut self, seen: &Observation, truth: &Truth) -> Millis {
+        match (&truth.etcd_leader, &self.leading) {
+            (Some(leader), Some((known, since))) if leader == known => *since,
+            (None, Some((_, since))) => *since,
+            (None, None) => seen.begin,
+            (Some(leader), _) => {
+                self.leading = Some((leader.clone(), seen.begin));
+                seen.begin
+            }
+        }
+    }
 }
 
 /// The leader that both looks of a tick agree on.
@@ -272,65 +277,36 @@ fn etcd_leader(seen: &Observation) -> Option<EtcdLeader> {
 
 /// The id that a majority of voters names at the highest term and that confirms itself.
 fn confirmed_leader(views: &BTreeMap<Slot, Result<EtcdView, String>>) -> Option<EtcdLeader> {
-    let answers = || {
-        views
-            .iter()
-            .filter_map(|(slot, view)| view.as_ref().ok().map(|view| (*slot, view)))
-    };
+    let answers = || views.iter().filter_map(|(slot, view)| view.as_ref().ok().map(|view| (*slot, view)));
     let term = answers().map(|(_, view)| view.term).max()?;
-    let newest = answers()
-        .map(|(_, view)| view)
-        .max_by_key(|view| (view.term, view.applied_index))?;
+    let newest = answers().map(|(_, view)| view).max_by_key(|view| (view.term, view.applied_index))?;
     let voters = newest.members.iter().filter(|m| !m.learner).count();
-    let (slot, itself) = answers().find(|(_, view)| {
-        view.term == term && view.leader_id == view.member_id && view.member_id != 0
-    })?;
-    let named = answers()
-        .filter(|(_, view)| {
-            !view.learner && view.term == term && view.leader_id == itself.member_id
-        })
-        .count();
-    (named > voters / 2).then_some(EtcdLeader {
-        slot,
-        member: itself.member_id,
-        term,
-    })
+    let (slot, itself) =
+        answers().find(|(_, view)| view.term == term && view.leader_id == view.member_id && view.member_id != 0)?;
+    let named =
+        answers().filter(|(_, view)| !view.learner && view.term == term && view.leader_id == itself.member_id).count();
+    (named > voters / 2).then_some(EtcdLeader { slot, member: itself.member_id, term })
 }
 
 fn zookeeper_leader(seen: &Observation, shape: &Shape) -> Option<ZooKeeperLeader> {
     let view = seen.fast.zookeeper.result.as_ref().ok()?;
-    let answers = || {
-        view.servers
-            .iter()
-            .filter_map(|(name, server)| server.as_ref().ok().map(|server| (name, server)))
-    };
-    let epoch = answers()
-        .filter(|(_, server)| server.mode == "leader")
-        .map(|(_, server)| server.epoch)
-        .max()?;
+    let answers = || view.servers.iter().filter_map(|(name, server)| server.as_ref().ok().map(|server| (name, server)));
+    let epoch = answers().filter(|(_, server)| server.mode == "leader").map(|(_, server)| server.epoch).max()?;
     let leaders: Vec<&String> = answers()
         .filter(|(_, server)| server.mode == "leader" && server.epoch == epoch)
         .map(|(name, _)| name)
         .collect();
-    let synced = answers()
-        .filter(|(_, server)| server.mode == "follower" && server.epoch <= epoch)
-        .count();
+    let synced = answers().filter(|(_, server)| server.mode == "follower" && server.epoch <= epoch).count();
     match leaders.as_slice() {
-        [name] if synced + 1 > shape.zookeepers.len() / 2 => Some(ZooKeeperLeader {
-            name: (*name).clone(),
-            epoch,
-        }),
+        [name] if synced + 1 > shape.zookeepers.len() / 2 => Some(ZooKeeperLeader { name: (*name).clone(), epoch }),
         _ => None,
     }
 }
 
 fn mesos_leader(seen: &Observation, shape: &Shape) -> Option<MesosLeader> {
     let view = seen.fast.mesos.result.as_ref().ok()?;
-    let mut elected = view
-        .masters
-        .iter()
-        .filter(|(_, master)| matches!(master, Ok(master) if master.elected))
-        .map(|(name, _)| name);
+    let mut elected =
+        view.masters.iter().filter(|(_, master)| matches!(master, Ok(master) if master.elected)).map(|(name, _)| name);
     let (Some(name), None) = (elected.next(), elected.next()) else {
         return None;
     };
@@ -339,16 +315,10 @@ fn mesos_leader(seen: &Observation, shape: &Shape) -> Option<MesosLeader> {
         Err(_) => None,
     };
     let Some(candidates) = candidate else {
-        return Some(MesosLeader {
-            name: name.clone(),
-            znode: None,
-        });
+        return Some(MesosLeader { name: name.clone(), znode: None });
     };
     let (znode, address) = candidates.first()?;
-    (shape.masters.get(name) == Some(address)).then(|| MesosLeader {
-        name: name.clone(),
-        znode: Some(znode.clone()),
-    })
+    (shape.masters.get(name) == Some(address)).then(|| MesosLeader { name: name.clone(), znode: Some(znode.clone()) })
 }
 
 fn active_framework(seen: &Observation, shape: &Shape) -> Option<String> {
@@ -373,14 +343,8 @@ mod tests {
         assert_eq!(truth.members, BTreeSet::from([0, 1, 2, 3, 4]));
         assert!(truth.settling.is_empty() && truth.unsure.is_empty());
         assert_eq!(truth.etcd_leader.as_ref().map(|l| l.slot), Some(2));
-        assert_eq!(
-            truth.zookeeper_leader.as_ref().map(|l| l.name.as_str()),
-            Some("zk-2")
-        );
-        assert_eq!(
-            truth.mesos_leader.as_ref().map(|l| l.name.as_str()),
-            Some("master-1")
-        );
+        assert_eq!(truth.zookeeper_leader.as_ref().map(|l| l.name.as_str()), Some("zk-2"));
+        assert_eq!(truth.mesos_leader.as_ref().map(|l| l.name.as_str()), Some("master-1"));
         assert_eq!(truth.serving_jupyter, BTreeSet::from([2]));
         assert!(truth.jupyter_answers);
     }
@@ -394,22 +358,14 @@ mod tests {
         assert_eq!(minority.truth().etcd_leader, None);
         let mut silent = Cluster::steady();
         silent.etcd_view(2).leader_id = 0;
-        assert_eq!(
-            silent.truth().etcd_leader,
-            None,
-            "it doesn't confirm itself"
-        );
+        assert_eq!(silent.truth().etcd_leader, None, "it doesn't confirm itself");
         let mut moving = Cluster::steady();
         if let Ok(views) = &mut moving.seen.fast.etcd_before.result {
             for view in views.values_mut().flatten() {
                 view.term -= 1;
             }
         }
-        assert_eq!(
-            moving.truth().etcd_leader,
-            None,
-            "another term before than after"
-        );
+        assert_eq!(moving.truth().etcd_leader, None, "another term before than after");
     }
 
     #[test]

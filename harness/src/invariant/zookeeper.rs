@@ -12,42 +12,27 @@ impl Invariant for ZooKeeper {
         let mut evidence = Evidence::default();
         if let Some(view) = evidence.look("ZooKeeper", &look.seen.fast.zookeeper) {
             let mut leaders = vec![];
-            for name in look
-                .shape
-                .zookeepers
-                .iter()
-                .filter(|name| !look.held.zookeepers.contains(*name))
-            {
+            for name in look.shape.zookeepers.iter().filter(|name| !look.held.zookeepers.contains(*name)) {
                 match view.servers.get(name) {
                     Some(Ok(server)) if server.mode == "leader" => leaders.push(name.as_str()),
                     Some(Ok(server)) if server.mode == "follower" => {}
-                    Some(Ok(server)) => evidence.broken(format!(
-                        "{name} is '{}'; expected leader or follower",
-                        server.mode
-                    )),
+                    Some(Ok(server)) => {
+                        evidence.broken(format!("{name} is '{}'; expected leader or follower", server.mode))
+                    }
                     Some(Err(why)) => evidence.broken(format!("{name} doesn't answer: {why}")),
                     None => evidence.unknown(format!("{name} was not asked")),
                 }
             }
             match leaders.as_slice() {
                 [_] if look.truth.zookeeper_leader.is_none() => {
-                    evidence.broken(format!(
-                        "{} leads without a majority of followers",
-                        leaders[0]
-                    ));
+                    evidence.broken(format!("{} leads without a majority of followers", leaders[0]));
                 }
                 [_] => {}
                 [] => evidence.broken("no server leads; expected exactly one"),
-                names => evidence.broken(format!(
-                    "{} lead; expected exactly one",
-                    names.join(" and ")
-                )),
+                names => evidence.broken(format!("{} lead; expected exactly one", names.join(" and "))),
             }
         }
-        Judged {
-            fast: Some(evidence.part()),
-            ..Judged::default()
-        }
+        Judged { fast: Some(evidence.part()), ..Judged::default() }
     }
 }
 
@@ -80,10 +65,7 @@ mod tests {
     fn a_leader_needs_a_majority() {
         let mut cluster = Cluster::steady();
         for name in ["zk-1", "zk-3"] {
-            cluster
-                .zookeeper()
-                .servers
-                .insert(name.into(), Err("refused".into()));
+            cluster.zookeeper().servers.insert(name.into(), Err("refused".into()));
             cluster.held.zookeepers.insert(name.into());
         }
         cluster.rejected(&ZooKeeper, &["zk-2 leads without a majority"]);
@@ -92,10 +74,7 @@ mod tests {
     #[test]
     fn a_silent_server_is_rejected_unless_a_fault_holds_it_down() {
         let mut cluster = Cluster::steady();
-        cluster
-            .zookeeper()
-            .servers
-            .insert("zk-1".into(), Err("refused".into()));
+        cluster.zookeeper().servers.insert("zk-1".into(), Err("refused".into()));
         cluster.rejected(&ZooKeeper, &["zk-1 doesn't answer", "refused"]);
         cluster.held.zookeepers.insert("zk-1".into());
         cluster.accepted(&ZooKeeper);

@@ -6,31 +6,19 @@ use super::Entry;
 use crate::history::ledger::KindOutcome;
 
 /// Compares. Something found that was never written counts as found: whoever judges sees that no operation made it.
-pub(super) fn settle(
-    written: &[Entry],
-    found: Result<BTreeMap<String, String>, String>,
-) -> KindOutcome {
+pub(super) fn settle(written: &[Entry], found: Result<BTreeMap<String, String>, String>) -> KindOutcome {
     let ops = written.iter().map(|entry| entry.op.clone()).collect();
     let found = match found {
         Ok(found) => found,
         Err(why) => {
             tracing::warn!(%why, "the ledger could not be read back");
-            return KindOutcome {
-                ops,
-                found: None,
-                altered: Vec::new(),
-            };
+            return KindOutcome { ops, found: None, altered: Vec::new() };
         }
     };
-    let contents: BTreeMap<&str, &str> = written
-        .iter()
-        .map(|entry| (entry.op.item.as_str(), entry.content.as_str()))
-        .collect();
-    let altered = |(item, content): &(String, String)| {
-        contents
-            .get(item.as_str())
-            .is_some_and(|wanted| wanted != content)
-    };
+    let contents: BTreeMap<&str, &str> =
+        written.iter().map(|entry| (entry.op.item.as_str(), entry.content.as_str())).collect();
+    let altered =
+        |(item, content): &(String, String)| contents.get(item.as_str()).is_some_and(|wanted| wanted != content);
     let (altered, found): (Vec<_>, Vec<_>) = found.into_iter().partition(altered);
     KindOutcome {
         ops,
@@ -49,12 +37,7 @@ mod tests {
 
     fn entry(item: &str, content: &str) -> Entry {
         Entry {
-            op: Op {
-                item: item.into(),
-                begin: Millis(0),
-                end: Millis(1),
-                outcome: OpOutcome::Acknowledged,
-            },
+            op: Op { item: item.into(), begin: Millis(0), end: Millis(1), outcome: OpOutcome::Acknowledged },
             content: content.into(),
         }
     }

@@ -94,20 +94,8 @@ impl Ledger {
         };
         let entries = Entries::default();
         let stop = CancellationToken::new();
-        let writer = writer::Writer::new(
-            world.clone(),
-            places.clone(),
-            entries.clone(),
-            newest,
-            stop.clone(),
-        );
-        Self {
-            world: world.clone(),
-            places,
-            entries,
-            stop,
-            writer: tokio::spawn(writer.run()),
-        }
+        let writer = writer::Writer::new(world.clone(), places.clone(), entries.clone(), newest, stop.clone());
+        Self { world: world.clone(), places, entries, stop, writer: tokio::spawn(writer.run()) }
     }
 
     /// Acknowledged operations so far, by kind; for progress.
@@ -133,14 +121,9 @@ impl Ledger {
 
     /// Reads everything back. To be called after [`Ledger::stop`].
     pub async fn account(&self) -> LedgerOutcome {
-        let (etcd, files, notebooks) =
-            tokio::join!(self.read_etcd(), self.read_files(), self.read_notebooks());
+        let (etcd, files, notebooks) = tokio::join!(self.read_etcd(), self.read_files(), self.read_notebooks());
         let entries = locked(&self.entries).clone();
-        let found = [
-            (Kind::Etcd, etcd),
-            (Kind::File, files),
-            (Kind::Notebook, notebooks),
-        ];
+        let found = [(Kind::Etcd, etcd), (Kind::File, files), (Kind::Notebook, notebooks)];
         found
             .into_iter()
             .map(|(kind, found)| {
@@ -164,11 +147,7 @@ impl Ledger {
             Some(item) => item.to_owned(),
             None => key,
         };
-        Ok(found
-            .await?
-            .into_iter()
-            .map(|(k, v)| (bare(k), v))
-            .collect())
+        Ok(found.await?.into_iter().map(|(k, v)| (bare(k), v)).collect())
     }
 
     async fn read_files(&self) -> Result<BTreeMap<String, String>, String> {
@@ -180,25 +159,15 @@ impl Ledger {
         let text = |content: String| {
             let parsed: Result<Value, _> = serde_json::from_str(&content);
             let parsed = parsed.map_err(|e| e.to_string());
-            parsed
-                .and_then(|notebook| cell_text(&notebook))
-                .unwrap_or_else(|why| format!("not a notebook: {why}"))
+            parsed.and_then(|notebook| cell_text(&notebook)).unwrap_or_else(|why| format!("not a notebook: {why}"))
         };
         // Jupyter writes beside the target and renames; what a killed server leaves of that begins with a dot.
         let visible = found.into_iter().filter(|(name, _)| !name.starts_with('.'));
-        Ok(visible
-            .map(|(name, content)| (name, text(content)))
-            .collect())
+        Ok(visible.map(|(name, content)| (name, text(content))).collect())
     }
 
-    async fn read_directory(
-        &self,
-        dir: &std::path::Path,
-    ) -> Result<BTreeMap<String, String>, String> {
-        let call = Call::FileReadAll {
-            dir: dir.to_owned(),
-            container: None,
-        };
+    async fn read_directory(&self, dir: &std::path::Path) -> Result<BTreeMap<String, String>, String> {
+        let call = Call::FileReadAll { dir: dir.to_owned(), container: None };
         self.read("", &call, |r| match r {
             Reply::Files(found) => Some(found),
             _ => None,
@@ -207,20 +176,13 @@ impl Ledger {
     }
 
     /// Asks `first`, or a host, and other hosts if that fails.
-    async fn read<T>(
-        &self,
-        first: &str,
-        call: &Call,
-        expect: fn(Reply) -> Option<T>,
-    ) -> Result<T, String> {
+    async fn read<T>(&self, first: &str, call: &Call, expect: fn(Reply) -> Option<T>) -> Result<T, String> {
         let hosts = self.world.shape.hosts.iter();
         let machines = std::iter::once(first).chain(hosts.map(String::as_str));
         let outposts = machines.filter_map(|name| self.world.outposts.get(name));
         let mut why = "no machine could be asked".to_owned();
         for outpost in outposts.filter(|o| o.is_connected()).take(READ_TRIES) {
-            let probe = self
-                .world
-                .call(Some(outpost), call.clone(), READ_MAX, expect);
+            let probe = self.world.call(Some(outpost), call.clone(), READ_MAX, expect);
             match probe.await.result {
                 Ok(found) => return Ok(found),
                 Err(error) => why = error,
@@ -237,9 +199,7 @@ impl Drop for Ledger {
 }
 
 fn locked(entries: &Entries) -> MutexGuard<'_, BTreeMap<Kind, Vec<Entry>>> {
-    entries
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    entries.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// A connected host; each call begins with another one.

@@ -52,13 +52,7 @@ impl Writer {
         newest: watch::Receiver<Option<Arc<Seen>>>,
         stop: CancellationToken,
     ) -> Self {
-        Self {
-            world,
-            places,
-            entries,
-            newest,
-            stop,
-        }
+        Self { world, places, entries, newest, stop }
     }
 
     pub(super) async fn run(self) {
@@ -92,11 +86,8 @@ impl Writer {
 
     /// The API saves notebooks into existing directories only.
     async fn make_directory(&self) {
-        let call = Call::FileWrite {
-            path: self.places.notebooks.join(".keep"),
-            content: String::new(),
-            container: None,
-        };
+        let call =
+            Call::FileWrite { path: self.places.notebooks.join(".keep"), content: String::new(), container: None };
         let host = self.world.any_host();
         let probe = self.world.call(host, call, OP_MAX, done).await;
         if let Err(why) = probe.result {
@@ -145,15 +136,9 @@ impl Client {
             }
             Kind::File => {
                 let item = format!("f{number:06}");
-                let call = Call::FileWrite {
-                    path: self.places.files.join(&item),
-                    content: content.clone(),
-                    container: None,
-                };
-                (
-                    item,
-                    self.through(next_host(&self.world, number), call).await,
-                )
+                let call =
+                    Call::FileWrite { path: self.places.files.join(&item), content: content.clone(), container: None };
+                (item, self.through(next_host(&self.world, number), call).await)
             }
             Kind::Notebook => {
                 let item = format!("n{number:06}.ipynb");
@@ -161,12 +146,7 @@ impl Client {
                 (item, self.save(&path.display().to_string(), &content).await)
             }
         };
-        let op = Op {
-            item,
-            begin,
-            end,
-            outcome,
-        };
+        let op = Op { item, begin, end, outcome };
         let mut entries = locked(&self.entries);
         entries.entry(kind).or_default().push(Entry { op, content });
     }

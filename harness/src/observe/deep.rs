@@ -95,20 +95,10 @@ impl DeepTier {
     pub async fn sweep(&self) {
         let _resting = Resting::new(&self.sweeping);
         let actors = self.actors();
-        let hops: Vec<(Actor, Vec<String>)> = actors
-            .iter()
-            .map(|from| (from.clone(), names(&actors, from)))
-            .collect();
-        let logins = stream::iter(hops)
-            .map(|(from, names)| self.login(from, names))
-            .buffer_unordered(SWEEP_HOPS);
+        let hops: Vec<(Actor, Vec<String>)> = actors.iter().map(|from| (from.clone(), names(&actors, from))).collect();
+        let logins = stream::iter(hops).map(|(from, names)| self.login(from, names)).buffer_unordered(SWEEP_HOPS);
         logins.collect::<()>().await;
-        tokio::join!(
-            self.kernel(),
-            self.cross_read(),
-            self.notebook(),
-            self.reach()
-        );
+        tokio::join!(self.kernel(), self.cross_read(), self.notebook(), self.reach());
         self.gluster().await;
     }
 
@@ -134,8 +124,8 @@ impl DeepTier {
         loop {
             rhythm.tick().await;
             let actors = self.actors();
-            let busy = self.rotating.load(Ordering::Relaxed) >= ROTATION_MAX
-                || self.sweeping.load(Ordering::Relaxed) > 0;
+            let busy =
+                self.rotating.load(Ordering::Relaxed) >= ROTATION_MAX || self.sweeping.load(Ordering::Relaxed) > 0;
             if actors.len() < 2 || busy {
                 continue;
             }
@@ -153,14 +143,11 @@ impl DeepTier {
 
     fn actors(&self) -> Vec<Actor> {
         let seen = self.seen.borrow().clone();
-        seen.map(|seen| actors(&seen.truth, &self.world.shape))
-            .unwrap_or_default()
+        seen.map(|seen| actors(&seen.truth, &self.world.shape)).unwrap_or_default()
     }
 
     fn locked(&self) -> MutexGuard<'_, Deep> {
-        self.board
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.board.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// A number that this run hasn't used yet.
@@ -169,10 +156,7 @@ impl DeepTier {
     }
 
     async fn login(&self, from: Actor, names: Vec<String>) {
-        let call = Call::Logins {
-            from: from.address,
-            names: names.clone(),
-        };
+        let call = Call::Logins { from: from.address, names: names.clone() };
         // The host's own outpost, so that a sweep's work is spread over the machines.
         let outpost = self.world.outposts.get(&from.host);
         let outpost = outpost.filter(|o| o.is_connected());
@@ -186,21 +170,14 @@ impl DeepTier {
             .await;
         let fresh = names.into_iter().map(|to| {
             let result = match &probe.result {
-                Ok(seen) => seen
-                    .get(&to)
-                    .cloned()
-                    .unwrap_or_else(|| Err("the outpost left this login out".to_owned())),
+                Ok(seen) => seen.get(&to).cloned().unwrap_or_else(|| Err("the outpost left this login out".to_owned())),
                 Err(why) => Err(why.clone()),
             };
             LoginProbe {
                 from: from.slot,
                 container: from.container.clone(),
                 to,
-                probe: super::observation::Probe {
-                    begin: probe.begin,
-                    end: probe.end,
-                    result,
-                },
+                probe: super::observation::Probe { begin: probe.begin, end: probe.end, result },
             }
         });
         let fresh: Vec<LoginProbe> = fresh.collect();
@@ -209,12 +186,9 @@ impl DeepTier {
     }
 
     async fn kernel(&self) {
-        let probe = bounded(
-            self.world.clock,
-            KERNEL_MAX + Duration::from_secs(1),
-            self.world.jupyter.run_cell(KERNEL_MAX),
-        )
-        .await;
+        let probe =
+            bounded(self.world.clock, KERNEL_MAX + Duration::from_secs(1), self.world.jupyter.run_cell(KERNEL_MAX))
+                .await;
         self.locked().kernel = Some(probe);
     }
 
@@ -225,21 +199,11 @@ impl DeepTier {
         let Some(writer) = actors.get(turn % actors.len().max(1)) else {
             return;
         };
-        let probe = bounded(
-            self.world.clock,
-            FILE_MAX * 3,
-            self.cross_read_by(writer, &actors, number),
-        )
-        .await;
+        let probe = bounded(self.world.clock, FILE_MAX * 3, self.cross_read_by(writer, &actors, number)).await;
         self.locked().cross_read = Some(probe);
     }
 
-    async fn cross_read_by(
-        &self,
-        writer: &Actor,
-        readers: &[Actor],
-        number: u64,
-    ) -> Result<CrossReadView, String> {
+    async fn cross_read_by(&self, writer: &Actor, readers: &[Actor], number: u64) -> Result<CrossReadView, String> {
         let dir = self.world.directory(&format!("cross/{number}"));
         let content = format!("written by slot {} as number {number}", writer.slot);
         let write = Call::FileWrite {
@@ -249,28 +213,18 @@ impl DeepTier {
         };
         let outpost = self.world.outposts.get(&writer.host);
         let written = self.world.call(outpost, write, FILE_MAX, done).await;
-        written
-            .result
-            .map_err(|why| format!("slot {} did not write: {why}", writer.slot))?;
+        written.result.map_err(|why| format!("slot {} did not write: {why}", writer.slot))?;
         let reads = readers.iter().map(|reader| {
-            let call = Call::FileReadAll {
-                dir: dir.clone(),
-                container: Some(reader.container.clone()),
-            };
+            let call = Call::FileReadAll { dir: dir.clone(), container: Some(reader.container.clone()) };
             let (world, content) = (&self.world, &content);
             async move {
                 let outpost = world.outposts.get(&reader.host);
                 let read = world.call(outpost, call, FILE_MAX, files).await;
-                let same = |files: std::collections::BTreeMap<String, String>| {
-                    files.get("text") == Some(content)
-                };
+                let same = |files: std::collections::BTreeMap<String, String>| files.get("text") == Some(content);
                 (reader.slot, read.result.map(same))
             }
         });
-        Ok(CrossReadView {
-            writer: writer.slot,
-            readers: join_all(reads).await.into_iter().collect(),
-        })
+        Ok(CrossReadView { writer: writer.slot, readers: join_all(reads).await.into_iter().collect() })
     }
 
     /// Reads back the notebook saved last time, which was before a move if there was one, and then saves the next.
@@ -301,11 +255,7 @@ impl DeepTier {
         let number = self.number();
         let dir = self.world.directory("probe");
         // Its parent: the API saves into existing directories only. From the second time on it exists, and that is no error.
-        let keep = Call::FileWrite {
-            path: dir.join(".keep"),
-            content: String::new(),
-            container: None,
-        };
+        let keep = Call::FileWrite { path: dir.join(".keep"), content: String::new(), container: None };
         if number < 16 {
             let host = self.world.any_host();
             let _ = self.world.call(host, keep, FILE_MAX, done).await;
@@ -320,9 +270,7 @@ impl DeepTier {
             by,
         };
         let jupyter = &self.world.jupyter;
-        let saved = jupyter
-            .save(&notebook.path, &notebook.content, FILE_MAX)
-            .await;
+        let saved = jupyter.save(&notebook.path, &notebook.content, FILE_MAX).await;
         (saved == Saved::Acknowledged).then_some(notebook)
     }
 
@@ -331,9 +279,7 @@ impl DeepTier {
         let addresses: Vec<_> = actors.iter().map(|actor| actor.address).collect();
         let hosts: BTreeSet<&String> = actors.iter().map(|actor| &actor.host).collect();
         let probes = hosts.into_iter().map(|host| {
-            let call = Call::Reach {
-                to: addresses.clone(),
-            };
+            let call = Call::Reach { to: addresses.clone() };
             async move {
                 let outpost = self.world.outposts.get(host);
                 let probe = self.world.call(outpost, call, OTHERS_MAX, |r| match r {
@@ -349,12 +295,10 @@ impl DeepTier {
 
     async fn gluster(&self) {
         let host = self.world.any_host();
-        let probe = self
-            .world
-            .call(host, Call::Gluster, OTHERS_MAX, |r| match r {
-                Reply::Gluster(seen) => Some(seen),
-                _ => None,
-            });
+        let probe = self.world.call(host, Call::Gluster, OTHERS_MAX, |r| match r {
+            Reply::Gluster(seen) => Some(seen),
+            _ => None,
+        });
         let probe = probe.await;
         self.locked().gluster = Some(probe);
     }
@@ -385,9 +329,7 @@ fn names(actors: &[Actor], from: &Actor) -> Vec<String> {
 /// Newest result per (container, name), and none of containers or names that are gone.
 fn keep_newest(board: &mut Vec<LoginProbe>, fresh: Vec<LoginProbe>, actors: &[Actor]) {
     board.retain(|old| {
-        let replaced = fresh
-            .iter()
-            .any(|new| new.container == old.container && new.to == old.to);
+        let replaced = fresh.iter().any(|new| new.container == old.container && new.to == old.to);
         !replaced
     });
     board.extend(fresh);
@@ -397,9 +339,7 @@ fn keep_newest(board: &mut Vec<LoginProbe>, fresh: Vec<LoginProbe>, actors: &[Ac
     board.retain(|login| {
         actors.iter().any(|a| a.container == login.container)
             && actors.iter().any(|a| a.name == login.to)
-            && !actors
-                .iter()
-                .any(|a| a.container == login.container && a.name == login.to)
+            && !actors.iter().any(|a| a.container == login.container && a.name == login.to)
     });
 }
 
@@ -439,27 +379,16 @@ mod tests {
             from: 0,
             container: container.into(),
             to: to.into(),
-            probe: Probe {
-                begin: Millis(at),
-                end: Millis(at),
-                result: Err("x".into()),
-            },
+            probe: Probe { begin: Millis(at), end: Millis(at), result: Err("x".into()) },
         }
     }
 
     #[test]
     fn the_board_keeps_the_newest_login_of_each_pair_and_forgets_the_gone() {
-        let mut board = vec![
-            login("c0", "storm-1", 1),
-            login("gone", "storm-1", 1),
-            login("c1", "storm-7", 1),
-        ];
+        let mut board = vec![login("c0", "storm-1", 1), login("gone", "storm-1", 1), login("c1", "storm-7", 1)];
         let fresh = vec![login("c0", "storm-1", 2), login("c1", "storm-0", 2)];
         keep_newest(&mut board, fresh, &actors(2));
-        let kept: Vec<_> = board
-            .iter()
-            .map(|l| (l.container.as_str(), l.probe.begin.0))
-            .collect();
+        let kept: Vec<_> = board.iter().map(|l| (l.container.as_str(), l.probe.begin.0)).collect();
         assert_eq!(kept, [("c0", 2), ("c1", 2)]);
     }
 }

@@ -27,19 +27,8 @@ pub struct DockerMachines {
 impl DockerMachines {
     /// The machines of the run with this id. `outposts` are machine → container id of hosts and edge, `hellos` what each is told.
     #[must_use]
-    pub fn new(
-        engine: Engine,
-        run: &str,
-        outposts: BTreeMap<String, String>,
-        hellos: BTreeMap<String, Hello>,
-    ) -> Self {
-        Self {
-            engine,
-            run: run.to_owned(),
-            outposts,
-            hellos,
-            starts: Mutex::default(),
-        }
+    pub fn new(engine: Engine, run: &str, outposts: BTreeMap<String, String>, hellos: BTreeMap<String, Hello>) -> Self {
+        Self { engine, run: run.to_owned(), outposts, hellos, starts: Mutex::default() }
     }
 
     async fn list(&self) -> Result<BTreeMap<String, PartView>, String> {
@@ -48,11 +37,7 @@ impl DockerMachines {
         let mut parts = BTreeMap::new();
         for container in listed {
             if let Some(name) = container.labels.get(LABEL_MACHINE) {
-                let view = PartView {
-                    id: container.id,
-                    state: state(&container.state),
-                    started_unix_ms: 0,
-                };
+                let view = PartView { id: container.id, state: state(&container.state), started_unix_ms: 0 };
                 parts.insert(name.clone(), view);
             }
         }
@@ -105,19 +90,13 @@ impl Machines for DockerMachines {
         self.hellos.get(machine).cloned()
     }
 
-    fn open_outpost<'a>(
-        &'a self,
-        machine: &'a str,
-    ) -> BoxFuture<'a, Result<OutpostStream, String>> {
+    fn open_outpost<'a>(&'a self, machine: &'a str) -> BoxFuture<'a, Result<OutpostStream, String>> {
         async move {
             let container = self.outposts.get(machine);
             let container = container.ok_or_else(|| format!("{machine} has no outpost"))?;
             let stream = self.engine.attach(container, &[STORMD, "outpost"]).await;
             let stream = stream.map_err(|error| error.to_string())?;
-            Ok(OutpostStream {
-                read: Box::new(stream.output),
-                write: Box::new(stream.input),
-            })
+            Ok(OutpostStream { read: Box::new(stream.output), write: Box::new(stream.input) })
         }
         .boxed()
     }
@@ -164,11 +143,7 @@ fn unix_ms(text: &str) -> Option<u64> {
         return None;
     }
     // Years that begin in March have their leap day at the end.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
     let days = days.checked_sub(719_468)?;
     let fraction = text.get(20..).unwrap_or_default();
@@ -185,10 +160,7 @@ mod tests {
     fn the_engines_times_are_read() {
         assert_eq!(unix_ms("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(unix_ms("2024-02-29T12:30:45.5Z"), Some(1_709_209_845_500));
-        assert_eq!(
-            unix_ms("2026-11-20T00:00:00.123456789Z"),
-            Some(1_795_132_800_123)
-        );
+        assert_eq!(unix_ms("2026-11-20T00:00:00.123456789Z"), Some(1_795_132_800_123));
         assert_eq!(unix_ms("0001-01-01T00:00:00Z"), None);
         assert_eq!(unix_ms("soon"), None);
     }

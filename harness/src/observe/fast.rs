@@ -44,30 +44,15 @@ pub async fn look(world: &World) -> (Millis, Millis, Fast) {
             Reply::ZooKeeper(seen) => Some(seen),
             _ => None,
         }),
-        bounded(
-            world.clock,
-            STATUS_MAX * 2,
-            world.jupyter.status(STATUS_MAX)
-        ),
+        bounded(world.clock, STATUS_MAX * 2, world.jupyter.status(STATUS_MAX)),
     );
     let etcd_after = etcd(world).await;
-    let fast = Fast {
-        parts,
-        containers,
-        routes,
-        etcd_before,
-        etcd_after,
-        mesos,
-        zookeeper,
-        status,
-    };
+    let fast = Fast { parts, containers, routes, etcd_before, etcd_after, mesos, zookeeper, status };
     (begin, world.clock.now(), fast)
 }
 
 async fn etcd(world: &World) -> Probe<BTreeMap<Slot, Result<EtcdView, String>>> {
-    let call = Call::Etcd {
-        endpoints: world.shape.addresses.clone(),
-    };
+    let call = Call::Etcd { endpoints: world.shape.addresses.clone() };
     let take = |reply| match reply {
         Reply::Etcd(seen) => Some(seen),
         _ => None,
@@ -97,18 +82,10 @@ async fn each<T>(
 }
 
 /// Stamps a look that isn't an outpost's.
-pub async fn bounded<T>(
-    clock: Clock,
-    bound: Duration,
-    look: impl Future<Output = Result<T, String>>,
-) -> Probe<T> {
+pub async fn bounded<T>(clock: Clock, bound: Duration, look: impl Future<Output = Result<T, String>>) -> Probe<T> {
     let begin = clock.now();
     let result = tokio::time::timeout(bound, look)
         .await
         .unwrap_or_else(|_| Err(format!("no answer within {} ms", bound.as_millis())));
-    Probe {
-        begin,
-        end: clock.now(),
-        result,
-    }
+    Probe { begin, end: clock.now(), result }
 }

@@ -43,9 +43,7 @@ pub struct Jupyter {
 
 impl fmt::Debug for Jupyter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Jupyter")
-            .field("url", &self.url)
-            .finish_non_exhaustive()
+        f.debug_struct("Jupyter").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
@@ -61,11 +59,7 @@ impl Jupyter {
             .no_proxy()
             .build()
             .map_err(|e| format!("no HTTP client: {}", told(&e)))?;
-        Ok(Self {
-            http,
-            url: url.trim_end_matches('/').to_owned(),
-            token: token.to_owned(),
-        })
+        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), token: token.to_owned() })
     }
 
     /// `/api/status` with and without the token.
@@ -96,9 +90,7 @@ impl Jupyter {
         let request = self.request(Method::PUT, &format!("/api/contents/{path}"));
         match request.json(&body).timeout(bound).send().await {
             Ok(answer) if answer.status().is_success() => Saved::Acknowledged,
-            Ok(answer) if answer.status().is_client_error() => {
-                Saved::Refused(answer.status().to_string())
-            }
+            Ok(answer) if answer.status().is_client_error() => Saved::Refused(answer.status().to_string()),
             Ok(answer) => Saved::Unknown(answer.status().to_string()),
             Err(error) if error.is_connect() => Saved::Refused(told(&error)),
             Err(error) => Saved::Unknown(told(&error)),
@@ -132,10 +124,7 @@ impl Jupyter {
         let request = request.json(&json!({"name": "python3"})).timeout(bound);
         let answer = request.send().await.map_err(|e| told(&e))?;
         if answer.status() != StatusCode::CREATED {
-            return Err(format!(
-                "a new kernel: expected 201, found {}",
-                answer.status()
-            ));
+            return Err(format!("a new kernel: expected 201, found {}", answer.status()));
         }
         let kernel: Value = answer.json().await.map_err(|e| told(&e))?;
         let id = kernel["id"].as_str().ok_or("the kernel has no id")?;
@@ -145,13 +134,9 @@ impl Jupyter {
         if let Err(error) = gone.timeout(CONNECT_MAX).send().await {
             tracing::debug!(%id, why = told(&error), "kernel not removed");
         }
-        let text =
-            text.map_err(|_| format!("the cell did not end within {} s", bound.as_secs()))??;
+        let text = text.map_err(|_| format!("the cell did not end within {} s", bound.as_secs()))??;
         let mut words = text.split_whitespace();
-        Ok(KernelView {
-            hostname: words.next().unwrap_or_default().to_owned(),
-            computed: words.next() == Some(SUM),
-        })
+        Ok(KernelView { hostname: words.next().unwrap_or_default().to_owned(), computed: words.next() == Some(SUM) })
     }
 
     /// Runs [`CELL`] and returns what it printed.
@@ -164,9 +149,8 @@ impl Jupyter {
             .map_err(|_| "the token is no header value".to_owned())?;
         token.set_sensitive(true);
         request.headers_mut().insert(AUTHORIZATION, token);
-        let (mut socket, _) = tokio_tungstenite::connect_async(request)
-            .await
-            .map_err(|e| format!("the kernel's WebSocket: {e}"))?;
+        let (mut socket, _) =
+            tokio_tungstenite::connect_async(request).await.map_err(|e| format!("the kernel's WebSocket: {e}"))?;
         let id = Uuid::new_v4().simple().to_string();
         let message = execute_request(&id, &session).to_string();
         let sent = socket.send(Message::text(message)).await;
@@ -186,9 +170,7 @@ impl Jupyter {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http
-            .request(method, format!("{}{path}", self.url))
-            .header(AUTHORIZATION, format!("token {}", self.token))
+        self.http.request(method, format!("{}{path}", self.url)).header(AUTHORIZATION, format!("token {}", self.token))
     }
 }
 
@@ -197,9 +179,7 @@ impl Jupyter {
 /// # Errors
 /// If `notebook` isn't one.
 pub fn cell_text(notebook: &Value) -> Result<String, String> {
-    let cells = notebook["cells"]
-        .as_array()
-        .ok_or("this is not a notebook: it has no cells")?;
+    let cells = notebook["cells"].as_array().ok_or("this is not a notebook: it has no cells")?;
     // nbformat on disk splits a source into lines.
     let text = |cell: &Value| match &cell["source"] {
         Value::Array(lines) => lines.iter().filter_map(Value::as_str).collect::<String>(),
@@ -234,26 +214,17 @@ struct Cell {
 
 impl Cell {
     fn new(id: String) -> Self {
-        Self {
-            id,
-            out: String::new(),
-            replied: false,
-            idle: false,
-        }
+        Self { id, out: String::new(), replied: false, idle: false }
     }
 
     /// Takes a message; returns the output once the cell is done.
     fn on(&mut self, text: &str) -> Result<Option<String>, String> {
-        let message: Value =
-            serde_json::from_str(text).map_err(|e| format!("not a kernel message: {e}"))?;
+        let message: Value = serde_json::from_str(text).map_err(|e| format!("not a kernel message: {e}"))?;
         if message["parent_header"]["msg_id"] != self.id.as_str() {
             return Ok(None);
         }
         let content = &message["content"];
-        match message["msg_type"]
-            .as_str()
-            .or_else(|| message["header"]["msg_type"].as_str())
-        {
+        match message["msg_type"].as_str().or_else(|| message["header"]["msg_type"].as_str()) {
             Some("stream") => self.out += content["text"].as_str().unwrap_or_default(),
             Some("error") => return Err(format!("the cell failed: {}", content["evalue"])),
             Some("status") => self.idle |= content["execution_state"] == "idle",
@@ -266,11 +237,7 @@ impl Cell {
 
 /// An HTTP error with its causes; the URL is left out because every message has its context already.
 fn told(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "no answer in time".to_owned()
-    } else {
-        String::new()
-    };
+    let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { String::new() };
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         if !text.is_empty() {
@@ -293,18 +260,14 @@ mod tests {
     fn a_cell_is_done_when_answered_and_idle() {
         let mut cell = Cell::new("m".into());
         let message = |kind: &str, content: Value| {
-            json!({"msg_type": kind, "parent_header": {"msg_id": "m"}, "content": content})
-                .to_string()
+            json!({"msg_type": kind, "parent_header": {"msg_id": "m"}, "content": content}).to_string()
         };
         let foreign = json!({"msg_type": "status", "parent_header": {"msg_id": "x"},
             "content": {"execution_state": "idle"}});
         assert_eq!(cell.on(&foreign.to_string()), Ok(None));
         let busy = message("status", json!({"execution_state": "busy"}));
         assert_eq!(cell.on(&busy), Ok(None));
-        let stream = message(
-            "stream",
-            json!({"name": "stdout", "text": "storm-s1 499500\n"}),
-        );
+        let stream = message("stream", json!({"name": "stdout", "text": "storm-s1 499500\n"}));
         assert_eq!(cell.on(&stream), Ok(None));
         let reply = message("execute_reply", json!({"status": "ok"}));
         assert_eq!(cell.on(&reply), Ok(None));
@@ -317,10 +280,7 @@ mod tests {
         let mut cell = Cell::new("m".into());
         let error = json!({"msg_type": "error", "parent_header": {"msg_id": "m"},
             "content": {"evalue": "boom"}});
-        assert!(
-            cell.on(&error.to_string())
-                .is_err_and(|e| e.contains("boom"))
-        );
+        assert!(cell.on(&error.to_string()).is_err_and(|e| e.contains("boom")));
     }
 
     #[test]

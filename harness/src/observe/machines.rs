@@ -46,8 +46,7 @@ pub trait Machines: Send + Sync + 'static {
     fn hello(&self, machine: &str) -> Option<Hello>;
 
     /// Starts an outpost on a machine.
-    fn open_outpost<'a>(&'a self, machine: &'a str)
-    -> BoxFuture<'a, Result<OutpostStream, String>>;
+    fn open_outpost<'a>(&'a self, machine: &'a str) -> BoxFuture<'a, Result<OutpostStream, String>>;
 
     /// The topology's own containers, by name.
     fn parts(&self) -> BoxFuture<'_, Result<BTreeMap<String, PartView>, String>>;

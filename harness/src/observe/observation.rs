@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 use stormbed::clock::Millis;
 use stormbed::config::Slot;
 use stormbed::outpost::protocol::{
-    ContainerState, ContainerView, EtcdView, GlusterView, LoginView, MesosView, RoutesView,
-    ZooKeeperView,
+    ContainerState, ContainerView, EtcdView, GlusterView, LoginView, MesosView, RoutesView, ZooKeeperView,
 };
 
 /// One look at one thing: it happened between `begin` and `end`.

@@ -68,13 +68,7 @@ impl Observer {
         let (tier, token) = (deep.clone(), stop.clone());
         tokio::spawn(async move { token.run_until_cancelled(tier.run()).await });
         tokio::spawn(async move { stop.run_until_cancelled(ticker.run()).await });
-        Self {
-            queue,
-            newest,
-            deep,
-            dropped,
-            _guard: guard,
-        }
+        Self { queue, newest, deep, dropped, _guard: guard }
     }
 
     /// The next tick, in order.
@@ -135,14 +129,7 @@ impl Ticker {
     }
 
     fn publish(&mut self, (tick, runner, (begin, end, fast)): Look) {
-        let observation = Observation {
-            tick,
-            begin,
-            end,
-            runner,
-            fast,
-            deep: self.deep.newest(),
-        };
+        let observation = Observation { tick, begin, end, runner, fast, deep: self.deep.newest() };
         let truth = self.tracker.see(&observation);
         let seen = Arc::new(Seen { observation, truth });
         self.publish.send_replace(Some(seen.clone()));

@@ -80,22 +80,11 @@ impl Outpost {
 
     /// The same, with another rhythm.
     #[must_use]
-    pub fn open_with(
-        machine: &str,
-        machines: Arc<dyn Machines>,
-        clock: Clock,
-        rhythm: Rhythm,
-    ) -> Self {
+    pub fn open_with(machine: &str, machines: Arc<dyn Machines>, clock: Clock, rhythm: Rhythm) -> Self {
         let (calls, queue) = mpsc::channel(IN_FLIGHT_MAX);
         let (state, connected) = watch::channel(Some("not connected yet".to_owned()));
         let stop = CancellationToken::new();
-        let keeper = Keeper {
-            machine: machine.to_owned(),
-            machines,
-            clock,
-            rhythm,
-            state,
-        };
+        let keeper = Keeper { machine: machine.to_owned(), machines, clock, rhythm, state };
         let guard = Arc::new(stop.clone().drop_guard());
         tokio::spawn(async move {
             tokio::select! {
@@ -103,13 +92,7 @@ impl Outpost {
                 () = keeper.run(queue) => {}
             }
         });
-        Self {
-            machine: machine.to_owned(),
-            calls,
-            connected,
-            clock,
-            _guard: guard,
-        }
+        Self { machine: machine.to_owned(), calls, connected, clock, _guard: guard }
     }
 
     /// Name of the machine.
@@ -149,16 +132,9 @@ impl Outpost {
             return self.failed(begin, format!("no outpost on {}: {why}", self.machine));
         }
         let (answer, answered) = oneshot::channel();
-        let pending = Pending {
-            call,
-            timeout: bound,
-            answer,
-        };
+        let pending = Pending { call, timeout: bound, answer };
         if self.calls.try_send(pending).is_err() {
-            let why = format!(
-                "the outpost on {} has {IN_FLIGHT_MAX} calls waiting",
-                self.machine
-            );
+            let why = format!("the outpost on {} has {IN_FLIGHT_MAX} calls waiting", self.machine);
             return self.failed(begin, why);
         }
         match timeout(bound + GRACE, answered).await {
@@ -166,20 +142,13 @@ impl Outpost {
             Ok(Err(_)) => self.failed(begin, format!("the stream to {} ended", self.machine)),
             Err(_) => {
                 let ms = (bound + GRACE).as_millis();
-                self.failed(
-                    begin,
-                    format!("no answer from {} within {ms} ms", self.machine),
-                )
+                self.failed(begin, format!("no answer from {} within {ms} ms", self.machine))
             }
         }
     }
 
     fn failed<T>(&self, begin: Millis, why: String) -> Probe<T> {
-        Probe {
-            begin,
-            end: self.clock.now(),
-            result: Err(why),
-        }
+        Probe { begin, end: self.clock.now(), result: Err(why) }
     }
 }
 
@@ -239,11 +208,8 @@ impl Keeper {
         self.state.send_replace(Some(why.clone()));
         let end = self.clock.now();
         for (_, flight) in std::mem::take(&mut *locked(&flights)) {
-            let probe = Probe {
-                begin: flight.begin,
-                end,
-                result: Err(format!("the stream to {} ended: {why}", self.machine)),
-            };
+            let probe =
+                Probe { begin: flight.begin, end, result: Err(format!("the stream to {} ended: {why}", self.machine)) };
             let _ = flight.answer.send(probe);
         }
         why
@@ -277,18 +243,10 @@ impl Keeper {
             {
                 let begin = self.clock.now();
                 let why = format!("{IN_FLIGHT_MAX} calls to {} are unanswered", self.machine);
-                let _ = pending.answer.send(Probe {
-                    begin,
-                    end: begin,
-                    result: Err(why),
-                });
+                let _ = pending.answer.send(Probe { begin, end: begin, result: Err(why) });
                 continue;
             }
-            let request = Request {
-                id,
-                call,
-                timeout_ms: u64::try_from(bound.as_millis()).unwrap_or(u64::MAX),
-            };
+            let request = Request { id, call, timeout_ms: u64::try_from(bound.as_millis()).unwrap_or(u64::MAX) };
             id += 1;
             match timeout(self.rhythm.silence_max, write_line(&mut write, &request)).await {
                 Ok(Ok(())) => {}
@@ -306,19 +264,12 @@ impl Keeper {
         if flights.len() >= IN_FLIGHT_MAX {
             return Err(pending);
         }
-        let flight = Flight {
-            begin: self.clock.now(),
-            answer: pending.answer,
-        };
+        let flight = Flight { begin: self.clock.now(), answer: pending.answer };
         flights.insert(id, flight);
         Ok(())
     }
 
-    async fn read_answers(
-        &self,
-        mut lines: impl AsyncBufReadExt + Unpin,
-        flights: &Flights,
-    ) -> String {
+    async fn read_answers(&self, mut lines: impl AsyncBufReadExt + Unpin, flights: &Flights) -> String {
         let mut line = String::new();
         loop {
             line.clear();
@@ -336,11 +287,7 @@ impl Keeper {
             };
             // An unknown id is a heartbeat's, or one whose caller has given up.
             if let Some(flight) = locked(flights).remove(&answer.id) {
-                let _ = flight.answer.send(Probe {
-                    begin: flight.begin,
-                    end,
-                    result: answer.result,
-                });
+                let _ = flight.answer.send(Probe { begin: flight.begin, end, result: answer.result });
             }
         }
     }
@@ -351,19 +298,15 @@ async fn greet(
     write: &mut (impl AsyncWrite + Unpin),
     hello: Call,
 ) -> Result<(), String> {
-    let request = Request {
-        id: 0,
-        call: hello,
-        timeout_ms: u64::try_from(OPEN_MAX.as_millis()).unwrap_or(u64::MAX),
-    };
+    let request = Request { id: 0, call: hello, timeout_ms: u64::try_from(OPEN_MAX.as_millis()).unwrap_or(u64::MAX) };
     write_line(write, &request).await?;
     let mut line = String::new();
     let read = lines.read_line(&mut line).await;
     if read.map_err(|e| format!("reading failed: {e}"))? == 0 {
         return Err("it ended before it answered the greeting".to_owned());
     }
-    let answer: Answer = serde_json::from_str(&line)
-        .map_err(|e| format!("not an answer to the greeting: {e}: {}", head(&line)))?;
+    let answer: Answer =
+        serde_json::from_str(&line).map_err(|e| format!("not an answer to the greeting: {e}: {}", head(&line)))?;
     match answer.result? {
         Reply::Ready { protocol } if protocol == PROTOCOL_VERSION => Ok(()),
         other => Err(format!(
@@ -372,26 +315,15 @@ async fn greet(
     }
 }
 
-async fn write_line(
-    write: &mut (impl AsyncWrite + Unpin),
-    request: &Request,
-) -> Result<(), String> {
+async fn write_line(write: &mut (impl AsyncWrite + Unpin), request: &Request) -> Result<(), String> {
     let mut line = serde_json::to_vec(request).map_err(|e| format!("request not written: {e}"))?;
     line.push(b'\n');
-    write
-        .write_all(&line)
-        .await
-        .map_err(|e| format!("writing failed: {e}"))?;
-    write
-        .flush()
-        .await
-        .map_err(|e| format!("writing failed: {e}"))
+    write.write_all(&line).await.map_err(|e| format!("writing failed: {e}"))?;
+    write.flush().await.map_err(|e| format!("writing failed: {e}"))
 }
 
 fn locked(flights: &Flights) -> MutexGuard<'_, BTreeMap<u64, Flight>> {
-    flights
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    flights.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The start of a line, for a message.

@@ -46,10 +46,7 @@ impl Machines for Fake {
         async {
             let stream = self.streams.lock().await.recv().await;
             let (read, write) = tokio::io::split(stream.ok_or("no more streams")?);
-            Ok(OutpostStream {
-                read: Box::new(read),
-                write: Box::new(write),
-            })
+            Ok(OutpostStream { read: Box::new(read), write: Box::new(write) })
         }
         .boxed()
     }
@@ -68,16 +65,8 @@ async fn peer(stream: DuplexStream, mut answer: impl FnMut(Request) -> Vec<Answe
     while let Ok(Some(line)) = lines.next_line().await {
         let request: Request = serde_json::from_str(&line).expect("the client writes requests");
         let answers = match &request.call {
-            Call::Hello(_) => vec![Answer {
-                id: request.id,
-                result: Ok(Reply::Ready {
-                    protocol: PROTOCOL_VERSION,
-                }),
-            }],
-            Call::Heartbeat => vec![Answer {
-                id: request.id,
-                result: Ok(Reply::Done),
-            }],
+            Call::Hello(_) => vec![Answer { id: request.id, result: Ok(Reply::Ready { protocol: PROTOCOL_VERSION }) }],
+            Call::Heartbeat => vec![Answer { id: request.id, result: Ok(Reply::Done) }],
             _ => answer(request),
         };
         for answer in answers {
@@ -92,13 +81,8 @@ async fn peer(stream: DuplexStream, mut answer: impl FnMut(Request) -> Vec<Answe
 
 fn client() -> (Outpost, mpsc::Sender<DuplexStream>) {
     let (streams, receiver) = mpsc::channel(4);
-    let fake = Fake {
-        streams: Mutex::new(receiver),
-    };
-    (
-        Outpost::open_with("host-1", Arc::new(fake), Clock::start(), RHYTHM),
-        streams,
-    )
+    let fake = Fake { streams: Mutex::new(receiver) };
+    (Outpost::open_with("host-1", Arc::new(fake), Clock::start(), RHYTHM), streams)
 }
 
 const RHYTHM: Rhythm = Rhythm {
@@ -130,10 +114,7 @@ async fn answers_find_their_requests_in_any_order() {
         held.drain(..).rev().map(done).collect()
     }));
     outpost.ready(SECOND).await.expect("the peer greets");
-    let (routes, gluster) = tokio::join!(
-        outpost.call(Call::Routes, SECOND),
-        outpost.call(Call::Gluster, SECOND)
-    );
+    let (routes, gluster) = tokio::join!(outpost.call(Call::Routes, SECOND), outpost.call(Call::Gluster, SECOND));
     assert_eq!(routes.result, Err("routes".into()));
     assert_eq!(gluster.result, Err("other".into()));
     assert!(routes.begin <= routes.end);
@@ -168,16 +149,8 @@ async fn a_stream_that_ends_fails_its_calls_and_is_opened_anew() {
 
     let (near, far) = tokio::io::duplex(1 << 16);
     streams.send(near).await.expect("the client takes streams");
-    tokio::spawn(peer(far, |request| {
-        vec![Answer {
-            id: request.id,
-            result: Ok(Reply::Done),
-        }]
-    }));
-    outpost
-        .ready(10 * SECOND)
-        .await
-        .expect("the client reopens");
+    tokio::spawn(peer(far, |request| vec![Answer { id: request.id, result: Ok(Reply::Done) }]));
+    outpost.ready(10 * SECOND).await.expect("the client reopens");
     let probe = outpost.call(Call::Gluster, SECOND).await;
     assert_eq!(probe.result, Ok(Reply::Done));
 }
@@ -192,12 +165,7 @@ async fn a_frozen_peer_is_given_up() {
         let (read, mut write) = tokio::io::split(far);
         let mut lines = BufReader::new(read).lines();
         let _ = lines.next_line().await;
-        let ready = Answer {
-            id: 0,
-            result: Ok(Reply::Ready {
-                protocol: PROTOCOL_VERSION,
-            }),
-        };
+        let ready = Answer { id: 0, result: Ok(Reply::Ready { protocol: PROTOCOL_VERSION }) };
         let mut line = serde_json::to_vec(&ready).expect("answers are plain data");
         line.push(b'\n');
         let _ = write.write_all(&line).await;

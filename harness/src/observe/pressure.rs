@@ -8,9 +8,7 @@ pub fn pressure(resource: &str) -> Option<f64> {
 
 fn some_avg10(text: &str) -> Option<f64> {
     let line = text.lines().find(|line| line.starts_with("some "))?;
-    let value = line
-        .split_whitespace()
-        .find_map(|w| w.strip_prefix("avg10="))?;
+    let value = line.split_whitespace().find_map(|w| w.strip_prefix("avg10="))?;
     value.parse().ok()
 }
 

@@ -36,10 +36,7 @@ pub struct World {
 
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("World")
-            .field("run", &self.run)
-            .field("shape", &self.shape)
-            .finish_non_exhaustive()
+        f.debug_struct("World").field("run", &self.run).field("shape", &self.shape).finish_non_exhaustive()
     }
 }
 
@@ -61,26 +58,10 @@ pub struct Actor {
 impl World {
     /// Opens an outpost on every machine; the streams come up in the background.
     #[must_use]
-    pub fn open(
-        run: &str,
-        clock: Clock,
-        shape: Shape,
-        machines: Arc<dyn Machines>,
-        jupyter: Jupyter,
-    ) -> Self {
+    pub fn open(run: &str, clock: Clock, shape: Shape, machines: Arc<dyn Machines>, jupyter: Jupyter) -> Self {
         let names = machines.outposts();
-        let outposts = names
-            .iter()
-            .map(|name| (name.clone(), Outpost::open(name, machines.clone(), clock)))
-            .collect();
-        Self {
-            run: run.into(),
-            clock,
-            shape: Arc::new(shape),
-            machines,
-            outposts: Arc::new(outposts),
-            jupyter,
-        }
+        let outposts = names.iter().map(|name| (name.clone(), Outpost::open(name, machines.clone(), clock))).collect();
+        Self { run: run.into(), clock, shape: Arc::new(shape), machines, outposts: Arc::new(outposts), jupyter }
     }
 
     /// The outpost that answers for the cluster as a whole: the edge's, because nothing that scenarios break runs there; any
@@ -88,8 +69,7 @@ impl World {
     #[must_use]
     pub fn central(&self) -> Option<&Outpost> {
         let edge = self.outposts.get(&self.shape.edge);
-        edge.filter(|outpost| outpost.is_connected())
-            .or_else(|| self.outposts.values().find(|o| o.is_connected()))
+        edge.filter(|outpost| outpost.is_connected()).or_else(|| self.outposts.values().find(|o| o.is_connected()))
     }
 
     /// A host that has a stream.
@@ -109,11 +89,7 @@ impl World {
     ) -> Probe<T> {
         let Some(outpost) = outpost else {
             let now = self.clock.now();
-            return Probe {
-                begin: now,
-                end: now,
-                result: Err("no outpost is connected".to_owned()),
-            };
+            return Probe { begin: now, end: now, result: Err("no outpost is connected".to_owned()) };
         };
         expecting(outpost.call(call, bound).await, expect)
     }
@@ -151,8 +127,8 @@ pub fn expecting<T>(probe: Probe<Reply>, expect: fn(Reply) -> Option<T>) -> Prob
     Probe {
         begin: probe.begin,
         end: probe.end,
-        result: probe.result.and_then(|reply| {
-            expect(reply).ok_or_else(|| "the outpost answered something else".to_owned())
-        }),
+        result: probe
+            .result
+            .and_then(|reply| expect(reply).ok_or_else(|| "the outpost answered something else".to_owned())),
     }
 }

@@ -26,23 +26,14 @@ impl Progress {
     pub fn detect(clock: Clock) -> Self {
         let live = std::io::stderr().is_terminal();
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self {
-            clock,
-            live,
-            color: live && !no_color,
-            shown: Mutex::new(false),
-        }
+        Self { clock, live, color: live && !no_color, shown: Mutex::new(false) }
     }
 
     /// A line that stays, with the time.
     pub fn line(&self, text: &str) {
         let at = stamp(self.clock.now());
         let mut shown = self.shown();
-        let wipe = if std::mem::take(&mut *shown) {
-            "\r\x1b[K"
-        } else {
-            ""
-        };
+        let wipe = if std::mem::take(&mut *shown) { "\r\x1b[K" } else { "" };
         // Nobody to tell when standard error is gone.
         let _ = writeln!(std::io::stderr(), "{wipe}{at}  {text}");
     }
@@ -77,29 +68,18 @@ impl Progress {
     }
 
     fn painted(&self, code: &str, text: &str) -> String {
-        if self.color {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
+        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
     fn shown(&self) -> MutexGuard<'_, bool> {
-        self.shown
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 /// `m:ss.t` since the start of the run.
 fn stamp(at: Millis) -> String {
     let tenths = at.0 / 100;
-    format!(
-        "{:>2}:{:02}.{}",
-        tenths / 600,
-        tenths / 10 % 60,
-        tenths % 10
-    )
+    format!("{:>2}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10)
 }
 
 #[cfg(test)]

@@ -7,13 +7,7 @@ use super::{Report, ScenarioReport, Verdict};
 /// The whole file.
 #[must_use]
 pub fn junit(report: &Report) -> String {
-    let count = |wanted: &[Verdict]| {
-        report
-            .scenarios
-            .iter()
-            .filter(|s| wanted.contains(&s.verdict))
-            .count()
-    };
+    let count = |wanted: &[Verdict]| report.scenarios.iter().filter(|s| wanted.contains(&s.verdict)).count();
     let failures = count(&[Verdict::Fail]);
     let errors = count(&[Verdict::Broken, Verdict::Invalid, Verdict::Interrupted]);
     let tests = report.scenarios.len();
@@ -21,9 +15,7 @@ pub fn junit(report: &Report) -> String {
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     put(
         &mut text,
-        &format!(
-            "<testsuites tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" time=\"{took}\">\n"
-        ),
+        &format!("<testsuites tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" time=\"{took}\">\n"),
     );
     put(
         &mut text,
@@ -35,14 +27,7 @@ pub fn junit(report: &Report) -> String {
     if !report.parts.is_empty() {
         put(&mut text, "    <properties>\n");
         for (part, version) in &report.parts {
-            put(
-                &mut text,
-                &format!(
-                    "      <property name=\"{}\" value=\"{}\"/>\n",
-                    escaped(part),
-                    escaped(version)
-                ),
-            );
+            put(&mut text, &format!("      <property name=\"{}\" value=\"{}\"/>\n", escaped(part), escaped(version)));
         }
         put(&mut text, "    </properties>\n");
     }
@@ -58,39 +43,18 @@ fn test_case(text: &mut String, scenario: &ScenarioReport) {
     let time = seconds(scenario.took_ms);
     let element = match scenario.verdict {
         Verdict::Pass => {
-            put(
-                text,
-                &format!(
-                    "    <testcase classname=\"stormbed\" name=\"{name}\" time=\"{time}\"/>\n"
-                ),
-            );
+            put(text, &format!("    <testcase classname=\"stormbed\" name=\"{name}\" time=\"{time}\"/>\n"));
             return;
         }
         Verdict::Fail => "failure",
         Verdict::Broken | Verdict::Invalid | Verdict::Interrupted => "error",
     };
-    let first = scenario
-        .why
-        .first()
-        .map_or("no reason was given", |finding| finding.why.as_str());
-    put(
-        text,
-        &format!("    <testcase classname=\"stormbed\" name=\"{name}\" time=\"{time}\">\n"),
-    );
-    put(
-        text,
-        &format!(
-            "      <{element} type=\"{}\" message=\"{}\">",
-            scenario.verdict,
-            escaped(first)
-        ),
-    );
+    let first = scenario.why.first().map_or("no reason was given", |finding| finding.why.as_str());
+    put(text, &format!("    <testcase classname=\"stormbed\" name=\"{name}\" time=\"{time}\">\n"));
+    put(text, &format!("      <{element} type=\"{}\" message=\"{}\">", scenario.verdict, escaped(first)));
     for finding in &scenario.why {
         let at = finding.at.map_or(String::new(), |at| format!(" at {at}"));
-        put(
-            text,
-            &format!("\n{}{at}: {}", finding.verdict, escaped(&finding.why)),
-        );
+        put(text, &format!("\n{}{at}: {}", finding.verdict, escaped(&finding.why)));
     }
     put(text, &format!("\n      </{element}>\n    </testcase>\n"));
 }
@@ -134,9 +98,6 @@ mod tests {
 
     #[test]
     fn nothing_breaks_out_of_the_markup() {
-        assert_eq!(
-            escaped("a<b>&\"'\u{1b}[0m"),
-            "a&lt;b&gt;&amp;&quot;&apos;\u{fffd}[0m"
-        );
+        assert_eq!(escaped("a<b>&\"'\u{1b}[0m"), "a&lt;b&gt;&amp;&quot;&apos;\u{fffd}[0m");
     }
 }

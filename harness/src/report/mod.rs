@@ -16,7 +16,7 @@ use stormbed::clock::Millis;
 use crate::fault::life::Stage;
 use crate::fault::{FaultKind, Target, Victim};
 use crate::invariant::{Name, Tier};
-use crate::scenario::Clock;
+use crate::scenario::RecoveryClock;
 use crate::scenario::event::Event;
 
 /// Version of the schema of `report.json`.
@@ -91,21 +91,13 @@ impl Report {
     /// Precedence over all scenarios; a run without scenarios proves nothing.
     #[must_use]
     pub fn verdict_of(scenarios: &[ScenarioReport]) -> Verdict {
-        scenarios
-            .iter()
-            .map(|scenario| scenario.verdict)
-            .min()
-            .unwrap_or(Verdict::Invalid)
+        scenarios.iter().map(|scenario| scenario.verdict).min().unwrap_or(Verdict::Invalid)
     }
 
     /// The process's exit code: 130 after an interruption, else the verdict's.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        if self.interrupted {
-            Verdict::Interrupted.exit_code()
-        } else {
-            self.verdict.exit_code()
-        }
+        if self.interrupted { Verdict::Interrupted.exit_code() } else { self.verdict.exit_code() }
     }
 }
 
@@ -217,7 +209,7 @@ pub struct Recovery {
     /// Which evidence.
     pub tier: Tier,
     /// Which clock.
-    pub clock: Clock,
+    pub clock: RecoveryClock,
     /// What came of it.
     pub outcome: Outcome,
     /// From the clock's start to the first holding observation; only if `outcome` is `recovered`.
@@ -307,22 +299,10 @@ mod tests {
         report.interrupted = true;
         assert_eq!(report.exit_code(), 130);
         assert!(
-            Verdict::Fail < Verdict::Broken
-                && Verdict::Broken < Verdict::Invalid
-                && Verdict::Invalid < Verdict::Pass
+            Verdict::Fail < Verdict::Broken && Verdict::Broken < Verdict::Invalid && Verdict::Invalid < Verdict::Pass
         );
-        assert_eq!(
-            Report::verdict_of(&[]),
-            Verdict::Invalid,
-            "nothing ran, nothing is proven"
-        );
-        let codes = [
-            Verdict::Pass,
-            Verdict::Fail,
-            Verdict::Invalid,
-            Verdict::Broken,
-        ]
-        .map(Verdict::exit_code);
+        assert_eq!(Report::verdict_of(&[]), Verdict::Invalid, "nothing ran, nothing is proven");
+        let codes = [Verdict::Pass, Verdict::Fail, Verdict::Invalid, Verdict::Broken].map(Verdict::exit_code);
         assert_eq!(codes, [0, 1, 2, 3]);
     }
 
@@ -332,10 +312,7 @@ mod tests {
         assert_eq!(json["verdict"], "FAIL");
         let scenario = &json["scenarios"][0];
         assert_eq!(scenario["faults"][0]["effect_seen"], true);
-        assert_eq!(
-            scenario["faults"][0]["expected"][0]["event"],
-            "jupyter-moved"
-        );
+        assert_eq!(scenario["faults"][0]["expected"][0]["event"], "jupyter-moved");
         assert_eq!(scenario["faults"][0]["ops_ok"]["etcd"]["after"], 31);
         assert_eq!(scenario["recoveries"][1]["invariant"], "jupyter");
         assert_eq!(scenario["recoveries"][1]["seconds"], 3.1);

@@ -11,26 +11,14 @@ fn fault(id: &str, stage: Stage) -> FaultReport {
     FaultReport {
         id: id.into(),
         kind: FaultKind::Kill,
-        target: Target {
-            class: TargetClass::Node,
-            role: Role::Leader,
-        },
+        target: Target { class: TargetClass::Node, role: Role::Leader },
         victim: None,
         stage,
         began: Some(Millis(20_000)),
         undo_began: None,
         effect_seen: stage > Stage::Injected,
-        expected: vec![ExpectedSeen {
-            event: Event::JupyterMoved,
-            seen_at: Some(Millis(23_100)),
-        }],
-        ops_ok: BTreeMap::from([(
-            "etcd".to_owned(),
-            OpsOk {
-                before: 20,
-                after: 31,
-            },
-        )]),
+        expected: vec![ExpectedSeen { event: Event::JupyterMoved, seen_at: Some(Millis(23_100)) }],
+        ops_ok: BTreeMap::from([("etcd".to_owned(), OpsOk { before: 20, after: 31 })]),
     }
 }
 
@@ -39,7 +27,7 @@ fn recovery(fault: &str, invariant: Name, seconds: Option<f64>) -> Recovery {
         fault: fault.into(),
         invariant,
         tier: Tier::Fast,
-        clock: Clock::Failover,
+        clock: RecoveryClock::Failover,
         outcome: seconds.map_or(Outcome::NeverBroken, |_| Outcome::Recovered),
         seconds,
         lower_seconds: seconds.map(|seconds| seconds - 0.25),
@@ -73,15 +61,8 @@ fn scenario(name: &str, verdict: Verdict) -> ScenarioReport {
 /// A pass, a storm that proves nothing, and a failure.
 pub fn report() -> Report {
     let mut storm = scenario("storm", Verdict::Invalid);
-    storm.faults = vec![
-        fault("s1.1", Stage::Seen),
-        fault("s1.2", Stage::Seen),
-        fault("s1.3", Stage::Skipped),
-    ];
-    storm.recoveries = vec![
-        recovery("s1.1", Name::Hosts, Some(2.0)),
-        recovery("s1.2", Name::Hosts, Some(4.0)),
-    ];
+    storm.faults = vec![fault("s1.1", Stage::Seen), fault("s1.2", Stage::Seen), fault("s1.3", Stage::Skipped)];
+    storm.recoveries = vec![recovery("s1.1", Name::Hosts, Some(2.0)), recovery("s1.2", Name::Hosts, Some(4.0))];
     storm.why = vec![Finding {
         verdict: Verdict::Invalid,
         at: None,

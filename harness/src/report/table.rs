@@ -6,71 +6,38 @@ use std::fmt::Write as _;
 use super::{Outcome, Report, ScenarioReport, Verdict};
 use crate::fault::life::Stage;
 use crate::invariant::{Name, Tier};
-use crate::scenario::Clock;
+use crate::scenario::RecoveryClock;
 
 /// At most this many reasons per scenario; the report has them all.
 const REASONS_MAX: usize = 3;
-const HEAD: [&str; 5] = [
-    "scenario",
-    "verdict",
-    "faults",
-    "time",
-    "recovered after (median, worst)",
-];
+const HEAD: [&str; 5] = ["scenario", "verdict", "faults", "time", "recovered after (median, worst)"];
 
 /// The table, with a line end after every line.
 #[must_use]
 pub fn table(report: &Report) -> String {
     let mut rows: Vec<[String; 5]> = vec![HEAD.map(str::to_owned)];
     rows.extend(report.scenarios.iter().map(row));
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
     let mut text = String::new();
     for (number, row) in rows.iter().enumerate() {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         let line = cells.collect::<Vec<_>>().join("  ");
         put(&mut text, line.trim_end());
         if number == 0 {
-            let rule = widths
-                .iter()
-                .map(|width| "─".repeat(*width))
-                .collect::<Vec<_>>();
+            let rule = widths.iter().map(|width| "─".repeat(*width)).collect::<Vec<_>>();
             put(&mut text, &rule.join("  "));
         }
     }
-    for scenario in report
-        .scenarios
-        .iter()
-        .filter(|s| s.verdict != Verdict::Pass)
-    {
+    for scenario in report.scenarios.iter().filter(|s| s.verdict != Verdict::Pass) {
         put(&mut text, "");
-        put(
-            &mut text,
-            &format!("{}: {}", scenario.name, scenario.verdict),
-        );
+        put(&mut text, &format!("{}: {}", scenario.name, scenario.verdict));
         for finding in scenario.why.iter().take(REASONS_MAX) {
             let at = finding.at.map_or(String::new(), |at| format!(" at {at}"));
-            put(
-                &mut text,
-                &format!("  {}{at}: {}", finding.verdict, finding.why),
-            );
+            put(&mut text, &format!("  {}{at}: {}", finding.verdict, finding.why));
         }
         if scenario.why.len() > REASONS_MAX {
-            put(
-                &mut text,
-                &format!(
-                    "  and {} more in report.json",
-                    scenario.why.len() - REASONS_MAX
-                ),
-            );
+            put(&mut text, &format!("  and {} more in report.json", scenario.why.len() - REASONS_MAX));
         }
     }
     text
@@ -92,17 +59,9 @@ fn row(scenario: &ScenarioReport) -> [String; 5] {
 
 /// `3`, or `12 of 15` when some had no effect.
 fn faults(scenario: &ScenarioReport) -> String {
-    let seen = scenario
-        .faults
-        .iter()
-        .filter(|fault| fault.effect_seen)
-        .count();
+    let seen = scenario.faults.iter().filter(|fault| fault.effect_seen).count();
     let planned = scenario.faults.len();
-    let skipped = scenario
-        .faults
-        .iter()
-        .filter(|fault| fault.stage == Stage::Skipped)
-        .count();
+    let skipped = scenario.faults.iter().filter(|fault| fault.stage == Stage::Skipped).count();
     match (seen == planned, skipped) {
         (true, _) => planned.to_string(),
         (false, 0) => format!("{seen} of {planned}"),
@@ -114,10 +73,8 @@ fn faults(scenario: &ScenarioReport) -> String {
 fn recoveries(scenario: &ScenarioReport) -> String {
     let mut times: BTreeMap<Name, Vec<f64>> = BTreeMap::new();
     let mut last: BTreeMap<&str, f64> = BTreeMap::new();
-    let back = scenario
-        .recoveries
-        .iter()
-        .filter(|r| r.clock == Clock::Failover && r.outcome == Outcome::Recovered);
+    let back =
+        scenario.recoveries.iter().filter(|r| r.clock == RecoveryClock::Failover && r.outcome == Outcome::Recovered);
     for recovery in back {
         let Some(seconds) = recovery.seconds else {
             continue;
@@ -132,19 +89,12 @@ fn recoveries(scenario: &ScenarioReport) -> String {
     let open: BTreeSet<&str> = scenario
         .recoveries
         .iter()
-        .filter(|r| r.clock == Clock::Failover)
+        .filter(|r| r.clock == RecoveryClock::Failover)
         .filter(|r| matches!(r.outcome, Outcome::CutShort | Outcome::NotRecovered))
         .map(|r| r.fault.as_str())
         .collect();
-    let all = last
-        .into_iter()
-        .filter(|(fault, _)| !open.contains(fault))
-        .map(|(_, seconds)| seconds)
-        .collect();
-    let mut cells: Vec<String> = times
-        .into_iter()
-        .map(|(name, times)| spread(name.as_str(), times))
-        .collect();
+    let all = last.into_iter().filter(|(fault, _)| !open.contains(fault)).map(|(_, seconds)| seconds).collect();
+    let mut cells: Vec<String> = times.into_iter().map(|(name, times)| spread(name.as_str(), times)).collect();
     cells.push(spread("all", all));
     cells.retain(|cell| !cell.is_empty());
     cells.join(" · ")

@@ -15,11 +15,7 @@ impl Home {
     /// `$XDG_STATE_HOME/stormbed`, else `~/.local/state/stormbed`.
     #[must_use]
     pub fn of_user() -> Self {
-        let of = |name: &str| {
-            std::env::var_os(name)
-                .filter(|v| !v.is_empty())
-                .map(PathBuf::from)
-        };
+        let of = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let state = of("XDG_STATE_HOME")
             .or_else(|| of("HOME").map(|home| home.join(".local/state")))
             .unwrap_or_else(|| "/var/tmp".into());
@@ -29,9 +25,7 @@ impl Home {
     /// A given directory.
     #[must_use]
     pub fn at(directory: &Path) -> Self {
-        Self {
-            directory: directory.to_owned(),
-        }
+        Self { directory: directory.to_owned() }
     }
 
     /// The directory.
@@ -57,11 +51,8 @@ impl Home {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(RunError::file(place)(e)),
         };
-        let mut ids: Vec<String> = entries
-            .flatten()
-            .filter(|e| e.path().is_dir())
-            .filter_map(|e| e.file_name().into_string().ok())
-            .collect();
+        let mut ids: Vec<String> =
+            entries.flatten().filter(|e| e.path().is_dir()).filter_map(|e| e.file_name().into_string().ok()).collect();
         ids.sort();
         Ok(ids)
     }
@@ -95,8 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_runs_that_nobody_holds_or_wants_are_abandoned() -> Result<(), Box<dyn std::error::Error>>
-    {
+    fn only_runs_that_nobody_holds_or_wants_are_abandoned() -> Result<(), Box<dyn std::error::Error>> {
         let dir = tempfile::tempdir()?;
         let home = Home::at(dir.path());
         assert!(home.abandoned()?.is_empty());
@@ -111,15 +101,8 @@ mod tests {
             let run = Run::create(&home, id)?;
             crate::run::state::tests::example(phase).write(run.folder())?;
         }
-        let abandoned: Vec<String> = home
-            .abandoned()?
-            .iter()
-            .map(|r| r.id().to_owned())
-            .collect();
-        assert_eq!(
-            abandoned,
-            ["half-removed", "killed", "no-state", "runner-died"]
-        );
+        let abandoned: Vec<String> = home.abandoned()?.iter().map(|r| r.id().to_owned()).collect();
+        assert_eq!(abandoned, ["half-removed", "killed", "no-state", "runner-died"]);
         drop(held);
         Ok(())
     }

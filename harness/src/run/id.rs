@@ -7,13 +7,10 @@ use rand::Rng;
 /// A new id, e.g. `20261120-135501-7fq`.
 #[must_use]
 pub fn new() -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let mut random = rand::rng();
-    let tail: String = (0..3)
-        .map(|_| char::from(b"abcdefghijkmnpqrstuvwxyz23456789"[random.random_range(0..32)]))
-        .collect();
+    let tail: String =
+        (0..3).map(|_| char::from(b"abcdefghijkmnpqrstuvwxyz23456789"[random.random_range(0..32)])).collect();
     format!("{}-{tail}", stamp(now.as_secs()))
 }
 
@@ -28,9 +25,7 @@ pub fn stamp(unix_s: u64) -> String {
 
 /// Year, month, day of a number of days since 1970-01-01.
 fn civil(mut days: u64) -> (u64, u64, u64) {
-    let leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970;
     loop {
         let length = if leap(year) { 366 } else { 365 };

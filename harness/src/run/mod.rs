@@ -32,9 +32,7 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// The state is of another version, or broken.
-    #[error(
-        "{path} can't be understood ({why}); remove the run with the version of stormbed that made it"
-    )]
+    #[error("{path} can't be understood ({why}); remove the run with the version of stormbed that made it")]
     State {
         /// The file.
         path: PathBuf,
@@ -92,11 +90,7 @@ impl Run {
     /// If the folder can't be made.
     pub fn create(home: &Home, id: &str) -> Result<Self, RunError> {
         let folder = home.folder(id);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(RunError::file(&folder))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(RunError::file(&folder))?;
         Self::lock(id, folder)
     }
 
@@ -122,11 +116,7 @@ impl Run {
             .open(&path)
             .map_err(RunError::file(&path))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self {
-                id: id.to_owned(),
-                folder,
-                _lock: lock,
-            }),
+            Ok(lock) => Ok(Self { id: id.to_owned(), folder, _lock: lock }),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(RunError::Held { id: id.to_owned() }),
             Err((_, errno)) => Err(RunError::file(&path)(errno.into())),
         }
@@ -157,8 +147,7 @@ impl Run {
             .mode(0o600)
             .open(&path)
             .map_err(RunError::file(&path))?;
-        file.write_all(content.as_bytes())
-            .map_err(RunError::file(&path))?;
+        file.write_all(content.as_bytes()).map_err(RunError::file(&path))?;
         Ok(path)
     }
 
@@ -193,10 +182,7 @@ mod tests {
         assert!(matches!(Run::open(&home, "a"), Err(RunError::Held { .. })));
         drop(run);
         Run::open(&home, "a")?.forget()?;
-        assert!(matches!(
-            Run::open(&home, "a"),
-            Err(RunError::Unknown { .. })
-        ));
+        assert!(matches!(Run::open(&home, "a"), Err(RunError::Unknown { .. })));
         Ok(())
     }
 

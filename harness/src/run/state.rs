@@ -57,10 +57,7 @@ impl State {
     pub fn read(folder: &Path) -> Result<Self, RunError> {
         let path = folder.join(FILE);
         let text = std::fs::read_to_string(&path).map_err(RunError::file(&path))?;
-        serde_json::from_str(&text).map_err(|e| RunError::State {
-            path,
-            why: e.to_string(),
-        })
+        serde_json::from_str(&text).map_err(|e| RunError::State { path, why: e.to_string() })
     }
 
     /// Writes the state into a run's folder: all of it or nothing.
@@ -70,10 +67,8 @@ impl State {
     pub fn write(&self, folder: &Path) -> Result<(), RunError> {
         let path = folder.join(FILE);
         let new = folder.join("state.json.new");
-        let text = serde_json::to_string_pretty(self).map_err(|e| RunError::State {
-            path: path.clone(),
-            why: e.to_string(),
-        })?;
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|e| RunError::State { path: path.clone(), why: e.to_string() })?;
         std::fs::write(&new, text).map_err(RunError::file(&new))?;
         std::fs::rename(&new, &path).map_err(RunError::file(&path))
     }

@@ -30,10 +30,7 @@ pub struct Stand {
 
 impl fmt::Debug for Stand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stand")
-            .field("shape", &self.shape)
-            .field("proxy_url", &self.proxy_url)
-            .finish_non_exhaustive()
+        f.debug_struct("Stand").field("shape", &self.shape).field("proxy_url", &self.proxy_url).finish_non_exhaustive()
     }
 }
 

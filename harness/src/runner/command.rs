@@ -38,11 +38,7 @@ pub fn plans(files: &[PathBuf], seed: Option<u64>) -> Result<Vec<Plan>, String> 
     if files.is_empty() {
         mistakes += "no scenario file was given\n";
     }
-    if mistakes.is_empty() {
-        Ok(plans)
-    } else {
-        Err(mistakes)
-    }
+    if mistakes.is_empty() { Ok(plans) } else { Err(mistakes) }
 }
 
 /// Runs plans and tells the outcome on standard output. Returns the exit code.
@@ -53,11 +49,7 @@ pub async fn play(
     backend: &dyn Backend,
     interrupt: &CancellationToken,
 ) -> u8 {
-    let request = Request {
-        plans,
-        runs: runs.to_owned(),
-        keep,
-    };
+    let request = Request { plans, runs: runs.to_owned(), keep };
     match run(&request, backend, interrupt).await {
         Ok(outcome) => {
             tell(&outcome);

@@ -48,12 +48,7 @@ impl DockerBackend {
     /// A backend on this engine.
     #[must_use]
     pub fn new(engine: Engine, home: Home, options: UpOptions) -> Self {
-        Self {
-            engine,
-            home,
-            options,
-            taken: Mutex::new(None),
-        }
+        Self { engine, home, options, taken: Mutex::new(None) }
     }
 
     async fn take(&self, cluster: &Cluster, tell: &(dyn Fn(&str) + Sync)) -> Result<Stand, String> {
@@ -66,20 +61,12 @@ impl DockerBackend {
         let taken = match stood {
             Some(topology) => {
                 tell(&format!("using the topology {} that stands", topology.id()));
-                Taken {
-                    topology,
-                    stood: true,
-                }
+                Taken { topology, stood: true }
             }
             None => {
-                let mut topology = up(&self.engine, &self.home, &options, tell)
-                    .await
-                    .map_err(told)?;
+                let mut topology = up(&self.engine, &self.home, &options, tell).await.map_err(told)?;
                 topology.set_phase(Phase::Running).map_err(told)?;
-                Taken {
-                    topology,
-                    stood: false,
-                }
+                Taken { topology, stood: false }
             }
         };
         let stand = self.stand(&taken.topology).await?;
@@ -109,10 +96,7 @@ impl DockerBackend {
     async fn stand(&self, topology: &Topology) -> Result<Stand, String> {
         let names = topology.outpost_machines();
         let heartbeat_ms = u64::try_from(HEARTBEAT_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
-        let hellos = names
-            .iter()
-            .map(|name| (name.clone(), topology.hello(name, heartbeat_ms)))
-            .collect();
+        let hellos = names.iter().map(|name| (name.clone(), topology.hello(name, heartbeat_ms))).collect();
         let mut outposts = BTreeMap::new();
         for name in &names {
             let id = topology.container(name).map_err(told)?;
@@ -120,12 +104,7 @@ impl DockerBackend {
         }
         Ok(Stand {
             shape: shape(topology.plan())?,
-            machines: Arc::new(DockerMachines::new(
-                self.engine.clone(),
-                topology.id(),
-                outposts,
-                hellos,
-            )),
+            machines: Arc::new(DockerMachines::new(self.engine.clone(), topology.id(), outposts, hellos)),
             proxy_url: topology.proxy_url(),
             token: topology.secrets().jupyter_token().to_owned(),
             folder: topology.folder().to_owned(),
@@ -135,14 +114,8 @@ impl DockerBackend {
 
     /// Versions of the parts, as their packages say; a part that can't be asked is left out.
     async fn versions(&self, topology: &Topology) -> BTreeMap<String, String> {
-        const PACKAGES: [&str; 6] = [
-            "zookeeper",
-            "etcd-server",
-            "glusterfs-server",
-            "openssh-server",
-            "jupyter-server",
-            "bird2",
-        ];
+        const PACKAGES: [&str; 6] =
+            ["zookeeper", "etcd-server", "glusterfs-server", "openssh-server", "jupyter-server", "bird2"];
         let mut parts = BTreeMap::new();
         if let Ok(version) = self.engine.docker().version().await {
             parts.extend(version.version.map(|v| ("docker".to_owned(), v)));
@@ -169,10 +142,7 @@ impl DockerBackend {
             // A call to the engine that was under way may still make something.
             tokio::time::sleep(CUT_OFF_SETTLES).await;
             let tell = |text: &str| tracing::info!("{text}");
-            return crate::topology::down::sweep(&self.engine, &self.home, &tell)
-                .await
-                .map(|_| ())
-                .map_err(told);
+            return crate::topology::down::sweep(&self.engine, &self.home, &tell).await.map(|_| ()).map_err(told);
         };
         if taken.stood {
             return Ok(());
@@ -212,9 +182,7 @@ impl Backend for DockerBackend {
 fn shape(plan: &Plan) -> Result<Shape, String> {
     let cluster = plan.cluster();
     let slot = |slot: Slot| Ok((slot, cluster.address(slot)?));
-    let addresses = (0..cluster.nodes)
-        .map(slot)
-        .collect::<Result<_, String>>()?;
+    let addresses = (0..cluster.nodes).map(slot).collect::<Result<_, String>>()?;
     let names = |role: Role| plan.of(role).map(|m| m.name.clone()).collect::<Vec<_>>();
     Ok(Shape {
         prefix: cluster.prefix.clone(),

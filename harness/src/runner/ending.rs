@@ -45,20 +45,12 @@ impl Session<'_> {
             self.say(&format!("not everything holds at the end: {text}"));
         }
         // Its parts have bounds: what is under way, and three tries of reading.
-        self.until(Duration::from_secs(70), |_| account.is_finished())
-            .await?;
-        account
-            .await
-            .map_err(|error| Stop::Broken(format!("the ledger's account failed: {error}")))
+        self.until(Duration::from_secs(70), |_| account.is_finished()).await?;
+        account.await.map_err(|error| Stop::Broken(format!("the ledger's account failed: {error}")))
     }
 
     /// Waits until everything has held for `held_ms`, a whole sweep that began after `after` included.
-    async fn all_hold(
-        &mut self,
-        after: Millis,
-        held_ms: u64,
-        within: Duration,
-    ) -> Result<bool, Stop> {
+    async fn all_hold(&mut self, after: Millis, held_ms: u64, within: Duration) -> Result<bool, Stop> {
         let end = self.now() + within;
         loop {
             let swept = self.swept.is_some_and(|(begin, _)| begin >= after);

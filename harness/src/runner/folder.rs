@@ -76,21 +76,8 @@ impl RunFolder {
     }
 
     /// Notes something that happened.
-    pub fn moment(
-        &mut self,
-        at: Millis,
-        scenario: &str,
-        what: &str,
-        fault: Option<&str>,
-        text: &str,
-    ) {
-        let moment = Moment {
-            at,
-            scenario,
-            what,
-            fault,
-            text,
-        };
+    pub fn moment(&mut self, at: Millis, scenario: &str, what: &str, fault: Option<&str>, text: &str) {
+        let moment = Moment { at, scenario, what, fault, text };
         write_line(&mut self.timeline, &moment, "timeline.jsonl");
     }
 
@@ -99,10 +86,7 @@ impl RunFolder {
         let mut compact = seen.clone();
         compact.deep = crate::observe::observation::Deep::default();
         let containers = compact.fast.containers.values_mut();
-        for view in containers
-            .filter_map(|probe| probe.result.as_mut().ok())
-            .flatten()
-        {
+        for view in containers.filter_map(|probe| probe.result.as_mut().ok()).flatten() {
             let (Ok(hosts), Ok(keys)) = (&view.hosts_file, &view.authorized_keys) else {
                 continue;
             };
@@ -123,10 +107,8 @@ impl RunFolder {
     /// If it can't be written.
     pub fn document<T: Serialize>(&self, name: &str, content: &T) -> Result<PathBuf, FolderError> {
         let path = self.path.join(name);
-        let text = serde_json::to_string_pretty(content).map_err(|e| FolderError {
-            path: path.clone(),
-            source: e.into(),
-        })?;
+        let text =
+            serde_json::to_string_pretty(content).map_err(|e| FolderError { path: path.clone(), source: e.into() })?;
         self.text(name, &(text + "\n"))
     }
 
@@ -167,27 +149,20 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;
     let day_of_era = shifted % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     (year, month, day)
 }
 
 fn write_line<T: Serialize>(file: &mut impl Write, value: &T, name: &str) {
-    let written = serde_json::to_vec(value)
-        .map_err(std::io::Error::from)
-        .and_then(|mut line| {
-            line.push(b'\n');
-            file.write_all(&line)
-        });
+    let written = serde_json::to_vec(value).map_err(std::io::Error::from).and_then(|mut line| {
+        line.push(b'\n');
+        file.write_all(&line)
+    });
     if let Err(error) = written {
         tracing::warn!(%error, "{name} is not complete");
     }
@@ -221,9 +196,6 @@ mod tests {
         assert_eq!(latest, Path::new("b"));
         let text = std::fs::read_to_string(runs.path().join("latest/timeline.jsonl"));
         let text = text.expect("it is there");
-        assert_eq!(
-            text,
-            "{\"at\":5,\"scenario\":\"s\",\"what\":\"phase\",\"text\":\"steady\"}\n"
-        );
+        assert_eq!(text, "{\"at\":5,\"scenario\":\"s\",\"what\":\"phase\",\"text\":\"steady\"}\n");
     }
 }

@@ -65,9 +65,7 @@ pub enum RunError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// Plans that don't fit on one topology.
-    #[error(
-        "the scenarios '{first}' and '{second}' ask for different clusters; run them one after the other"
-    )]
+    #[error("the scenarios '{first}' and '{second}' ask for different clusters; run them one after the other")]
     Clusters {
         /// A scenario.
         first: String,
@@ -89,11 +87,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// If the run could not even leave its folder; everything else is in the report.
-pub async fn run(
-    request: &Request,
-    backend: &dyn Backend,
-    interrupt: &CancellationToken,
-) -> Result<Outcome, RunError> {
+pub async fn run(request: &Request, backend: &dyn Backend, interrupt: &CancellationToken) -> Result<Outcome, RunError> {
     let started = SystemTime::now();
     let clock = Clock::start();
     let cluster = common_cluster(&request.plans)?;
@@ -111,21 +105,11 @@ pub async fn run(
     match up {
         Ok(stand) => {
             parts.clone_from(&stand.parts);
-            let mut run = Running {
-                request,
-                folder: &mut folder,
-                progress: &progress,
-                interrupt,
-                clock,
-                id: &id,
-            };
+            let mut run = Running { request, folder: &mut folder, progress: &progress, interrupt, clock, id: &id };
             scenarios = run.scenarios(stand).await;
         }
         Err(stop) => scenarios.extend(request.plans.first().map(|plan| {
-            progress.line(&format!(
-                "the topology did not come up: {}",
-                sentence(&stop)
-            ));
+            progress.line(&format!("the topology did not come up: {}", sentence(&stop)));
             not_run(plan, clock, &stop)
         })),
     }
@@ -146,10 +130,7 @@ pub async fn run(
     if let Err(why) = backend.release(keep).await {
         progress.line(&format!("the topology is not wholly removed: {why}"));
     }
-    Ok(Outcome {
-        report,
-        folder: folder.path().to_owned(),
-    })
+    Ok(Outcome { report, folder: folder.path().to_owned() })
 }
 
 /// Starts the topology, unless the user ends it or something panics first.
@@ -200,19 +181,11 @@ fn common_cluster(plans: &[Plan]) -> Result<Cluster, RunError> {
     let mut common = Cluster::default();
     for plan in plans {
         let wanted = &plan.cluster;
-        let differs = wanted
-            .nodes
-            .is_some_and(|n| common.nodes.is_some_and(|m| m != n))
-            || wanted
-                .prefix
-                .as_ref()
-                .is_some_and(|p| common.prefix.as_ref().is_some_and(|q| q != p));
+        let differs = wanted.nodes.is_some_and(|n| common.nodes.is_some_and(|m| m != n))
+            || wanted.prefix.as_ref().is_some_and(|p| common.prefix.as_ref().is_some_and(|q| q != p));
         if differs {
             return Err(RunError::Clusters {
-                first: plans
-                    .first()
-                    .map(|p| p.scenario.clone())
-                    .unwrap_or_default(),
+                first: plans.first().map(|p| p.scenario.clone()).unwrap_or_default(),
                 second: plan.scenario.clone(),
             });
         }

@@ -58,8 +58,7 @@ impl Running<'_> {
             if self.interrupt.is_cancelled() {
                 break;
             }
-            self.progress
-                .line(&format!("{}: {}", plan.scenario, plan.about));
+            self.progress.line(&format!("{}: {}", plan.scenario, plan.about));
             let running = self.scenario(plan, &world, &mut observer, &mut journal);
             let report = match AssertUnwindSafe(running).catch_unwind().await {
                 Ok(report) => report,
@@ -95,13 +94,7 @@ impl Running<'_> {
         let journal = Journal::open(&stand.folder);
         let journal = journal.map_err(|error| Stop::Broken(error.to_string()))?;
         let jupyter = Jupyter::new(&stand.proxy_url, &stand.token).map_err(Stop::Broken)?;
-        let world = World::open(
-            self.id,
-            self.clock,
-            stand.shape.clone(),
-            stand.machines.clone(),
-            jupyter,
-        );
+        let world = World::open(self.id, self.clock, stand.shape.clone(), stand.machines.clone(), jupyter);
         for outpost in world.outposts.values() {
             tokio::select! {
                 biased;
@@ -152,8 +145,7 @@ impl Running<'_> {
         let verdict = self.progress.verdict(report.verdict);
         self.progress.line(&format!("{}: {verdict}", report.name));
         for finding in report.why.iter().take(FINDINGS_TOLD) {
-            self.progress
-                .line(&format!("  {}: {}", finding.verdict, finding.why));
+            self.progress.line(&format!("  {}: {}", finding.verdict, finding.why));
         }
         self.folder.flush();
     }
@@ -208,9 +200,7 @@ fn nowhere() -> Shape {
 
 /// What a panic said.
 pub(super) fn told(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
+    let text =
+        panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
     format!("the harness panicked: {}", text.unwrap_or_default())
 }

@@ -123,20 +123,11 @@ impl<'a> Session<'a> {
 
     fn judge(&mut self, seen: &Seen) {
         let observation = &seen.observation;
-        let faults: Vec<Fault> = self
-            .faults
-            .iter()
-            .map(|fault| as_of(fault, observation.begin))
-            .collect();
+        let faults: Vec<Fault> = self.faults.iter().map(|fault| as_of(fault, observation.begin)).collect();
         let held = Held::of(&faults);
-        let judged = judge_all(&Look {
-            seen: observation,
-            truth: &seen.truth,
-            shape: &self.shared.world.shape,
-            held: &held,
-        });
-        self.history
-            .tick(observation, &seen.truth, &judged, &faults);
+        let judged =
+            judge_all(&Look { seen: observation, truth: &seen.truth, shape: &self.shared.world.shape, held: &held });
+        self.history.tick(observation, &seen.truth, &judged, &faults);
         self.shared.folder.observation(observation);
     }
 
@@ -178,12 +169,7 @@ impl<'a> Session<'a> {
     /// Ends holds whose time is over.
     async fn end_holds(&mut self) {
         let now = self.now();
-        let over: Vec<usize> = self
-            .due
-            .iter()
-            .filter(|(_, due)| **due <= now)
-            .map(|(index, _)| *index)
-            .collect();
+        let over: Vec<usize> = self.due.iter().filter(|(_, due)| **due <= now).map(|(index, _)| *index).collect();
         for index in over {
             self.undo(index).await;
         }
@@ -243,9 +229,7 @@ impl<'a> Session<'a> {
     /// Starts a sweep unless one is under way or has just been.
     pub(super) fn want_sweep(&mut self) {
         let now = self.now();
-        let rested = self
-            .swept
-            .is_none_or(|(_, end)| now.0 >= end.0 + SWEEP_REST_MS);
+        let rested = self.swept.is_none_or(|(_, end)| now.0 >= end.0 + SWEEP_REST_MS);
         if self.sweep.is_none() && rested {
             self.start_sweep();
         }
@@ -306,21 +290,14 @@ impl<'a> Session<'a> {
 
     /// The scene for a choice.
     pub(super) fn scene<'s>(&'s self, seen: &'s Seen) -> Scene<'s> {
-        Scene {
-            seen: &seen.observation,
-            truth: &seen.truth,
-            shape: &self.shared.world.shape,
-            hit: &self.hit,
-        }
+        Scene { seen: &seen.observation, truth: &seen.truth, shape: &self.shared.world.shape, hit: &self.hit }
     }
 
     /// A new phase, for timeline and progress.
     pub(super) fn enter(&mut self, phase: &str) {
         phase.clone_into(&mut self.phase);
         let (now, scenario) = (self.now(), &self.plan.scenario);
-        self.shared
-            .folder
-            .moment(now, scenario, "phase", None, phase);
+        self.shared.folder.moment(now, scenario, "phase", None, phase);
     }
 
     /// A line for timeline and user.
@@ -333,30 +310,17 @@ impl<'a> Session<'a> {
     fn tell_fault(&mut self, index: usize, text: &str) {
         let fault = &self.faults[index];
         let victim = fault.victim.as_ref().map_or("", |victim| &victim.name);
-        let line = format!(
-            "  {:<6} {} {} {victim}: {text}",
-            fault.id, fault.kind, fault.target
-        );
+        let line = format!("  {:<6} {} {} {victim}: {text}", fault.id, fault.kind, fault.target);
         let (now, scenario) = (self.shared.world.clock.now(), &self.plan.scenario);
         let what = format!("{victim}: {text}");
-        self.shared
-            .folder
-            .moment(now, scenario, "fault", Some(&fault.id), &what);
+        self.shared.folder.moment(now, scenario, "fault", Some(&fault.id), &what);
         self.shared.progress.line(&line);
     }
 
     fn show(&self) {
-        let lacking: Vec<&str> = self
-            .history
-            .lacking()
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let lacking: Vec<&str> = self.history.lacking().iter().map(|(name, _)| name.as_str()).collect();
         let state = if lacking.is_empty() {
-            format!(
-                "all held for {:.0} s",
-                self.history.all_held_ms() as f64 / 1e3
-            )
+            format!("all held for {:.0} s", self.history.all_held_ms() as f64 / 1e3)
         } else {
             format!("not holding: {}", lacking.join(" "))
         };
@@ -407,8 +371,7 @@ fn planned_faults(plan: &Plan) -> Vec<Fault> {
                 faults.push(Fault::planned(&step.id, *kind, *target));
             }
             PlannedAct::Storm { draws, .. } => {
-                let fault =
-                    |d: &crate::scenario::plan::Draw| Fault::planned(&d.id, d.kind, d.target);
+                let fault = |d: &crate::scenario::plan::Draw| Fault::planned(&d.id, d.kind, d.target);
                 faults.extend(draws.iter().map(fault));
             }
             PlannedAct::Watch { .. } => {}
@@ -424,10 +387,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_shown_to_a_tick_as_it_stood_when_the_tick_began() {
-        let target = Target {
-            class: TargetClass::ZooKeeper,
-            role: Role::Leader,
-        };
+        let target = Target { class: TargetClass::ZooKeeper, role: Role::Leader };
         let mut fault = Fault::planned("s1", FaultKind::Pause, target);
         fault.life.begin(Millis(10));
         fault.life.step(Stage::Injected, Millis(20)).expect("legal");

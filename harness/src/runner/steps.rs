@@ -9,7 +9,7 @@ use super::session::{Session, Stop};
 use crate::fault::inject::is_undone_by_us;
 use crate::fault::life::Stage;
 use crate::history::Convergence;
-use crate::scenario::Clock;
+use crate::scenario::RecoveryClock;
 use crate::scenario::plan::{HOLD_MAX_MS, Hold, PlannedAct, PlannedStep, RESOLVE_WITHIN_MS};
 use crate::target::{candidates, choose};
 
@@ -41,9 +41,7 @@ impl Session<'_> {
             let (group, later) = rest.split_at(1 + more);
             rest = later;
             if self.group(group).await? == Went::Stuck {
-                self.say(
-                    "the cluster did not come back in time; the steps that are left are not made",
-                );
+                self.say("the cluster did not come back in time; the steps that are left are not made");
                 return Ok(());
             }
         }
@@ -67,12 +65,9 @@ impl Session<'_> {
                 PlannedAct::Watch { for_ms } => self.pass(Duration::from_millis(*for_ms)).await?,
             }
         }
-        let faults = group
-            .iter()
-            .filter(|s| matches!(s.act, PlannedAct::Fault { .. }));
-        let faults: Vec<(usize, &PlannedStep)> = faults
-            .filter_map(|step| Some((self.index_of(&step.id)?, step)))
-            .collect();
+        let faults = group.iter().filter(|s| matches!(s.act, PlannedAct::Fault { .. }));
+        let faults: Vec<(usize, &PlannedStep)> =
+            faults.filter_map(|step| Some((self.index_of(&step.id)?, step))).collect();
         if faults.is_empty() {
             return Ok(went);
         }
@@ -130,9 +125,7 @@ impl Session<'_> {
             return Ok(Went::On);
         };
         self.enter(&format!("{} failover", step.id));
-        let failed_over = self
-            .converge(*last, Clock::Failover, bound_of(group))
-            .await?;
+        let failed_over = self.converge(*last, RecoveryClock::Failover, bound_of(group)).await?;
         self.events(group).await?;
         for (index, step) in group.iter().rev() {
             let PlannedAct::Fault { hold, .. } = step.act else {
@@ -156,7 +149,7 @@ impl Session<'_> {
         for (index, _) in group {
             if is_undone_by_us(&self.faults[*index]) && self.faults[*index].life.undone.is_some() {
                 let bound = Duration::from_millis(RECOVERY_MS_MIN);
-                rejoined &= self.converge(*index, Clock::Rejoin, bound).await?;
+                rejoined &= self.converge(*index, RecoveryClock::Rejoin, bound).await?;
             }
         }
         // A failover that a hold cut short is no reason to stop: the rejoin tells whether the cluster is well.
@@ -166,34 +159,21 @@ impl Session<'_> {
     }
 
     /// Waits until both tiers have converged on this clock of the fault, sweeping once the fast one has.
-    pub(super) async fn converge(
-        &mut self,
-        index: usize,
-        clock: Clock,
-        bound: Duration,
-    ) -> Result<bool, Stop> {
+    pub(super) async fn converge(&mut self, index: usize, clock: RecoveryClock, bound: Duration) -> Result<bool, Stop> {
         let end = self.now() + bound;
         loop {
             let fault = &self.faults[index];
             if fault.life.stage == Stage::Skipped || fault.life.inject_begin.is_none() {
                 return Ok(true);
             }
-            if matches!(
-                self.history.converged(fault, clock),
-                Convergence::Converged(_)
-            ) {
+            if matches!(self.history.converged(fault, clock), Convergence::Converged(_)) {
                 return Ok(true);
             }
-            let cut = clock == Clock::Failover
-                && is_undone_by_us(fault)
-                && fault.life.undo_begin.is_some();
+            let cut = clock == RecoveryClock::Failover && is_undone_by_us(fault) && fault.life.undo_begin.is_some();
             if cut || self.now() >= end {
                 return Ok(false);
             }
-            if matches!(
-                self.history.fast_converged(fault, clock),
-                Convergence::Converged(_)
-            ) {
+            if matches!(self.history.fast_converged(fault, clock), Convergence::Converged(_)) {
                 self.want_sweep();
             }
             self.tick().await?;
@@ -240,10 +220,7 @@ fn bound_of(group: &[(usize, &PlannedStep)]) -> Duration {
 
 fn hold_ms(step: &PlannedStep) -> u64 {
     match step.act {
-        PlannedAct::Fault {
-            hold: Hold::For { ms },
-            ..
-        } => ms,
+        PlannedAct::Fault { hold: Hold::For { ms }, .. } => ms,
         _ => 0,
     }
 }

@@ -16,12 +16,7 @@ const CALM_WITHIN: Duration = Duration::from_secs(90);
 const CALM_MS: u64 = 2_000;
 
 impl Session<'_> {
-    pub(super) async fn storm(
-        &mut self,
-        id: &str,
-        for_ms: u64,
-        draws: &[Draw],
-    ) -> Result<Went, Stop> {
+    pub(super) async fn storm(&mut self, id: &str, for_ms: u64, draws: &[Draw]) -> Result<Went, Stop> {
         let begin = self.now();
         for draw in draws {
             let since = self.now().since(begin);
@@ -30,8 +25,7 @@ impl Session<'_> {
             self.draw(draw).await?;
         }
         let since = self.now().since(begin);
-        self.pass(Duration::from_millis(for_ms).saturating_sub(since))
-            .await?;
+        self.pass(Duration::from_millis(for_ms).saturating_sub(since)).await?;
         // The holds that are left end by themselves.
         let longest = self.due.values().copied().max().unwrap_or_default();
         let left = longest.since(self.now()) + Duration::from_secs(1);

@@ -47,30 +47,15 @@ pub(super) struct Diagnosis<'t> {
 
 impl<'t> Diagnosis<'t> {
     pub fn of(file: &'t str, text: &'t str) -> Self {
-        Self {
-            file,
-            text,
-            mistakes: vec![],
-        }
+        Self { file, text, mistakes: vec![] }
     }
 
     /// Something is wrong at this place (byte offsets).
-    pub fn mistake(
-        &mut self,
-        at: Range<usize>,
-        message: impl Into<String>,
-        help: impl Into<Option<String>>,
-    ) {
+    pub fn mistake(&mut self, at: Range<usize>, message: impl Into<String>, help: impl Into<Option<String>>) {
         let start = at.start.min(self.text.len());
         let before = &self.text[..start];
         let line = before.matches('\n').count() + 1;
-        let column = before
-            .rsplit('\n')
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .count()
-            + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         self.mistakes.push(Mistake {
             place: format!("{}:{line}:{column}", self.file),
             message: message.into(),
@@ -82,19 +67,9 @@ impl<'t> Diagnosis<'t> {
 
     /// A name that isn't among the allowed ones.
     pub fn unknown(&mut self, at: Range<usize>, what: &str, found: &str, allowed: &[&str]) {
-        let near = nearest(found, allowed)
-            .map(|name| format!("did you mean '{name}'? "))
-            .unwrap_or_default();
-        let allowed = if allowed.is_empty() {
-            "nothing".to_owned()
-        } else {
-            allowed.join(", ")
-        };
-        self.mistake(
-            at,
-            format!("unknown {what} '{found}'"),
-            format!("{near}allowed: {allowed}"),
-        );
+        let near = nearest(found, allowed).map(|name| format!("did you mean '{name}'? ")).unwrap_or_default();
+        let allowed = if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") };
+        self.mistake(at, format!("unknown {what} '{found}'"), format!("{near}allowed: {allowed}"));
     }
 
     /// The value, or every mistake that was found, in the order of the file.
@@ -103,10 +78,7 @@ impl<'t> Diagnosis<'t> {
             Some(value) if self.mistakes.is_empty() => Ok(value),
             _ => {
                 self.mistakes.sort_by_key(|mistake| mistake.span.offset());
-                Err(Mistakes {
-                    file: self.file.to_owned(),
-                    mistakes: self.mistakes,
-                })
+                Err(Mistakes { file: self.file.to_owned(), mistakes: self.mistakes })
             }
         }
     }

@@ -55,10 +55,7 @@ pub fn format_ms(ms: u64) -> String {
         .iter()
         .rev()
         .find(|(_, factor)| ms >= *factor && ms.is_multiple_of(*factor))
-        .map_or_else(
-            || format!("{ms}ms"),
-            |(unit, factor)| format!("{}{unit}", ms / factor),
-        )
+        .map_or_else(|| format!("{ms}ms"), |(unit, factor)| format!("{}{unit}", ms / factor))
 }
 
 #[cfg(test)]

@@ -67,20 +67,14 @@ impl<'a, 'i> Fields<'a, 'i> {
 
     /// The first key and value; a table with exactly one key says what it is by that key.
     pub fn entries(&self) -> impl Iterator<Item = (&'a str, Range<usize>, &'a Value<'i>)> {
-        self.table
-            .iter()
-            .map(|(key, value)| (key.get_ref().as_ref(), key.span(), value))
+        self.table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value))
     }
 
     /// The value of a key that must be there.
     pub fn need(&self, key: &str, help: &str, d: &mut Diagnosis<'_>) -> Option<&'a Value<'i>> {
         let value = self.get(key);
         if value.is_none() {
-            d.mistake(
-                first_line(&self.at),
-                format!("{} has no '{key}'", self.what),
-                help.to_owned(),
-            );
+            d.mistake(first_line(&self.at), format!("{} has no '{key}'", self.what), help.to_owned());
         }
         value
     }
@@ -121,24 +115,14 @@ pub(super) fn ms(value: &Value<'_>, what: &str, d: &mut Diagnosis<'_>) -> Option
     match duration::parse_ms(text) {
         Ok(ms) => Some(ms),
         Err(why) => {
-            d.mistake(
-                value.span(),
-                format!("{what}: {why}"),
-                format!("allowed: {}", duration::ALLOWED),
-            );
+            d.mistake(value.span(), format!("{what}: {why}"), format!("allowed: {}", duration::ALLOWED));
             None
         }
     }
 }
 
 /// A whole number between two bounds.
-pub(super) fn number(
-    value: &Value<'_>,
-    what: &str,
-    low: u64,
-    high: u64,
-    d: &mut Diagnosis<'_>,
-) -> Option<u64> {
+pub(super) fn number(value: &Value<'_>, what: &str, low: u64, high: u64, d: &mut Diagnosis<'_>) -> Option<u64> {
     let number = match value.get_ref() {
         DeValue::Integer(number) => {
             let digits = number.as_str().replace('_', "");
@@ -148,29 +132,17 @@ pub(super) fn number(
     };
     let found = number.filter(|number| (low..=high).contains(number));
     if found.is_none() {
-        d.mistake(
-            value.span(),
-            format!("{what} must be a whole number from {low} to {high}"),
-            None,
-        );
+        d.mistake(value.span(), format!("{what} must be a whole number from {low} to {high}"), None);
     }
     found
 }
 
 /// A list.
-pub(super) fn list<'a, 'i>(
-    value: &'a Value<'i>,
-    what: &str,
-    d: &mut Diagnosis<'_>,
-) -> Option<Vec<&'a Value<'i>>> {
+pub(super) fn list<'a, 'i>(value: &'a Value<'i>, what: &str, d: &mut Diagnosis<'_>) -> Option<Vec<&'a Value<'i>>> {
     match value.get_ref() {
         DeValue::Array(items) => Some(items.iter().collect()),
         other => {
-            d.mistake(
-                value.span(),
-                format!("{what} must be a list, found {}", kind(other)),
-                format!("{what} = [ … ]"),
-            );
+            d.mistake(value.span(), format!("{what} must be a list, found {}", kind(other)), format!("{what} = [ … ]"));
             None
         }
     }

@@ -110,18 +110,18 @@ pub struct StormFault {
 /// Which of the two clocks of recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Clock {
+pub enum RecoveryClock {
     /// From the beginning of the injection, while the fault is held.
     Failover,
     /// From the beginning of the undo.
     Rejoin,
 }
 
-impl std::fmt::Display for Clock {
+impl std::fmt::Display for RecoveryClock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
-            Clock::Failover => "failover",
-            Clock::Rejoin => "rejoin",
+            RecoveryClock::Failover => "failover",
+            RecoveryClock::Rejoin => "rejoin",
         })
     }
 }
@@ -132,7 +132,7 @@ pub struct Bound {
     /// The invariant; none = `all` of them.
     pub invariant: Option<Name>,
     /// The clock; `failover` unless the file says `rejoin`.
-    pub clock: Clock,
+    pub clock: RecoveryClock,
     /// It must hold again within this time.
     pub within_ms: u64,
 }

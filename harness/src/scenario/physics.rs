@@ -43,10 +43,9 @@ pub fn floor_ms(kind: FaultKind, event: Event) -> (u64, &'static str) {
         (Event::EtcdLeaderChanged | Event::JupyterMoved, _) => {
             (ELECTION_MAX_MS, "etcd's election timeout is up to 2 s")
         }
-        (Event::ZooKeeperLeaderChanged, FaultKind::Pause) => (
-            SYNC_MS,
-            "ZooKeeper's followers leave a silent leader after 2.5 s",
-        ),
+        (Event::ZooKeeperLeaderChanged, FaultKind::Pause) => {
+            (SYNC_MS, "ZooKeeper's followers leave a silent leader after 2.5 s")
+        }
         (Event::ZooKeeperLeaderChanged | Event::SlotReplaced | Event::SlotLeft, _) => (0, ""),
     }
 }

@@ -121,12 +121,7 @@ impl Plan {
     /// Draws everything that the scenario leaves open. The same scenario and seed give the same plan; a storm's own seed wins.
     #[must_use]
     pub fn draw(scenario: &Scenario, seed: u64) -> Self {
-        let steps = scenario
-            .steps
-            .iter()
-            .zip(1u64..)
-            .map(|(step, number)| planned(step, number, seed))
-            .collect();
+        let steps = scenario.steps.iter().zip(1u64..).map(|(step, number)| planned(step, number, seed)).collect();
         Self {
             scenario: scenario.name.clone(),
             about: scenario.about.clone(),
@@ -145,10 +140,9 @@ impl Plan {
                 PlannedAct::Fault { kind, target, .. } => {
                     vec![Fault::planned(&step.id, *kind, *target)]
                 }
-                PlannedAct::Storm { draws, .. } => draws
-                    .iter()
-                    .map(|draw| Fault::planned(&draw.id, draw.kind, draw.target))
-                    .collect(),
+                PlannedAct::Storm { draws, .. } => {
+                    draws.iter().map(|draw| Fault::planned(&draw.id, draw.kind, draw.target)).collect()
+                }
                 PlannedAct::Watch { .. } => vec![],
             })
             .collect()
@@ -165,11 +159,9 @@ impl Plan {
 fn planned(step: &Step, number: u64, seed: u64) -> PlannedStep {
     let id = format!("s{number}");
     let act = match &step.act {
-        Act::Fault(act) => PlannedAct::Fault {
-            kind: act.kind,
-            target: act.target,
-            hold: Hold::of(act.kind, act.target, act.for_ms),
-        },
+        Act::Fault(act) => {
+            PlannedAct::Fault { kind: act.kind, target: act.target, hold: Hold::of(act.kind, act.target, act.for_ms) }
+        }
         // Each storm draws from a stream of its own, so that a step more doesn't change the storms after it.
         Act::Storm(storm) => PlannedAct::Storm {
             for_ms: storm.for_ms,
@@ -203,13 +195,7 @@ fn draws(storm: &Storm, step: &str, seed: u64) -> Vec<Draw> {
             Hold::UntilConverged => Hold::For { ms: STORM_HOLD_MS },
             hold => hold,
         };
-        drawn.push(Draw {
-            id: format!("{step}.{}", drawn.len() + 1),
-            at_ms,
-            kind: act.kind,
-            target: act.target,
-            hold,
-        });
+        drawn.push(Draw { id: format!("{step}.{}", drawn.len() + 1), at_ms, kind: act.kind, target: act.target, hold });
     }
     drawn
 }
@@ -221,9 +207,7 @@ fn weighted(faults: &[StormFault], mut ticket: u32) -> &StormFault {
         }
         ticket -= fault.weight;
     }
-    faults
-        .last()
-        .expect("a ticket is drawn only when there are weights")
+    faults.last().expect("a ticket is drawn only when there are weights")
 }
 
 #[cfg(test)]
@@ -235,29 +219,13 @@ mod tests {
 
     fn act(kind: FaultKind, class: TargetClass) -> super::super::FaultAct {
         let role = Role::Any;
-        super::super::FaultAct {
-            kind,
-            target: Target { class, role },
-            for_ms: None,
-        }
+        super::super::FaultAct { kind, target: Target { class, role }, for_ms: None }
     }
 
     fn stormy(for_ms: u64, every: (u64, u64), weights: [u32; 2], seed: Option<u64>) -> Scenario {
-        let acts = [
-            act(FaultKind::Kill, TargetClass::Node),
-            act(FaultKind::Pause, TargetClass::ZooKeeper),
-        ];
-        let faults = acts
-            .into_iter()
-            .zip(weights)
-            .map(|(act, weight)| StormFault { act, weight });
-        let storm = Storm {
-            for_ms,
-            every_min_ms: every.0,
-            every_max_ms: every.1,
-            seed,
-            faults: faults.collect(),
-        };
+        let acts = [act(FaultKind::Kill, TargetClass::Node), act(FaultKind::Pause, TargetClass::ZooKeeper)];
+        let faults = acts.into_iter().zip(weights).map(|(act, weight)| StormFault { act, weight });
+        let storm = Storm { for_ms, every_min_ms: every.0, every_max_ms: every.1, seed, faults: faults.collect() };
         Scenario {
             name: "stormy".into(),
             about: String::new(),
@@ -283,31 +251,19 @@ mod tests {
     fn a_plan_survives_its_file_and_lists_its_faults() {
         let plan = Plan::draw(&stormy(60_000, (2_000, 8_000), [3, 1], None), 7);
         let text = serde_json::to_string(&plan).expect("plain data");
-        assert_eq!(
-            serde_json::from_str::<Plan>(&text).expect("it was just written"),
-            plan
-        );
+        assert_eq!(serde_json::from_str::<Plan>(&text).expect("it was just written"), plan);
         let faults = plan.faults();
         assert_eq!(faults.len(), drawn(&plan).len());
         assert_eq!(faults[0].id, "s1.1");
-        assert_eq!(
-            plan.step_of("s1.1").map(|step| step.id.as_str()),
-            Some("s1")
-        );
+        assert_eq!(plan.step_of("s1.1").map(|step| step.id.as_str()), Some("s1"));
     }
 
     #[test]
     fn what_is_healed_by_the_system_is_not_held() {
-        let node = Target {
-            class: TargetClass::Node,
-            role: Role::Any,
-        };
+        let node = Target { class: TargetClass::Node, role: Role::Any };
         assert_eq!(Hold::of(FaultKind::Kill, node, None), Hold::Nothing);
         assert_eq!(Hold::of(FaultKind::Pause, node, None), Hold::UntilConverged);
-        assert_eq!(
-            Hold::of(FaultKind::Pause, node, Some(5)),
-            Hold::For { ms: 5 }
-        );
+        assert_eq!(Hold::of(FaultKind::Pause, node, Some(5)), Hold::For { ms: 5 });
     }
 
     proptest! {

@@ -17,42 +17,23 @@ pub fn read(file_name: &str, source: &str) -> Result<Scenario, Mistakes> {
     let mut d = Diagnosis::of(file_name, source);
     let (root, errors) = DeTable::parse_recoverable(source);
     for error in errors {
-        d.mistake(
-            error.span().unwrap_or(0..0),
-            format!("this is not TOML: {}", error.message()),
-            None,
-        );
+        d.mistake(error.span().unwrap_or(0..0), format!("this is not TOML: {}", error.message()), None);
     }
     if !d.clean() {
         return d.finish(None);
     }
     let allowed = ["name", "about", "cluster", "step"];
     let root = Fields::of(root.get_ref(), root.span(), "a scenario", &allowed, &mut d);
-    let name = root
-        .need("name", "name = \"leader-loss\"", &mut d)
-        .and_then(|value| scenario_name(value, &mut d));
-    let about = root
-        .get("about")
-        .and_then(|value| text(value, "about", &mut d));
-    let cluster = root
-        .get("cluster")
-        .map(|value| read_cluster(value, &mut d))
-        .unwrap_or_default();
+    let name = root.need("name", "name = \"leader-loss\"", &mut d).and_then(|value| scenario_name(value, &mut d));
+    let about = root.get("about").and_then(|value| text(value, "about", &mut d));
+    let cluster = root.get("cluster").map(|value| read_cluster(value, &mut d)).unwrap_or_default();
     let mut steps = vec![];
     let items = root
-        .need(
-            "step",
-            "a scenario is a list of [[step]]s; add one, for example: [[step]] watch = \"60s\"",
-            &mut d,
-        )
+        .need("step", "a scenario is a list of [[step]]s; add one, for example: [[step]] watch = \"60s\"", &mut d)
         .and_then(|value| list(value, "step", &mut d).map(|items| (value, items)));
     if let Some((value, items)) = items {
         if items.is_empty() {
-            d.mistake(
-                value.span(),
-                "the list of steps is empty",
-                "a scenario has at least one [[step]]".to_owned(),
-            );
+            d.mistake(value.span(), "the list of steps is empty", "a scenario has at least one [[step]]".to_owned());
         }
         for item in items {
             if let Some(step) = super::read_step::read_step(item, &cluster, steps.last(), &mut d) {
@@ -60,20 +41,13 @@ pub fn read(file_name: &str, source: &str) -> Result<Scenario, Mistakes> {
             }
         }
     }
-    let scenario = name.map(|name| Scenario {
-        name,
-        about: about.unwrap_or_default().to_owned(),
-        cluster,
-        steps,
-    });
+    let scenario = name.map(|name| Scenario { name, about: about.unwrap_or_default().to_owned(), cluster, steps });
     d.finish(scenario)
 }
 
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
 fn scenario_name(value: &Value<'_>, d: &mut Diagnosis<'_>) -> Option<String> {
@@ -82,8 +56,7 @@ fn scenario_name(value: &Value<'_>, d: &mut Diagnosis<'_>) -> Option<String> {
         d.mistake(
             value.span(),
             format!("'{name}' can't be a scenario's name"),
-            "small letters, digits and dashes, a letter first: it becomes part of file names"
-                .to_owned(),
+            "small letters, digits and dashes, a letter first: it becomes part of file names".to_owned(),
         );
         return None;
     }

@@ -7,36 +7,15 @@ use super::duration::format_ms;
 use super::event::Event;
 use super::fields::{Fields, Value, choice, kind, list, ms, number, text};
 use super::physics::{floor_ms, is_held, possible};
-use super::{Act, Bound, Clock, Cluster, FaultAct, Step, Storm, StormFault, duration};
+use super::{Act, Bound, Cluster, FaultAct, RecoveryClock, Step, Storm, StormFault, duration};
 use crate::fault::{FaultKind, Role, Target, TargetClass};
 use crate::invariant::Name;
 
 const KINDS: [(&str, FaultKind); 2] = [("kill", FaultKind::Kill), ("pause", FaultKind::Pause)];
-const CLASSES: [(&str, TargetClass); 3] = [
-    ("node", TargetClass::Node),
-    ("mesos-master", TargetClass::MesosMaster),
-    ("zookeeper", TargetClass::ZooKeeper),
-];
-const FAULT_KEYS: [&str; 7] = [
-    "fault",
-    "target",
-    "for",
-    "with",
-    "wait",
-    "expect",
-    "recovered",
-];
-const ALL_KEYS: [&str; 9] = [
-    "fault",
-    "target",
-    "for",
-    "with",
-    "wait",
-    "expect",
-    "recovered",
-    "storm",
-    "watch",
-];
+const CLASSES: [(&str, TargetClass); 3] =
+    [("node", TargetClass::Node), ("mesos-master", TargetClass::MesosMaster), ("zookeeper", TargetClass::ZooKeeper)];
+const FAULT_KEYS: [&str; 7] = ["fault", "target", "for", "with", "wait", "expect", "recovered"];
+const ALL_KEYS: [&str; 9] = ["fault", "target", "for", "with", "wait", "expect", "recovered", "storm", "watch"];
 
 /// Reads a `[[step]]`.
 pub(super) fn read_step(
@@ -46,11 +25,7 @@ pub(super) fn read_step(
     d: &mut Diagnosis<'_>,
 ) -> Option<Step> {
     let DeValue::Table(table) = item.get_ref() else {
-        d.mistake(
-            item.span(),
-            format!("a step must be a table, found {}", kind(item.get_ref())),
-            None,
-        );
+        d.mistake(item.span(), format!("a step must be a table, found {}", kind(item.get_ref())), None);
         return None;
     };
     let has = |key: &str| table.contains_key(key);
@@ -62,21 +37,11 @@ pub(super) fn read_step(
     };
     let fields = Fields::of(table, item.span(), what, allowed, d);
     let wait_ms = fields.ms("wait", d).unwrap_or(0);
-    let step = |act| Step {
-        with_previous: false,
-        wait_ms,
-        act,
-        expect: vec![],
-        recovered: vec![],
-    };
+    let step = |act| Step { with_previous: false, wait_ms, act, expect: vec![], recovered: vec![] };
     match what {
         "a fault's step" => read_fault_step(&fields, cluster, previous, step, d),
-        "a storm's step" => {
-            read_storm(fields.get("storm")?, cluster, d).map(|storm| step(Act::Storm(storm)))
-        }
-        "a watching step" => fields
-            .ms("watch", d)
-            .map(|for_ms| step(Act::Watch { for_ms })),
+        "a storm's step" => read_storm(fields.get("storm")?, cluster, d).map(|storm| step(Act::Storm(storm))),
+        "a watching step" => fields.ms("watch", d).map(|for_ms| step(Act::Watch { for_ms })),
         _ => {
             let at = item.span().start;
             d.mistake(
@@ -96,24 +61,11 @@ fn read_fault_step(
     step: impl Fn(Act) -> Step,
     d: &mut Diagnosis<'_>,
 ) -> Option<Step> {
-    let with_previous = fields
-        .get("with")
-        .is_some_and(|value| read_with(value, previous, d));
+    let with_previous = fields.get("with").is_some_and(|value| read_with(value, previous, d));
     let act = read_fault(fields, cluster, d);
-    let expect = fields
-        .get("expect")
-        .map(|value| read_expect(value, act.as_ref(), d))
-        .unwrap_or_default();
-    let recovered = fields
-        .get("recovered")
-        .map(|value| read_recovered(value, act.as_ref(), d))
-        .unwrap_or_default();
-    Some(Step {
-        with_previous,
-        expect,
-        recovered,
-        ..step(Act::Fault(act?))
-    })
+    let expect = fields.get("expect").map(|value| read_expect(value, act.as_ref(), d)).unwrap_or_default();
+    let recovered = fields.get("recovered").map(|value| read_recovered(value, act.as_ref(), d)).unwrap_or_default();
+    Some(Step { with_previous, expect, recovered, ..step(Act::Fault(act?)) })
 }
 
 fn read_with(value: &Value<'_>, previous: Option<&Step>, d: &mut Diagnosis<'_>) -> bool {
@@ -130,17 +82,12 @@ fn read_with(value: &Value<'_>, previous: Option<&Step>, d: &mut Diagnosis<'_>) 
 }
 
 /// `fault`, `target` and `for`, of a step or of a storm.
-fn read_fault(
-    fields: &Fields<'_, '_>,
-    cluster: &Cluster,
-    d: &mut Diagnosis<'_>,
-) -> Option<FaultAct> {
+fn read_fault(fields: &Fields<'_, '_>, cluster: &Cluster, d: &mut Diagnosis<'_>) -> Option<FaultAct> {
     let kind = fields
         .need("fault", "fault = \"kill\" or fault = \"pause\"", d)
         .and_then(|value| choice(value, "fault", &KINDS, d));
-    let target = fields
-        .need("target", "target = { node = \"leader\" }", d)
-        .and_then(|value| read_target(value, cluster, d));
+    let target =
+        fields.need("target", "target = { node = \"leader\" }", d).and_then(|value| read_target(value, cluster, d));
     let for_ms = fields.ms("for", d);
     let (kind, target) = (kind?, target?);
     if let Some(value) = fields.get("for")
@@ -152,11 +99,7 @@ fn read_fault(
             "the system itself brings a killed node back; leave 'for' out, or use fault = \"pause\"".to_owned(),
         );
     }
-    Some(FaultAct {
-        kind,
-        target,
-        for_ms,
-    })
+    Some(FaultAct { kind, target, for_ms })
 }
 
 fn read_target(value: &Value<'_>, cluster: &Cluster, d: &mut Diagnosis<'_>) -> Option<Target> {
@@ -164,11 +107,7 @@ fn read_target(value: &Value<'_>, cluster: &Cluster, d: &mut Diagnosis<'_>) -> O
     let fields = Fields::in_value(value, "a target", &names, d)?;
     let mut entries = fields.entries();
     let (Some((key, _, role)), None) = (entries.next(), entries.next()) else {
-        d.mistake(
-            value.span(),
-            "a target names exactly one kind of part",
-            "target = { node = \"leader\" }".to_owned(),
-        );
+        d.mistake(value.span(), "a target names exactly one kind of part", "target = { node = \"leader\" }".to_owned());
         return None;
     };
     let class = CLASSES.iter().find(|(name, _)| *name == key)?.1;
@@ -178,16 +117,8 @@ fn read_target(value: &Value<'_>, cluster: &Cluster, d: &mut Diagnosis<'_>) -> O
         let role = Role::Slot(u32::try_from(slot).ok()?);
         return Some(Target { class, role });
     }
-    let follower = if class == TargetClass::MesosMaster {
-        "standby"
-    } else {
-        "follower"
-    };
-    let roles = [
-        ("leader", Role::Leader),
-        (follower, Role::Follower),
-        ("any", Role::Any),
-    ];
+    let follower = if class == TargetClass::MesosMaster { "standby" } else { "follower" };
+    let roles = [("leader", Role::Leader), (follower, Role::Follower), ("any", Role::Any)];
     let what = format!("role of a {key}");
     choice(role, &what, &roles, d).map(|role| Target { class, role })
 }
@@ -200,23 +131,14 @@ fn read_expect(value: &Value<'_>, act: Option<&FaultAct>, d: &mut Diagnosis<'_>)
             continue;
         };
         events.push(event);
-        let Some(FaultAct {
-            kind,
-            target,
-            for_ms,
-        }) = act
-        else {
+        let Some(FaultAct { kind, target, for_ms }) = act else {
             continue;
         };
         let possible = possible(*kind, *target);
         let (floor, why) = floor_ms(*kind, event);
         if !possible.contains(&event) {
             let names: Vec<&str> = possible.iter().map(|event| event.as_str()).collect();
-            let allowed = if names.is_empty() {
-                "no event: leave 'expect' out".to_owned()
-            } else {
-                names.join(", ")
-            };
+            let allowed = if names.is_empty() { "no event: leave 'expect' out".to_owned() } else { names.join(", ") };
             d.mistake(
                 item.span(),
                 format!("{kind} of {target} doesn't cause '{event}' for certain"),
@@ -226,7 +148,10 @@ fn read_expect(value: &Value<'_>, act: Option<&FaultAct>, d: &mut Diagnosis<'_>)
             d.mistake(
                 item.span(),
                 format!("'{event}' can't come within 'for' = {}: {why}", format_ms(for_ms.unwrap_or(0))),
-                format!("hold it longer than {}, or leave 'for' out to hold it until the failover has converged", format_ms(floor)),
+                format!(
+                    "hold it longer than {}, or leave 'for' out to hold it until the failover has converged",
+                    format_ms(floor)
+                ),
             );
         }
     }
@@ -234,11 +159,7 @@ fn read_expect(value: &Value<'_>, act: Option<&FaultAct>, d: &mut Diagnosis<'_>)
 }
 
 fn read_recovered(value: &Value<'_>, act: Option<&FaultAct>, d: &mut Diagnosis<'_>) -> Vec<Bound> {
-    let names: Vec<&str> = Name::ALL
-        .iter()
-        .map(|name| name.as_str())
-        .chain(["all"])
-        .collect();
+    let names: Vec<&str> = Name::ALL.iter().map(|name| name.as_str()).chain(["all"]).collect();
     let with_rejoin: Vec<&str> = names.iter().copied().chain(["rejoin"]).collect();
     let mut bounds = vec![];
     let Some(fields) = Fields::in_value(value, "recovered", &with_rejoin, d) else {
@@ -255,61 +176,41 @@ fn read_recovered(value: &Value<'_>, act: Option<&FaultAct>, d: &mut Diagnosis<'
             }
             if let Some(inner) = Fields::in_value(value, "rejoin", &names, d) {
                 for (key, _, value) in inner.entries() {
-                    bounds.extend(read_bound(key, Clock::Rejoin, value, d));
+                    bounds.extend(read_bound(key, RecoveryClock::Rejoin, value, d));
                 }
             }
         } else {
-            bounds.extend(read_bound(key, Clock::Failover, value, d));
+            bounds.extend(read_bound(key, RecoveryClock::Failover, value, d));
         }
     }
     bounds
 }
 
-fn read_bound(key: &str, clock: Clock, value: &Value<'_>, d: &mut Diagnosis<'_>) -> Option<Bound> {
+fn read_bound(key: &str, clock: RecoveryClock, value: &Value<'_>, d: &mut Diagnosis<'_>) -> Option<Bound> {
     let invariant = Name::ALL.into_iter().find(|name| name.as_str() == key);
     if invariant.is_none() && key != "all" {
         return None;
     }
-    Some(Bound {
-        invariant,
-        clock,
-        within_ms: ms(value, key, d)?,
-    })
+    Some(Bound { invariant, clock, within_ms: ms(value, key, d)? })
 }
 
 fn read_storm(value: &Value<'_>, cluster: &Cluster, d: &mut Diagnosis<'_>) -> Option<Storm> {
     let fields = Fields::in_value(value, "a storm", &["for", "every", "seed", "faults"], d)?;
-    let for_ms = fields
-        .need("for", "for = \"60s\"", d)
-        .and_then(|value| ms(value, "for", d));
-    let every = fields
-        .need("every", "every = \"2s..8s\"", d)
-        .and_then(|value| read_every(value, d));
-    let seed = fields
-        .get("seed")
-        .and_then(|value| number(value, "seed", 0, u64::MAX, d));
+    let for_ms = fields.need("for", "for = \"60s\"", d).and_then(|value| ms(value, "for", d));
+    let every = fields.need("every", "every = \"2s..8s\"", d).and_then(|value| read_every(value, d));
+    let seed = fields.get("seed").and_then(|value| number(value, "seed", 0, u64::MAX, d));
     let mut faults = vec![];
     let items = fields
-        .need(
-            "faults",
-            "faults = [ { fault = \"kill\", target = { node = \"any\" } } ]",
-            d,
-        )
+        .need("faults", "faults = [ { fault = \"kill\", target = { node = \"any\" } } ]", d)
         .and_then(|value| list(value, "faults", d).map(|items| (value, items)));
     if let Some((value, items)) = items {
         if items.is_empty() {
-            d.mistake(
-                value.span(),
-                "a storm without faults is no storm",
-                "list at least one fault".to_owned(),
-            );
+            d.mistake(value.span(), "a storm without faults is no storm", "list at least one fault".to_owned());
         }
         for item in items {
             let keys = ["fault", "target", "for", "weight"];
             if let Some(fields) = Fields::in_value(item, "a storm's fault", &keys, d) {
-                let weight = fields
-                    .get("weight")
-                    .map_or(Some(1), |value| number(value, "weight", 1, 1_000, d));
+                let weight = fields.get("weight").map_or(Some(1), |value| number(value, "weight", 1, 1_000, d));
                 let act = read_fault(&fields, cluster, d);
                 if let (Some(act), Some(weight)) = (act, weight) {
                     let weight = u32::try_from(weight).unwrap_or(1);
@@ -319,24 +220,13 @@ fn read_storm(value: &Value<'_>, cluster: &Cluster, d: &mut Diagnosis<'_>) -> Op
         }
     }
     let (every_min_ms, every_max_ms) = every?;
-    Some(Storm {
-        for_ms: for_ms?,
-        every_min_ms,
-        every_max_ms,
-        seed,
-        faults,
-    })
+    Some(Storm { for_ms: for_ms?, every_min_ms, every_max_ms, seed, faults })
 }
 
 fn read_every(value: &Value<'_>, d: &mut Diagnosis<'_>) -> Option<(u64, u64)> {
     let every = text(value, "every", d)?;
-    let range = duration::parse_range_ms(every).and_then(|range| {
-        if range.0 == 0 {
-            Err("faults need some time between them".to_owned())
-        } else {
-            Ok(range)
-        }
-    });
+    let range = duration::parse_range_ms(every)
+        .and_then(|range| if range.0 == 0 { Err("faults need some time between them".to_owned()) } else { Ok(range) });
     match range {
         Ok(range) => Some(range),
         Err(why) => {

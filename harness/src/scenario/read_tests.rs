@@ -4,7 +4,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use super::event::Event;
 use super::read::read;
-use super::{Act, Clock};
+use super::{Act, RecoveryClock};
 use crate::fault::{FaultKind, Role, TargetClass};
 use crate::invariant::Name;
 
@@ -54,57 +54,22 @@ watch = "30s"
 #[test]
 fn every_key_is_read() {
     let scenario = read("good.toml", GOOD).expect("it is good");
-    assert_eq!(
-        (scenario.cluster.nodes, scenario.cluster.prefix.as_deref()),
-        (Some(5), Some("storm"))
-    );
+    assert_eq!((scenario.cluster.nodes, scenario.cluster.prefix.as_deref()), (Some(5), Some("storm")));
     let [pause, kill, storm, watch] = scenario.steps.as_slice() else {
         panic!("expected four steps, found {:?}", scenario.steps);
     };
-    let Act::Fault(act) = &pause.act else {
-        panic!("{pause:?}")
-    };
+    let Act::Fault(act) = &pause.act else { panic!("{pause:?}") };
     assert_eq!(
         (act.kind, act.target.class, act.target.role, act.for_ms),
-        (
-            FaultKind::Pause,
-            TargetClass::MesosMaster,
-            Role::Leader,
-            Some(15_000)
-        )
+        (FaultKind::Pause, TargetClass::MesosMaster, Role::Leader, Some(15_000))
     );
-    let bounds: Vec<_> = pause
-        .recovered
-        .iter()
-        .map(|b| (b.invariant, b.clock, b.within_ms))
-        .collect();
-    assert_eq!(
-        bounds,
-        [
-            (Some(Name::Mesos), Clock::Failover, 15_000),
-            (None, Clock::Rejoin, 20_000)
-        ]
-    );
+    let bounds: Vec<_> = pause.recovered.iter().map(|b| (b.invariant, b.clock, b.within_ms)).collect();
+    assert_eq!(bounds, [(Some(Name::Mesos), RecoveryClock::Failover, 15_000), (None, RecoveryClock::Rejoin, 20_000)]);
     assert!(kill.with_previous && kill.wait_ms == 1_000);
-    assert_eq!(
-        kill.expect,
-        [
-            Event::EtcdLeaderChanged,
-            Event::JupyterMoved,
-            Event::SlotReplaced
-        ]
-    );
-    let Act::Storm(storm) = &storm.act else {
-        panic!("{storm:?}")
-    };
-    assert_eq!(
-        (storm.every_min_ms, storm.every_max_ms, storm.seed),
-        (2_000, 8_000, Some(42))
-    );
-    assert_eq!(
-        storm.faults.iter().map(|f| f.weight).collect::<Vec<_>>(),
-        [3, 1, 1]
-    );
+    assert_eq!(kill.expect, [Event::EtcdLeaderChanged, Event::JupyterMoved, Event::SlotReplaced]);
+    let Act::Storm(storm) = &storm.act else { panic!("{storm:?}") };
+    assert_eq!((storm.every_min_ms, storm.every_max_ms, storm.seed), (2_000, 8_000, Some(42)));
+    assert_eq!(storm.faults.iter().map(|f| f.weight).collect::<Vec<_>>(), [3, 1, 1]);
     assert_eq!(storm.faults[2].act.target.role, Role::Slot(4));
     assert_eq!(watch.act, Act::Watch { for_ms: 30_000 });
 }
@@ -116,40 +81,18 @@ fn shipped_scenarios_are_good_and_expect_something() {
     for entry in std::fs::read_dir(folder).expect("the folder is in the repository") {
         let path = entry.expect("a readable folder").path();
         let text = std::fs::read_to_string(&path).expect("a readable file");
-        let name = path
-            .file_stem()
-            .expect("a name")
-            .to_string_lossy()
-            .into_owned();
-        let scenario = read(&path.to_string_lossy(), &text)
-            .unwrap_or_else(|mistakes| panic!("{:?}", mistakes.mistakes));
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let scenario =
+            read(&path.to_string_lossy(), &text).unwrap_or_else(|mistakes| panic!("{:?}", mistakes.mistakes));
         assert_eq!(scenario.name, name, "a scenario is named like its file");
         assert!(!scenario.about.is_empty(), "{name} says what it shows");
-        let faults = scenario
-            .steps
-            .iter()
-            .filter(|step| matches!(step.act, Act::Fault(_)))
-            .count();
-        let expecting = scenario
-            .steps
-            .iter()
-            .filter(|step| !step.expect.is_empty())
-            .count();
+        let faults = scenario.steps.iter().filter(|step| matches!(step.act, Act::Fault(_))).count();
+        let expecting = scenario.steps.iter().filter(|step| !step.expect.is_empty()).count();
         assert_eq!(faults, expecting, "{name}: every fault expects an event");
         names.push(name);
     }
-    for name in [
-        "steady",
-        "node-loss",
-        "leader-loss",
-        "mesos-master-loss",
-        "zookeeper-leader-loss",
-        "storm",
-    ] {
-        assert!(
-            names.iter().any(|found| found == name),
-            "{name} is missing among {names:?}"
-        );
+    for name in ["steady", "node-loss", "leader-loss", "mesos-master-loss", "zookeeper-leader-loss", "storm"] {
+        assert!(names.iter().any(|found| found == name), "{name} is missing among {names:?}");
     }
 }
 

@@ -36,9 +36,7 @@ pub fn candidates(target: &Target, scene: &Scene<'_>) -> Vec<Victim> {
         TargetClass::MesosMaster => masters(target.role, scene),
         TargetClass::ZooKeeper => zookeepers(target.role, scene),
     };
-    all.into_iter()
-        .filter(|victim| !scene.hit.contains(&victim.container))
-        .collect()
+    all.into_iter().filter(|victim| !scene.hit.contains(&victim.container)).collect()
 }
 
 /// Chooses one, by seed and name.
@@ -48,10 +46,7 @@ pub fn choose(mut among: Vec<Victim>, seed: u64, fault: &str) -> Option<Victim> 
         return None;
     }
     let digest = Sha256::digest(format!("{seed}/{fault}"));
-    let number = digest
-        .iter()
-        .take(8)
-        .fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+    let number = digest.iter().take(8).fold(0u64, |n, byte| n << 8 | u64::from(*byte));
     let count = u64::try_from(among.len()).unwrap_or(1);
     let index = usize::try_from(number % count).unwrap_or(0);
     Some(among.swap_remove(index))
@@ -68,9 +63,7 @@ fn nodes(role: Role, scene: &Scene<'_>) -> Vec<Victim> {
         Role::Slot(wanted) => wanted == slot,
     };
     let slots = truth.running.iter().filter(|(slot, _)| fits(**slot));
-    slots
-        .filter_map(|(slot, nodes)| nodes.first().map(|node| node_victim(*slot, node, scene)))
-        .collect()
+    slots.filter_map(|(slot, nodes)| nodes.first().map(|node| node_victim(*slot, node, scene))).collect()
 }
 
 fn node_victim(slot: Slot, node: &RunningNode, scene: &Scene<'_>) -> Victim {
@@ -81,10 +74,7 @@ fn node_victim(slot: Slot, node: &RunningNode, scene: &Scene<'_>) -> Victim {
     let led = leader.is_some_and(|leader| leader.slot == slot);
     Victim {
         class: TargetClass::Node,
-        name: view.map_or_else(
-            || format!("{}-s{slot}", scene.shape.prefix),
-            |view| view.hostname.clone(),
-        ),
+        name: view.map_or_else(|| format!("{}-s{slot}", scene.shape.prefix), |view| view.hostname.clone()),
         host: Some(node.host.clone()),
         container: node.container.clone(),
         node: Some((slot, node.incarnation)),
@@ -114,14 +104,7 @@ fn masters(role: Role, scene: &Scene<'_>) -> Vec<Victim> {
     };
     let victim = |name: &String| {
         let member = leader.filter(|_| led(name)).and_then(|l| l.znode.clone());
-        part(
-            TargetClass::MesosMaster,
-            name,
-            member,
-            None,
-            led(name),
-            scene,
-        )
+        part(TargetClass::MesosMaster, name, member, None, led(name), scene)
     };
     names.filter(fits).filter_map(victim).collect()
 }

@@ -21,19 +21,14 @@ pub fn keeps_quorum(victim: &Victim, scene: &Scene<'_>) -> Result<(), String> {
     if well >= quorum {
         return Ok(());
     }
-    Err(format!(
-        "without {} only {well} of {of} would be well; a quorum is {quorum}",
-        victim.name
-    ))
+    Err(format!("without {} only {well} of {of} would be well; a quorum is {quorum}", victim.name))
 }
 
 fn well_nodes(victim: &Victim, scene: &Scene<'_>) -> usize {
     let truth = scene.truth;
     let settled = truth.members.iter().filter(|s| !truth.settling.contains(s));
     let support = settled.filter_map(|slot| truth.running.get(slot)?.first());
-    support
-        .filter(|node| stands(&node.container, victim, scene))
-        .count()
+    support.filter(|node| stands(&node.container, victim, scene)).count()
 }
 
 fn well_masters(victim: &Victim, scene: &Scene<'_>) -> usize {
@@ -41,8 +36,7 @@ fn well_masters(victim: &Victim, scene: &Scene<'_>) -> usize {
     let well = |name: &&String| {
         let view = answers.and_then(|all| all.masters.get(*name)?.as_ref().ok());
         // A master that knows no leader isn't part of the election yet.
-        view.is_some_and(|view| view.elected || view.redirect.is_some())
-            && part_stands(name, victim, scene)
+        view.is_some_and(|view| view.elected || view.redirect.is_some()) && part_stands(name, victim, scene)
     };
     scene.shape.masters.keys().filter(well).count()
 }
@@ -51,8 +45,7 @@ fn well_zookeepers(victim: &Victim, scene: &Scene<'_>) -> usize {
     let answers = scene.seen.fast.zookeeper.result.as_ref().ok();
     let well = |name: &&String| {
         let view = answers.and_then(|all| all.servers.get(*name)?.as_ref().ok());
-        view.is_some_and(|view| view.mode == "leader" || view.mode == "follower")
-            && part_stands(name, victim, scene)
+        view.is_some_and(|view| view.mode == "leader" || view.mode == "follower") && part_stands(name, victim, scene)
     };
     scene.shape.zookeepers.iter().filter(well).count()
 }
@@ -60,9 +53,7 @@ fn well_zookeepers(victim: &Victim, scene: &Scene<'_>) -> usize {
 fn part_stands(name: &str, victim: &Victim, scene: &Scene<'_>) -> bool {
     let parts = scene.seen.fast.parts.result.as_ref().ok();
     let view = parts.and_then(|parts| parts.get(name));
-    view.is_some_and(|view| {
-        view.state == ContainerState::Running && stands(&view.id, victim, scene)
-    })
+    view.is_some_and(|view| view.state == ContainerState::Running && stands(&view.id, victim, scene))
 }
 
 fn stands(container: &str, victim: &Victim, scene: &Scene<'_>) -> bool {

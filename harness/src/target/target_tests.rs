@@ -5,9 +5,7 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 use stormbed::clock::Millis;
-use stormbed::outpost::protocol::{
-    ContainerState, MasterView, MesosView, ZooKeeperServer, ZooKeeperView,
-};
+use stormbed::outpost::protocol::{ContainerState, MasterView, MesosView, ZooKeeperServer, ZooKeeperView};
 
 use super::quorum::keeps_quorum;
 use super::*;
@@ -15,11 +13,7 @@ use crate::invariant::truth::{EtcdLeader, MesosLeader, ZooKeeperLeader};
 use crate::observe::observation::{Deep, Fast, PartView, Probe, RunnerView};
 
 fn probe<T>(result: T) -> Probe<T> {
-    Probe {
-        begin: Millis(0),
-        end: Millis(1),
-        result: Ok(result),
-    }
+    Probe { begin: Millis(0), end: Millis(1), result: Ok(result) }
 }
 
 fn names(prefix: &str) -> Vec<String> {
@@ -34,10 +28,7 @@ fn shape() -> Shape {
         addresses,
         pool: String::new(),
         hosts: names("host"),
-        masters: names("master")
-            .into_iter()
-            .map(|n| (n.clone(), n))
-            .collect(),
+        masters: names("master").into_iter().map(|n| (n.clone(), n)).collect(),
         zookeepers: names("zk"),
         frameworks: Vec::new(),
         framework_name: String::new(),
@@ -49,27 +40,16 @@ fn shape() -> Shape {
 fn seen() -> Observation {
     let part = |name: String| {
         let id = format!("id-{name}");
-        let view = PartView {
-            id,
-            state: ContainerState::Running,
-            started_unix_ms: 0,
-        };
+        let view = PartView { id, state: ContainerState::Running, started_unix_ms: 0 };
         (name, view)
     };
     let master = |name: String| {
-        let view = MasterView {
-            elected: name == "master-2",
-            redirect: Some("master-2".into()),
-            state: None,
-        };
+        let view = MasterView { elected: name == "master-2", redirect: Some("master-2".into()), state: None };
         (name, Ok(view))
     };
     let server = |name: String| {
         let mode = if name == "zk-3" { "leader" } else { "follower" };
-        let view = ZooKeeperServer {
-            mode: mode.into(),
-            epoch: 4,
-        };
+        let view = ZooKeeperServer { mode: mode.into(), epoch: 4 };
         (name, Ok(view))
     };
     let parts = names("master").into_iter().chain(names("zk")).map(part);
@@ -79,19 +59,12 @@ fn seen() -> Observation {
         routes: BTreeMap::new(),
         etcd_before: probe(BTreeMap::new()),
         etcd_after: probe(BTreeMap::new()),
-        mesos: probe(MesosView {
-            masters: names("master").into_iter().map(master).collect(),
-            agents: BTreeMap::new(),
-        }),
+        mesos: probe(MesosView { masters: names("master").into_iter().map(master).collect(), agents: BTreeMap::new() }),
         zookeeper: probe(ZooKeeperView {
             servers: names("zk").into_iter().map(server).collect(),
             election: Ok(Vec::new()),
         }),
-        status: Probe {
-            begin: Millis(0),
-            end: Millis(1),
-            result: Err("not asked".into()),
-        },
+        status: Probe { begin: Millis(0), end: Millis(1), result: Err("not asked".into()) },
     };
     Observation {
         tick: 0,
@@ -105,29 +78,15 @@ fn seen() -> Observation {
 
 fn truth() -> Truth {
     let node = |slot: Slot| {
-        let node = RunningNode {
-            incarnation: 1,
-            container: format!("c{slot}"),
-            host: "host-1".into(),
-        };
+        let node = RunningNode { incarnation: 1, container: format!("c{slot}"), host: "host-1".into() };
         (slot, vec![node])
     };
     Truth {
         members: (0..5).collect(),
         running: (0..5).map(node).collect(),
-        etcd_leader: Some(EtcdLeader {
-            slot: 2,
-            member: 0xab,
-            term: 7,
-        }),
-        zookeeper_leader: Some(ZooKeeperLeader {
-            name: "zk-3".into(),
-            epoch: 4,
-        }),
-        mesos_leader: Some(MesosLeader {
-            name: "master-2".into(),
-            znode: Some("json.info_1".into()),
-        }),
+        etcd_leader: Some(EtcdLeader { slot: 2, member: 0xab, term: 7 }),
+        zookeeper_leader: Some(ZooKeeperLeader { name: "zk-3".into(), epoch: 4 }),
+        mesos_leader: Some(MesosLeader { name: "master-2".into(), znode: Some("json.info_1".into()) }),
         ..Truth::default()
     }
 }
@@ -135,12 +94,7 @@ fn truth() -> Truth {
 /// Names of all candidates.
 fn who(class: TargetClass, role: Role, truth: &Truth, hit: &BTreeSet<String>) -> Vec<String> {
     let (shape, seen) = (shape(), seen());
-    let scene = Scene {
-        seen: &seen,
-        truth,
-        shape: &shape,
-        hit,
-    };
+    let scene = Scene { seen: &seen, truth, shape: &shape, hit };
     let found = candidates(&Target { class, role }, &scene);
     assert!(found.iter().all(|victim| victim.class == class));
     found.into_iter().map(|victim| victim.name).collect()
@@ -164,18 +118,9 @@ fn roles_mean_those_who_hold_them() {
 
 #[test]
 fn without_a_leader_nobody_leads_and_nobody_follows() {
-    let truth = Truth {
-        etcd_leader: None,
-        mesos_leader: None,
-        zookeeper_leader: None,
-        ..truth()
-    };
+    let truth = Truth { etcd_leader: None, mesos_leader: None, zookeeper_leader: None, ..truth() };
     let none = BTreeSet::new();
-    for class in [
-        TargetClass::Node,
-        TargetClass::MesosMaster,
-        TargetClass::ZooKeeper,
-    ] {
+    for class in [TargetClass::Node, TargetClass::MesosMaster, TargetClass::ZooKeeper] {
         assert!(who(class, Role::Leader, &truth, &none).is_empty());
         assert!(who(class, Role::Follower, &truth, &none).is_empty());
         assert!(!who(class, Role::Any, &truth, &none).is_empty());
@@ -187,25 +132,14 @@ fn what_is_hit_already_is_no_target() {
     let hit = BTreeSet::from(["c2".to_owned(), "id-zk-1".to_owned()]);
     let truth = truth();
     assert!(who(TargetClass::Node, Role::Leader, &truth, &hit).is_empty());
-    assert_eq!(
-        who(TargetClass::ZooKeeper, Role::Any, &truth, &hit),
-        ["zk-2", "zk-3"]
-    );
+    assert_eq!(who(TargetClass::ZooKeeper, Role::Any, &truth, &hit), ["zk-2", "zk-3"]);
 }
 
 #[test]
 fn a_leader_is_pinned_to_its_incarnation_and_term() {
     let (shape, seen, truth, hit) = (shape(), seen(), truth(), BTreeSet::new());
-    let scene = Scene {
-        seen: &seen,
-        truth: &truth,
-        shape: &shape,
-        hit: &hit,
-    };
-    let target = Target {
-        class: TargetClass::Node,
-        role: Role::Leader,
-    };
+    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit };
+    let target = Target { class: TargetClass::Node, role: Role::Leader };
     let victim = candidates(&target, &scene).pop().expect("slot 2 leads");
     assert_eq!(victim.container, "c2");
     assert_eq!(victim.node, Some((2, 1)));
@@ -216,16 +150,8 @@ fn a_leader_is_pinned_to_its_incarnation_and_term() {
 #[test]
 fn a_choice_depends_on_seed_and_fault_alone_and_reaches_everyone() {
     let (shape, seen, truth, hit) = (shape(), seen(), truth(), BTreeSet::new());
-    let scene = Scene {
-        seen: &seen,
-        truth: &truth,
-        shape: &shape,
-        hit: &hit,
-    };
-    let target = Target {
-        class: TargetClass::Node,
-        role: Role::Any,
-    };
+    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit };
+    let target = Target { class: TargetClass::Node, role: Role::Any };
     let pick = |seed, fault: &str| {
         let victim = choose(candidates(&target, &scene), seed, fault);
         victim.map(|victim| victim.name)
@@ -238,18 +164,10 @@ fn a_choice_depends_on_seed_and_fault_alone_and_reaches_everyone() {
 
 /// Who may be killed when these nodes settle and these containers are hit.
 fn allowed(class: TargetClass, settling: &[Slot], hit: &[&str]) -> usize {
-    let truth = Truth {
-        settling: settling.iter().copied().collect(),
-        ..truth()
-    };
+    let truth = Truth { settling: settling.iter().copied().collect(), ..truth() };
     let hit = hit.iter().map(|id| (*id).to_owned()).collect();
     let (shape, seen) = (shape(), seen());
-    let scene = Scene {
-        seen: &seen,
-        truth: &truth,
-        shape: &shape,
-        hit: &hit,
-    };
+    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit };
     let role = Role::Any;
     let all = candidates(&Target { class, role }, &scene);
     let keeps = |victim: &&Victim| keeps_quorum(victim, &scene).is_ok();

@@ -94,13 +94,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self {
-            zookeeper_s: 60,
-            storage_s: 90,
-            mesos_s: 90,
-            nodes_s: 120,
-            jupyter_s: 120,
-        }
+        Self { zookeeper_s: 60, storage_s: 90, mesos_s: 90, nodes_s: 120, jupyter_s: 120 }
     }
 }
 
@@ -148,14 +142,8 @@ impl TopologyConfig {
             place: place.clone(),
             why: format!("{e}; give an existing TOML file with --config"),
         })?;
-        let config: Self = toml::from_str(&text).map_err(|e| BadConfig {
-            place: place.clone(),
-            why: e.to_string(),
-        })?;
-        config.validate().map_err(|e| BadConfig {
-            place: format!("{place}: {}", e.place),
-            why: e.why,
-        })?;
+        let config: Self = toml::from_str(&text).map_err(|e| BadConfig { place: place.clone(), why: e.to_string() })?;
+        config.validate().map_err(|e| BadConfig { place: format!("{place}: {}", e.place), why: e.why })?;
         Ok(config)
     }
 
@@ -182,34 +170,22 @@ impl TopologyConfig {
             ("frameworks", self.frameworks.into(), 1, 9),
         ] {
             if !(least..=most).contains(&value) {
-                return Err(bad(
-                    key,
-                    format!("expected {least} to {most}, found {value}"),
-                ));
+                return Err(bad(key, format!("expected {least} to {most}, found {value}")));
             }
         }
         for (key, range) in [("underlay", &self.underlay), ("pool", &self.pool)] {
             let (_, bits) = parse_cidr(range).map_err(|why| bad(key, why))?;
             if bits > 24 {
-                return Err(bad(
-                    key,
-                    format!("'{range}' is too small: every run takes a /24 of it"),
-                ));
+                return Err(bad(key, format!("'{range}' is too small: every run takes a /24 of it")));
             }
         }
         if self.node_cpus <= 0.0 || !self.node_cpus.is_finite() {
-            return Err(bad(
-                "node_cpus",
-                format!("expected more than 0, found {}", self.node_cpus),
-            ));
+            return Err(bad("node_cpus", format!("expected more than 0, found {}", self.node_cpus)));
         }
         if self.node_mem_mb < 256 {
             return Err(bad(
                 "node_mem_mb",
-                format!(
-                    "etcd, sshd and Jupyter need at least 256, found {}",
-                    self.node_mem_mb
-                ),
+                format!("etcd, sshd and Jupyter need at least 256, found {}", self.node_mem_mb),
             ));
         }
         Ok(())
@@ -217,10 +193,7 @@ impl TopologyConfig {
 }
 
 fn bad(key: &str, why: String) -> BadConfig {
-    BadConfig {
-        place: key.to_owned(),
-        why,
-    }
+    BadConfig { place: key.to_owned(), why }
 }
 
 fn is_label(name: &str) -> bool {
@@ -236,8 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_valid_and_any_key_may_be_left_out() -> Result<(), Box<dyn std::error::Error>>
-    {
+    fn the_defaults_are_valid_and_any_key_may_be_left_out() -> Result<(), Box<dyn std::error::Error>> {
         TopologyConfig::default().validate()?;
         let config: TopologyConfig = toml::from_str("nodes = 3\n[timing]\nsession_ms = 5000\n")?;
         assert_eq!((config.nodes, config.hosts), (3, 3));

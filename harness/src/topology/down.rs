@@ -36,10 +36,7 @@ pub async fn remove(engine: &Engine, home: &Home, run: Run) -> Result<(), Topolo
             None => Ok(()),
         }
     };
-    tokio::try_join!(
-        cached,
-        engine.remove_networks_and_volumes(LABEL_RUN, run.id())
-    )?;
+    tokio::try_join!(cached, engine.remove_networks_and_volumes(LABEL_RUN, run.id()))?;
     Ok(run.forget()?)
 }
 
@@ -48,11 +45,7 @@ pub async fn remove(engine: &Engine, home: &Home, run: Run) -> Result<(), Topolo
 ///
 /// # Errors
 /// If the engine can't remove something.
-pub async fn sweep(
-    engine: &Engine,
-    home: &Home,
-    progress: &(dyn Fn(&str) + Sync),
-) -> Result<usize, TopologyError> {
+pub async fn sweep(engine: &Engine, home: &Home, progress: &(dyn Fn(&str) + Sync)) -> Result<usize, TopologyError> {
     let mut swept = 0;
     for run in home.abandoned()? {
         progress(&format!("removing what the run {} left behind", run.id()));
@@ -90,11 +83,7 @@ async fn clear_cache(engine: &Engine, home: &Home, state: &State) -> Result<(), 
         ..ContainerSpec::default()
     };
     let container = engine.create(&spec).await?;
-    let directory = Path::new(CACHE)
-        .join("runs")
-        .join(&state.id)
-        .display()
-        .to_string();
+    let directory = Path::new(CACHE).join("runs").join(&state.id).display().to_string();
     let cleared = async {
         engine.start(&container).await?;
         let command = ["rm", "-rf", "--one-file-system", directory.as_str()];

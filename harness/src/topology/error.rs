@@ -45,9 +45,7 @@ pub enum TopologyError {
         why: String,
     },
     /// A machine's container ended while the topology came up.
-    #[error(
-        "{machine} ended while the topology came up ({status}); the end of what it wrote:\n{log}"
-    )]
+    #[error("{machine} ended while the topology came up ({status}); the end of what it wrote:\n{log}")]
     Died {
         /// The machine.
         machine: String,

@@ -38,19 +38,9 @@ impl Topology {
             pool: state.config.pool.clone(),
         })?;
         let listed = engine.containers(LABEL_RUN, Some(id)).await?;
-        let containers = listed
-            .into_iter()
-            .filter_map(|c| Some((c.labels.get(LABEL_MACHINE)?.clone(), c.id)))
-            .collect();
-        Ok(Self {
-            engine: engine.clone(),
-            home: home.clone(),
-            run,
-            state,
-            plan,
-            secrets,
-            containers,
-        })
+        let containers =
+            listed.into_iter().filter_map(|c| Some((c.labels.get(LABEL_MACHINE)?.clone(), c.id))).collect();
+        Ok(Self { engine: engine.clone(), home: home.clone(), run, state, plan, secrets, containers })
     }
 
     /// The run's id.
@@ -94,28 +84,16 @@ impl Topology {
     /// # Errors
     /// [`TopologyError::NoMachine`], with the names that there are.
     pub fn container(&self, machine: &str) -> Result<&str, TopologyError> {
-        self.containers
-            .get(machine)
-            .map(String::as_str)
-            .ok_or_else(|| TopologyError::NoMachine {
-                name: machine.to_owned(),
-                known: self
-                    .containers
-                    .keys()
-                    .cloned()
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            })
+        self.containers.get(machine).map(String::as_str).ok_or_else(|| TopologyError::NoMachine {
+            name: machine.to_owned(),
+            known: self.containers.keys().cloned().collect::<Vec<_>>().join(", "),
+        })
     }
 
     /// Where the proxy listens on this machine, without a trailing slash.
     #[must_use]
     pub fn proxy_url(&self) -> String {
-        format!(
-            "http://{}:{}",
-            std::net::Ipv4Addr::LOCALHOST,
-            self.plan.proxy_port
-        )
+        format!("http://{}:{}", std::net::Ipv4Addr::LOCALHOST, self.plan.proxy_port)
     }
 
     /// File with the Jupyter token, for a user's own browser.
@@ -137,12 +115,7 @@ impl Topology {
     #[must_use]
     pub fn outpost_machines(&self) -> Vec<String> {
         let has = |m: &&super::Machine| matches!(m.role, Role::Host | Role::Edge);
-        self.plan
-            .machines
-            .iter()
-            .filter(has)
-            .map(|m| m.name.clone())
-            .collect()
+        self.plan.machines.iter().filter(has).map(|m| m.name.clone()).collect()
     }
 
     /// Opens an outpost on a machine: one `docker exec -i … stormd outpost`, alive until its input is dropped.
@@ -158,10 +131,7 @@ impl Topology {
     #[must_use]
     pub fn hello(&self, machine: &str, heartbeat_timeout_ms: u64) -> Hello {
         let cluster = self.plan.cluster();
-        let is_host = self
-            .plan
-            .machine(machine)
-            .is_some_and(|m| m.role == Role::Host);
+        let is_host = self.plan.machine(machine).is_some_and(|m| m.role == Role::Host);
         Hello {
             protocol: PROTOCOL_VERSION,
             heartbeat_timeout_ms,
@@ -209,19 +179,11 @@ impl Topology {
     /// If the engine refuses, or the host doesn't take its secrets.
     pub async fn start(&self, container: &str) -> Result<(), TopologyError> {
         self.engine.start(container).await?;
-        let machine = self
-            .containers
-            .iter()
-            .find(|(_, id)| *id == container)
-            .map(|(name, _)| name);
-        let role = machine
-            .and_then(|name| self.plan.machine(name))
-            .map(|m| m.role);
+        let machine = self.containers.iter().find(|(_, id)| *id == container).map(|(name, _)| name);
+        let role = machine.and_then(|name| self.plan.machine(name)).map(|m| m.role);
         if role == Some(Role::Host) {
             let places = self.plan.cluster().secrets;
-            self.secrets
-                .hand_over(&self.engine, container, &places)
-                .await?;
+            self.secrets.hand_over(&self.engine, container, &places).await?;
         }
         Ok(())
     }
@@ -235,11 +197,7 @@ impl Topology {
         let one = async |machine: &String, id: &String| {
             let place = folder.join(machine);
             std::fs::create_dir_all(&place)?;
-            let output = self
-                .engine
-                .output_of(id, 100_000)
-                .await
-                .unwrap_or_else(|e| format!("{e}\n"));
+            let output = self.engine.output_of(id, 100_000).await.unwrap_or_else(|e| format!("{e}\n"));
             std::fs::write(place.join("output.log"), output)?;
             let log_dir = Path::new("/var/log/stormbed");
             for (path, content) in self.engine.files_of(id, log_dir).await.unwrap_or_default() {
@@ -252,9 +210,7 @@ impl Topology {
         };
         let all = self.containers.iter().map(|(machine, id)| one(machine, id));
         let done = futures_util::future::join_all(all).await;
-        done.into_iter()
-            .collect::<Result<(), _>>()
-            .map_err(|e| crate::run::RunError::file(folder)(e).into())
+        done.into_iter().collect::<Result<(), _>>().map_err(|e| crate::run::RunError::file(folder)(e).into())
     }
 
     /// The last lines of everything that a machine wrote, for an error.

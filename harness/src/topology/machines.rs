@@ -15,10 +15,7 @@ pub const SUPERVISE_FILE: &str = "/etc/stormbed/supervise.toml";
 pub fn labels(run: &str, home: &Home) -> BTreeMap<String, String> {
     BTreeMap::from([
         (LABEL_RUN.to_owned(), run.to_owned()),
-        (
-            LABEL_HOME.to_owned(),
-            home.directory().display().to_string(),
-        ),
+        (LABEL_HOME.to_owned(), home.directory().display().to_string()),
     ])
 }
 
@@ -52,22 +49,14 @@ pub fn container(plan: &Plan, machine: &Machine, home: &Home) -> ContainerSpec {
                 (plan.config.cache_volume.clone(), CACHE.to_owned()),
             ],
             // Secrets live in memory only, and only where tasks can be given them.
-            tmpfs: BTreeMap::from([(
-                plan.cluster().secrets.dir.display().to_string(),
-                "mode=0700,size=1m".to_owned(),
-            )]),
+            tmpfs: BTreeMap::from([(plan.cluster().secrets.dir.display().to_string(), "mode=0700,size=1m".to_owned())]),
             ..common
         },
-        Role::Master => ContainerSpec {
-            image: plan.images.router.clone(),
-            ..common
-        },
+        Role::Master => ContainerSpec { image: plan.images.router.clone(), ..common },
         // BIRD puts the nodes' routes into the kernel.
-        Role::Framework => ContainerSpec {
-            image: plan.images.router.clone(),
-            capabilities: vec!["NET_ADMIN".to_owned()],
-            ..common
-        },
+        Role::Framework => {
+            ContainerSpec { image: plan.images.router.clone(), capabilities: vec!["NET_ADMIN".to_owned()], ..common }
+        }
         Role::Edge => ContainerSpec {
             image: plan.images.router.clone(),
             capabilities: vec!["NET_ADMIN".to_owned()],
@@ -79,16 +68,9 @@ pub fn container(plan: &Plan, machine: &Machine, home: &Home) -> ContainerSpec {
 
 fn zookeeper(plan: &Plan, machine: &Machine) -> Vec<String> {
     let timing = &plan.config.timing;
-    let servers: Vec<String> = plan
-        .of(Role::ZooKeeper)
-        .map(|m| format!("{}={}", m.number, m.address))
-        .collect();
+    let servers: Vec<String> = plan.of(Role::ZooKeeper).map(|m| format!("{}={}", m.number, m.address)).collect();
     // One server alone is no ensemble: it takes no part in an election.
-    let servers = if servers.len() > 1 {
-        servers.join(" ")
-    } else {
-        String::new()
-    };
+    let servers = if servers.len() > 1 { servers.join(" ") } else { String::new() };
     vec![
         format!("ZK_ID={}", machine.number),
         format!("ZK_SERVERS={servers}"),
@@ -111,10 +93,7 @@ mod tests {
             assert_eq!(spec.labels[LABEL_RUN], "x");
             assert_eq!(spec.labels[LABEL_HOME], "/h");
             assert_eq!(spec.machine, machine.role == Role::Host);
-            assert_eq!(
-                spec.tmpfs.contains_key("/run/stormbed/secrets"),
-                spec.machine
-            );
+            assert_eq!(spec.tmpfs.contains_key("/run/stormbed/secrets"), spec.machine);
         }
     }
 }

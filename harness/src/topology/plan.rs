@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use stormbed::config::{
-    AgentConfig, BirdConfig, CalicoConfig, ClusterConfig, DockerConfig, FrameworkConfig,
-    GlusterConfig, MasterConfig, ProxyConfig, SecretsConfig, Slot, SuperviseConfig,
+    AgentConfig, BirdConfig, CalicoConfig, ClusterConfig, DockerConfig, FrameworkConfig, GlusterConfig, MasterConfig,
+    ProxyConfig, SecretsConfig, Slot, SuperviseConfig,
 };
 
 use super::TopologyConfig;
@@ -109,11 +109,7 @@ impl Plan {
         let machines = roles.into_iter().flat_map(|(role, count)| {
             let (name, first) = role.scheme();
             (1..=count).map(move |number| Machine {
-                name: if role == Role::Edge {
-                    name.to_owned()
-                } else {
-                    format!("{name}-{number}")
-                },
+                name: if role == Role::Edge { name.to_owned() } else { format!("{name}-{number}") },
                 role,
                 number,
                 address: at(first + number - 1),
@@ -163,16 +159,12 @@ impl Plan {
     /// `name → ip:port` of a role's machines.
     #[must_use]
     pub fn endpoints(&self, role: Role, port: u16) -> BTreeMap<String, String> {
-        self.of(role)
-            .map(|m| (m.name.clone(), format!("{}:{port}", m.address)))
-            .collect()
+        self.of(role).map(|m| (m.name.clone(), format!("{}:{port}", m.address))).collect()
     }
 
     fn zk(&self, path: &str) -> String {
-        let servers: Vec<String> = self
-            .of(Role::ZooKeeper)
-            .map(|m| format!("{}:{ZOOKEEPER_PORT}", m.address))
-            .collect();
+        let servers: Vec<String> =
+            self.of(Role::ZooKeeper).map(|m| format!("{}:{ZOOKEEPER_PORT}", m.address)).collect();
         format!("zk://{}{path}", servers.join(","))
     }
 
@@ -203,9 +195,7 @@ impl Plan {
     #[must_use]
     pub fn slots(&self) -> BTreeMap<Slot, Ipv4Addr> {
         let cluster = self.cluster();
-        (0..cluster.nodes)
-            .filter_map(|slot| Some((slot, cluster.address(slot).ok()?)))
-            .collect()
+        (0..cluster.nodes).filter_map(|slot| Some((slot, cluster.address(slot).ok()?))).collect()
     }
 
     /// What a machine's supervisor is told; none for ZooKeeper, which has none.
@@ -336,9 +326,7 @@ impl Plan {
     /// Each host offers room for its share of the nodes when one host is gone.
     fn agent(&self, machine: &Machine) -> AgentConfig {
         let config = &self.config;
-        let share = config
-            .nodes
-            .div_ceil(u32::from(config.hosts).saturating_sub(1).max(1));
+        let share = config.nodes.div_ceil(u32::from(config.hosts).saturating_sub(1).max(1));
         AgentConfig {
             ip: machine.address,
             hostname: machine.name.clone(),
@@ -387,11 +375,7 @@ mod tests {
         for machine in &plan.machines {
             for peer in peers(machine).unwrap_or_default().keys() {
                 let other = plan.machine(peer).and_then(peers).unwrap_or_default();
-                assert!(
-                    other.contains_key(&machine.name),
-                    "{} - {peer}",
-                    machine.name
-                );
+                assert!(other.contains_key(&machine.name), "{} - {peer}", machine.name);
             }
         }
         let edge = plan.machine("edge").and_then(peers).unwrap_or_default();

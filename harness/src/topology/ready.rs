@@ -46,10 +46,7 @@ struct Missing {
 }
 
 fn missing(machine: &str, why: impl Into<String>) -> Missing {
-    Missing {
-        machine: machine.to_owned(),
-        why: why.into(),
-    }
+    Missing { machine: machine.to_owned(), why: why.into() }
 }
 
 /// Time between looks: each costs a command in a container, some 100 ms of one core.
@@ -58,8 +55,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const LOOK_MAX: Duration = Duration::from_secs(10);
 
 /// Sends one request over a plain socket and prints the answer: the images have bash, and no HTTP client.
-const HTTP_GET: &str =
-    r#"exec 3<>"/dev/tcp/$0/$1" && printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&3 && timeout 5 cat <&3"#;
+const HTTP_GET: &str = r#"exec 3<>"/dev/tcp/$0/$1" && printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&3 && timeout 5 cat <&3"#;
 /// Asks each ZooKeeper server for its mode.
 const ZOOKEEPER_MODES: &str = r#"port=$0; for a; do ( exec 3<>"/dev/tcp/$a/$port" && printf srvr >&3 && timeout 2 cat <&3 ) 2>/dev/null | grep '^Mode:' || echo "Mode: none"; done"#;
 
@@ -109,9 +105,7 @@ impl Topology {
         let listed = self.engine().containers(LABEL_RUN, Some(self.id())).await?;
         for machine in &self.plan().machines {
             let name = self.plan().container_name(&machine.name);
-            let ended = listed
-                .iter()
-                .find(|c| c.name == name && matches!(c.state.as_str(), "exited" | "dead"));
+            let ended = listed.iter().find(|c| c.name == name && matches!(c.state.as_str(), "exited" | "dead"));
             if let Some(container) = ended {
                 return Err(TopologyError::Died {
                     machine: machine.name.clone(),
@@ -135,15 +129,8 @@ impl Topology {
     }
 
     /// Runs a script on a machine and returns what it printed.
-    async fn ask(
-        &self,
-        machine: &str,
-        script: &str,
-        arguments: &[&str],
-    ) -> Result<String, Missing> {
-        let container = self
-            .container(machine)
-            .map_err(|e| missing(machine, e.to_string()))?;
+    async fn ask(&self, machine: &str, script: &str, arguments: &[&str]) -> Result<String, Missing> {
+        let container = self.container(machine).map_err(|e| missing(machine, e.to_string()))?;
         let mut command = vec!["bash", "-c", script];
         command.extend(arguments);
         let output = self.engine().exec(container, &command, b"", LOOK_MAX).await;
@@ -151,23 +138,14 @@ impl Topology {
         if output.code == 0 {
             Ok(output.stdout)
         } else {
-            let said = output
-                .stderr
-                .lines()
-                .last()
-                .unwrap_or("no answer")
-                .to_owned();
+            let said = output.stderr.lines().last().unwrap_or("no answer").to_owned();
             Err(missing(machine, said))
         }
     }
 
     async fn look_at_zookeeper(&self) -> Result<(), Missing> {
         let port = ZOOKEEPER_PORT.to_string();
-        let addresses: Vec<String> = self
-            .plan()
-            .of(Role::ZooKeeper)
-            .map(|m| m.address.to_string())
-            .collect();
+        let addresses: Vec<String> = self.plan().of(Role::ZooKeeper).map(|m| m.address.to_string()).collect();
         let mut arguments = vec![port.as_str()];
         arguments.extend(addresses.iter().map(String::as_str));
         let said = self.ask("zk-1", ZOOKEEPER_MODES, &arguments).await?;
@@ -179,12 +157,7 @@ impl Topology {
         for host in self.plan().of(Role::Host) {
             self.ask(&host.name, r#"mountpoint -q "$0""#, &[&mount])
                 .await
-                .map_err(|_| {
-                    missing(
-                        &host.name,
-                        format!("{mount} isn't mounted on {}", host.name),
-                    )
-                })?;
+                .map_err(|_| missing(&host.name, format!("{mount} isn't mounted on {}", host.name)))?;
         }
         Ok(())
     }
@@ -194,30 +167,14 @@ impl Topology {
         let mut last = missing("master-1", "no master answers");
         for master in plan.of(Role::Master) {
             let (address, port) = (master.address.to_string(), MASTER_PORT.to_string());
-            match self
-                .ask("edge", HTTP_GET, &[&address, &port, "/state"])
-                .await
-            {
+            match self.ask("edge", HTTP_GET, &[&address, &port, "/state"]).await {
                 Err(other) => last = missing(&master.name, other.why),
                 Ok(answer) => {
-                    let tasks = if with_tasks {
-                        plan.config.nodes as usize
-                    } else {
-                        0
-                    };
+                    let tasks = if with_tasks { plan.config.nodes as usize } else { 0 };
                     match mesos_works(&answer, plan.config.hosts.into(), tasks) {
                         Ok(()) => return Ok(()),
                         // A standby answers with a redirect: that says nothing about what is missing.
-                        Err(Some(why)) => {
-                            last = missing(
-                                if with_tasks {
-                                    "framework-1"
-                                } else {
-                                    &master.name
-                                },
-                                why,
-                            )
-                        }
+                        Err(Some(why)) => last = missing(if with_tasks { "framework-1" } else { &master.name }, why),
                         Err(None) => {}
                     }
                 }
@@ -229,45 +186,26 @@ impl Topology {
     async fn look_at_jupyter(&self) -> Result<(), Missing> {
         let url = format!("{}/api/status", self.proxy_url());
         let said = |e: reqwest::Error| missing("edge", format!("{url}: {e}"));
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(LOOK_MAX)
-            .build()
-            .map_err(said)?;
+        let client = reqwest::Client::builder().no_proxy().timeout(LOOK_MAX).build().map_err(said)?;
         let authorization = format!("token {}", self.secrets().jupyter_token());
-        let answer = client
-            .get(&url)
-            .header("Authorization", authorization)
-            .send()
-            .await
-            .map_err(said)?;
+        let answer = client.get(&url).header("Authorization", authorization).send().await.map_err(said)?;
         if answer.status().is_success() {
             Ok(())
         } else {
-            Err(missing(
-                "edge",
-                format!("{url} answers {}", answer.status()),
-            ))
+            Err(missing("edge", format!("{url} answers {}", answer.status())))
         }
     }
 }
 
 /// One leader and nobody silent, in lines of `Mode: …`.
 fn zookeeper_serves(said: &str, servers: usize) -> Result<(), String> {
-    let modes: Vec<&str> = said
-        .lines()
-        .filter_map(|l| l.strip_prefix("Mode: "))
-        .collect();
+    let modes: Vec<&str> = said.lines().filter_map(|l| l.strip_prefix("Mode: ")).collect();
     let count = |mode: &str| modes.iter().filter(|m| **m == mode).count();
     let alone = servers == 1 && count("standalone") == 1;
     if alone || (count("leader") == 1 && count("follower") == servers - 1) {
         return Ok(());
     }
-    Err(format!(
-        "expected one leader and {} followers, found: {}",
-        servers - 1,
-        modes.join(", ")
-    ))
+    Err(format!("expected one leader and {} followers, found: {}", servers - 1, modes.join(", ")))
 }
 
 /// A leading master's `/state` as a whole HTTP answer: all agents active, and so many tasks running.
@@ -280,17 +218,11 @@ fn mesos_works(answer: &str, agents: usize, tasks: usize) -> Result<(), Option<S
     }
     let state: Value = serde_json::from_str(body).map_err(|e| Some(format!("/state: {e}")))?;
     let list = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
-    let active = list(&state, "slaves")
-        .iter()
-        .filter(|a| a["active"] == true)
-        .count();
+    let active = list(&state, "slaves").iter().filter(|a| a["active"] == true).count();
     if active < agents {
         return Err(Some(format!("{active} of {agents} agents are active")));
     }
-    let all: Vec<Value> = list(&state, "frameworks")
-        .iter()
-        .flat_map(|f| list(f, "tasks"))
-        .collect();
+    let all: Vec<Value> = list(&state, "frameworks").iter().flat_map(|f| list(f, "tasks")).collect();
     let running = all.iter().filter(|t| t["state"] == "TASK_RUNNING").count();
     if running < tasks {
         return Err(Some(format!("{running} of {tasks} tasks run")));
@@ -317,18 +249,9 @@ mod tests {
         let state = r#"{"slaves":[{"active":true},{"active":false}],
             "frameworks":[{"tasks":[{"state":"TASK_RUNNING"},{"state":"TASK_STAGING"}]}]}"#;
         assert_eq!(mesos_works(&answer(state), 1, 1), Ok(()));
-        assert_eq!(
-            mesos_works(&answer(state), 2, 0),
-            Err(Some("1 of 2 agents are active".into()))
-        );
-        assert_eq!(
-            mesos_works(&answer(state), 1, 2),
-            Err(Some("1 of 2 tasks run".into()))
-        );
-        assert_eq!(
-            mesos_works("HTTP/1.0 307 Temporary Redirect\r\n\r\n", 0, 0),
-            Err(None)
-        );
+        assert_eq!(mesos_works(&answer(state), 2, 0), Err(Some("1 of 2 agents are active".into())));
+        assert_eq!(mesos_works(&answer(state), 1, 2), Err(Some("1 of 2 tasks run".into())));
+        assert_eq!(mesos_works("HTTP/1.0 307 Temporary Redirect\r\n\r\n", 0, 0), Err(None));
         assert_eq!(mesos_works("", 0, 0), Err(None));
     }
 }

@@ -93,25 +93,15 @@ impl Secrets {
     ///
     /// # Errors
     /// If the host doesn't take them.
-    pub async fn hand_over(
-        &self,
-        engine: &Engine,
-        host: &str,
-        places: &SecretsConfig,
-    ) -> Result<(), TopologyError> {
-        let files = [
-            (&places.jupyter_token, &self.jupyter_token),
-            (&places.operator_key, &self.operator_public_key),
-        ];
+    pub async fn hand_over(&self, engine: &Engine, host: &str, places: &SecretsConfig) -> Result<(), TopologyError> {
+        let files = [(&places.jupyter_token, &self.jupyter_token), (&places.operator_key, &self.operator_public_key)];
         for (name, content) in files {
             let path = places.dir.join(name).display().to_string();
             // Whole or not at all: a task may be reading.
             let script = "umask 077 && cat > \"$0.new\" && mv \"$0.new\" \"$0\"";
             let line = format!("{content}\n");
             let command = ["sh", "-c", script, &path];
-            let output = engine
-                .exec(host, &command, line.as_bytes(), WRITE_MAX)
-                .await?;
+            let output = engine.exec(host, &command, line.as_bytes(), WRITE_MAX).await?;
             output.success(&format!("writing {name} into a host's memory"))?;
         }
         Ok(())
@@ -132,10 +122,7 @@ mod tests {
         let back = Secrets::load(&run)?;
         assert_eq!(back.jupyter_token(), made.jupyter_token());
         assert_eq!(back.operator_public_key, made.operator_public_key);
-        assert!(
-            made.operator_private_key()
-                .starts_with("-----BEGIN OPENSSH PRIVATE KEY-----")
-        );
+        assert!(made.operator_private_key().starts_with("-----BEGIN OPENSSH PRIVATE KEY-----"));
         assert!(!format!("{made:?}").contains(made.jupyter_token()));
         assert_ne!(Secrets::generate()?.jupyter_token(), made.jupyter_token());
         Ok(())

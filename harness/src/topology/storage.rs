@@ -11,29 +11,12 @@ const SCRIPT: &str = include_str!("storage.sh");
 ///
 /// # Errors
 /// If the servers don't come up or refuse; the message has GlusterFS's own words.
-pub async fn make(
-    engine: &Engine,
-    plan: &Plan,
-    first: &str,
-    within: Duration,
-) -> Result<(), TopologyError> {
+pub async fn make(engine: &Engine, plan: &Plan, first: &str, within: Duration) -> Result<(), TopologyError> {
     let timing = &plan.config.timing;
     let brick = format!("/bricks/{VOLUME}");
-    let (ping, heal) = (
-        timing.storage_ping_s.to_string(),
-        timing.storage_heal_s.to_string(),
-    );
+    let (ping, heal) = (timing.storage_ping_s.to_string(), timing.storage_heal_s.to_string());
     let addresses: Vec<String> = plan.of(Role::Host).map(|m| m.address.to_string()).collect();
-    let mut command = vec![
-        "sh",
-        "-c",
-        SCRIPT,
-        "storage.sh",
-        VOLUME,
-        &brick,
-        &ping,
-        &heal,
-    ];
+    let mut command = vec!["sh", "-c", SCRIPT, "storage.sh", VOLUME, &brick, &ping, &heal];
     command.extend(addresses.iter().map(String::as_str));
     let output = engine.exec(first, &command, b"", within).await?;
     output.success("making the GlusterFS volume")?;

@@ -18,10 +18,7 @@ impl Network {
     #[must_use]
     pub fn parse(cidr: &str) -> Option<Self> {
         let (base, bits) = parse_cidr(cidr).ok()?;
-        Some(Self {
-            base: base.into(),
-            bits,
-        })
+        Some(Self { base: base.into(), bits })
     }
 
     fn overlaps(self, other: Self) -> bool {
@@ -44,11 +41,7 @@ pub fn nth(range: &str, number: u8) -> Option<(Ipv4Addr, String)> {
 }
 
 /// The numbers R that are free, lowest first.
-pub fn free<'a>(
-    underlay: &'a str,
-    pool: &'a str,
-    taken: &'a [Network],
-) -> impl Iterator<Item = u8> + 'a {
+pub fn free<'a>(underlay: &'a str, pool: &'a str, taken: &'a [Network]) -> impl Iterator<Item = u8> + 'a {
     (0..=u8::MAX).filter(move |number| {
         [underlay, pool].iter().all(|range| {
             nth(range, *number)
@@ -61,24 +54,16 @@ pub fn free<'a>(
 /// Networks that this machine routes to, from the kernel's table. A machine that isn't Linux has none to tell.
 #[must_use]
 pub fn routes_of_machine() -> Vec<Network> {
-    std::fs::read_to_string(Path::new("/proc/net/route"))
-        .map_or_else(|_| Vec::new(), |t| routes(&t))
+    std::fs::read_to_string(Path::new("/proc/net/route")).map_or_else(|_| Vec::new(), |t| routes(&t))
 }
 
 /// Networks in the format of `/proc/net/route` (addresses as little-endian hexadecimal). The default route is none.
 fn routes(table: &str) -> Vec<Network> {
     let line = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let number = |i: usize| {
-            u32::from_str_radix(fields.get(i)?, 16)
-                .ok()
-                .map(u32::swap_bytes)
-        };
+        let number = |i: usize| u32::from_str_radix(fields.get(i)?, 16).ok().map(u32::swap_bytes);
         let (base, mask) = (number(1)?, number(7)?);
-        (mask != 0).then(|| Network {
-            base,
-            bits: u8::try_from(mask.count_ones()).unwrap_or(32),
-        })
+        (mask != 0).then(|| Network { base, bits: u8::try_from(mask.count_ones()).unwrap_or(32) })
     };
     table.lines().skip(1).filter_map(line).collect()
 }
@@ -102,15 +87,9 @@ mod tests {
 
     #[test]
     fn a_small_range_has_few_numbers() {
-        assert_eq!(
-            nth("198.18.4.0/23", 1).map(|n| n.1),
-            Some("198.18.5.0/24".into())
-        );
+        assert_eq!(nth("198.18.4.0/23", 1).map(|n| n.1), Some("198.18.5.0/24".into()));
         assert_eq!(nth("198.18.4.0/23", 2), None);
-        assert_eq!(
-            nth("198.18.4.0/24", 0).map(|n| n.1),
-            Some("198.18.4.0/24".into())
-        );
+        assert_eq!(nth("198.18.4.0/24", 0).map(|n| n.1), Some("198.18.4.0/24".into()));
     }
 
     #[test]

@@ -10,9 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::secrets::Secrets;
 use super::subnet::{self, Network};
-use super::{
-    Machine, Plan, Role, Stage, Topology, TopologyConfig, TopologyError, down, machines, storage,
-};
+use super::{Machine, Plan, Role, Stage, Topology, TopologyConfig, TopologyError, down, machines, storage};
 use crate::engine::{Engine, EngineError};
 use crate::image::{self, ImageSet, seed};
 use crate::run::{Home, Phase, Run, State, id};
@@ -33,11 +31,7 @@ pub struct UpOptions {
 
 impl Default for UpOptions {
     fn default() -> Self {
-        Self {
-            config: TopologyConfig::default(),
-            until: Stage::Jupyter,
-            keep_failed: false,
-        }
+        Self { config: TopologyConfig::default(), until: Stage::Jupyter, keep_failed: false }
     }
 }
 
@@ -82,10 +76,7 @@ async fn prepare(
     let run = Run::create(home, &id::new())?;
     let secrets = Secrets::generate()?;
     secrets.save(&run)?;
-    let owner = seed::Owner {
-        run: run.id(),
-        home: home.directory(),
-    };
+    let owner = seed::Owner { run: run.id(), home: home.directory() };
     seed::ensure(engine, &config.cache_volume, &images, owner, progress).await?;
     image::set::prune(engine, &images).await?;
     let mut state = State {
@@ -115,41 +106,20 @@ fn free_port(wanted: Option<u16>) -> Result<u16, TopologyError> {
     TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port))
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
-        .map_err(|e| TopologyError::Port {
-            port,
-            why: e.to_string(),
-        })
+        .map_err(|e| TopologyError::Port { port, why: e.to_string() })
 }
 
 /// Takes the lowest number whose networks are free. The engine is the arbiter between runs that try at the same time: it
 /// refuses a subnet that overlaps, and the next number is tried.
-async fn claim_network(
-    engine: &Engine,
-    home: &Home,
-    state: &mut State,
-) -> Result<Plan, TopologyError> {
-    let none = || TopologyError::NoNetwork {
-        underlay: state.config.underlay.clone(),
-        pool: state.config.pool.clone(),
-    };
+async fn claim_network(engine: &Engine, home: &Home, state: &mut State) -> Result<Plan, TopologyError> {
+    let none = || TopologyError::NoNetwork { underlay: state.config.underlay.clone(), pool: state.config.pool.clone() };
     let mut taken = subnet::routes_of_machine();
-    taken.extend(
-        engine
-            .subnets()
-            .await?
-            .iter()
-            .filter_map(|s| Network::parse(s)),
-    );
+    taken.extend(engine.subnets().await?.iter().filter_map(|s| Network::parse(s)));
     let labels = machines::labels(&state.id, home);
     for number in subnet::free(&state.config.underlay, &state.config.pool, &taken) {
-        let attempt = State {
-            number,
-            ..state.clone()
-        };
+        let attempt = State { number, ..state.clone() };
         let plan = Plan::new(&attempt).ok_or_else(none)?;
-        let made = engine
-            .create_network(&plan.network_name(), &plan.underlay, plan.gateway, &labels)
-            .await;
+        let made = engine.create_network(&plan.network_name(), &plan.underlay, plan.gateway, &labels).await;
         match made {
             Ok(_) => {
                 state.number = number;
@@ -166,29 +136,16 @@ fn overlaps(error: &EngineError) -> bool {
     error.to_string().contains("overlap")
 }
 
-async fn start(
-    topology: &mut Topology,
-    until: Stage,
-    progress: &(dyn Fn(&str) + Sync),
-) -> Result<(), TopologyError> {
+async fn start(topology: &mut Topology, until: Stage, progress: &(dyn Fn(&str) + Sync)) -> Result<(), TopologyError> {
     let plan = topology.plan.clone();
     let hosts: Vec<&Machine> = plan.of(Role::Host).collect();
-    let others: Vec<&Machine> = plan
-        .machines
-        .iter()
-        .filter(|m| m.role != Role::Host)
-        .collect();
+    let others: Vec<&Machine> = plan.machines.iter().filter(|m| m.role != Role::Host).collect();
     launch(topology, &hosts).await?;
     let secrets = topology.secrets.clone();
-    let ids: Vec<String> = hosts
-        .iter()
-        .filter_map(|m| topology.containers.get(&m.name).cloned())
-        .collect();
+    let ids: Vec<String> = hosts.iter().filter_map(|m| topology.containers.get(&m.name).cloned()).collect();
     let engine = topology.engine.clone();
     let places = plan.cluster().secrets;
-    let hand_over = futures_util::future::try_join_all(
-        ids.iter().map(|id| secrets.hand_over(&engine, id, &places)),
-    );
+    let hand_over = futures_util::future::try_join_all(ids.iter().map(|id| secrets.hand_over(&engine, id, &places)));
     let storage = async {
         if until >= Stage::Storage {
             let within = Duration::from_secs(plan.config.patience.storage_s);
@@ -198,13 +155,7 @@ async fn start(
     };
     tokio::try_join!(launch(topology, &others), hand_over, storage)?;
     progress(&format!("{} machines run", plan.machines.len()));
-    let stages = [
-        Stage::Zookeeper,
-        Stage::Storage,
-        Stage::Mesos,
-        Stage::Nodes,
-        Stage::Jupyter,
-    ];
+    let stages = [Stage::Zookeeper, Stage::Storage, Stage::Mesos, Stage::Nodes, Stage::Jupyter];
     for stage in stages.into_iter().filter(|s| *s <= until) {
         topology.wait_for(stage).await?;
         progress(&format!("{stage}: ready"));
@@ -216,24 +167,17 @@ async fn start(
 async fn launch(topology: &mut Topology, list: &[&Machine]) -> Result<(), TopologyError> {
     let (engine, plan, home) = (&topology.engine, &topology.plan, &topology.home);
     let one = async |machine: &Machine| {
-        let id = engine
-            .create(&machines::container(plan, machine, home))
-            .await?;
+        let id = engine.create(&machines::container(plan, machine, home)).await?;
         if let Some(told) = plan.supervise(machine) {
-            let text = toml::to_string(&told)
-                .expect("a configuration is plain data; a unit test makes every machine's");
-            engine
-                .upload(&id, &[(machines::SUPERVISE_FILE, 0o644, text.as_bytes())])
-                .await?;
+            let text =
+                toml::to_string(&told).expect("a configuration is plain data; a unit test makes every machine's");
+            engine.upload(&id, &[(machines::SUPERVISE_FILE, 0o644, text.as_bytes())]).await?;
         }
         engine.start(&id).await?;
         Ok::<_, TopologyError>((machine.name.clone(), id))
     };
-    let started: Vec<(String, String)> = stream::iter(list)
-        .map(|m| one(m))
-        .buffered(STARTS_AT_ONCE)
-        .try_collect()
-        .await?;
+    let started: Vec<(String, String)> =
+        stream::iter(list).map(|m| one(m)).buffered(STARTS_AT_ONCE).try_collect().await?;
     topology.containers.extend(started);
     Ok(())
 }

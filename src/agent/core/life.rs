@@ -5,40 +5,26 @@ use super::{Action, Agent, Fresh, Progress};
 use crate::agent::protocol::TaskRef;
 use crate::clock::Millis;
 use crate::mesos::types::{
-    ContainerId, ContainerStatus, ExecutorId, FrameworkCapability, FrameworkInfo, IpAddress,
-    KillPolicy, NetworkInfo, StatusSource, TaskInfo, TaskState, TaskStatus, reason,
+    ContainerId, ContainerStatus, ExecutorId, FrameworkCapability, FrameworkInfo, IpAddress, KillPolicy, NetworkInfo,
+    StatusSource, TaskInfo, TaskState, TaskStatus, reason,
 };
 
 impl Agent {
-    pub(super) fn run_task(
-        &mut self,
-        framework: FrameworkInfo,
-        info: TaskInfo,
-        fresh: &mut dyn Fresh,
-    ) -> Vec<Action> {
+    pub(super) fn run_task(&mut self, framework: FrameworkInfo, info: TaskInfo, fresh: &mut dyn Fresh) -> Vec<Action> {
         let Some(framework_id) = framework.id.clone() else {
             return Vec::new();
         };
-        let key = TaskRef {
-            framework_id: framework_id.clone(),
-            task_id: info.task_id.clone(),
-        };
+        let key = TaskRef { framework_id: framework_id.clone(), task_id: info.task_id.clone() };
         if self.shutdown_at.is_some() || self.tasks.contains_key(&key) {
             return Vec::new();
         }
         self.frameworks.insert(framework_id, framework);
-        self.tasks
-            .insert(key.clone(), Task::new(info, fresh.container()));
+        self.tasks.insert(key.clone(), Task::new(info, fresh.container()));
         self.dirty = true;
         vec![Action::Prepare(key)]
     }
 
-    pub(super) fn kill(
-        &mut self,
-        key: &TaskRef,
-        policy: Option<KillPolicy>,
-        fresh: &mut dyn Fresh,
-    ) -> Vec<Action> {
+    pub(super) fn kill(&mut self, key: &TaskRef, policy: Option<KillPolicy>, fresh: &mut dyn Fresh) -> Vec<Action> {
         let framework = self.frameworks.get(&key.framework_id);
         let tells_killing = framework.is_some_and(|f| f.can(FrameworkCapability::TaskKillingState));
         let agent = |state, reason: &str, message: &str| TaskStatus {
@@ -64,11 +50,7 @@ impl Agent {
             Stage::Preparing => {
                 task.stage = Stage::Ended;
                 let message = "Killed before its container was started";
-                let status = agent(
-                    TaskState::Killed,
-                    reason::TASK_KILLED_DURING_LAUNCH,
-                    message,
-                );
+                let status = agent(TaskState::Killed, reason::TASK_KILLED_DURING_LAUNCH, message);
                 self.emit(key, status, fresh);
                 return Vec::new();
             }
@@ -98,11 +80,7 @@ impl Agent {
     fn drop_task(&mut self, key: &TaskRef) {
         self.tasks.remove(key);
         self.dirty = true;
-        if !self
-            .tasks
-            .keys()
-            .any(|other| other.framework_id == key.framework_id)
-        {
+        if !self.tasks.keys().any(|other| other.framework_id == key.framework_id) {
             self.frameworks.remove(&key.framework_id);
         }
     }
@@ -111,12 +89,7 @@ impl Agent {
     pub(super) fn forget(&mut self, which: impl Fn(&TaskRef) -> bool) -> Vec<Action> {
         let mut actions = Vec::new();
         self.queues.retain(|key, _| !which(key));
-        let keys: Vec<TaskRef> = self
-            .tasks
-            .keys()
-            .filter(|key| which(key))
-            .cloned()
-            .collect();
+        let keys: Vec<TaskRef> = self.tasks.keys().filter(|key| which(key)).cloned().collect();
         for key in keys {
             let Some(task) = self.tasks.get_mut(&key) else {
                 continue;
@@ -141,12 +114,7 @@ impl Agent {
         self.forget(|_| true)
     }
 
-    pub(super) fn progress(
-        &mut self,
-        key: &TaskRef,
-        progress: Progress,
-        fresh: &mut dyn Fresh,
-    ) -> Vec<Action> {
+    pub(super) fn progress(&mut self, key: &TaskRef, progress: Progress, fresh: &mut dyn Fresh) -> Vec<Action> {
         let Some(task) = self.tasks.get_mut(key) else {
             return Vec::new();
         };
@@ -211,41 +179,22 @@ impl Agent {
     fn running(&self, key: &TaskRef, inspect: String, address: Option<String>) -> TaskStatus {
         let mut status = self.executor_status(key, TaskState::Running, None);
         status.data = Some(inspect);
-        let own = self
-            .tasks
-            .get(key)
-            .and_then(|task| task.info.container.as_ref()?.network_infos.first());
+        let own = self.tasks.get(key).and_then(|task| task.info.container.as_ref()?.network_infos.first());
         if let (Some(address), Some(container)) = (address, &mut status.container_status) {
-            container.network_infos = vec![NetworkInfo {
-                ip_addresses: vec![ipv4(address)],
-                ..own.cloned().unwrap_or_default()
-            }];
+            container.network_infos =
+                vec![NetworkInfo { ip_addresses: vec![ipv4(address)], ..own.cloned().unwrap_or_default() }];
         }
         status
     }
 
-    fn tell(
-        &mut self,
-        key: &TaskRef,
-        state: TaskState,
-        message: Option<String>,
-        fresh: &mut dyn Fresh,
-    ) {
+    fn tell(&mut self, key: &TaskRef, state: TaskState, message: Option<String>, fresh: &mut dyn Fresh) {
         let status = self.executor_status(key, state, message);
         self.emit(key, status, fresh);
     }
 
     /// A status as Mesos's docker executor makes it. Without an address of its own the container has the agent's: only TASK_RUNNING tells more.
-    fn executor_status(
-        &self,
-        key: &TaskRef,
-        state: TaskState,
-        message: Option<String>,
-    ) -> TaskStatus {
-        let container = self
-            .tasks
-            .get(key)
-            .map(|task| ContainerId::new(task.container.clone()));
+    fn executor_status(&self, key: &TaskRef, state: TaskState, message: Option<String>) -> TaskStatus {
+        let container = self.tasks.get(key).map(|task| ContainerId::new(task.container.clone()));
         TaskStatus {
             message,
             source: Some(StatusSource::Executor),
@@ -264,9 +213,7 @@ impl Agent {
     /// Queues an update; it is sent as soon as its turn comes.
     pub(super) fn emit(&mut self, key: &TaskRef, mut status: TaskStatus, fresh: &mut dyn Fresh) {
         status.agent_id.clone_from(&self.id);
-        status
-            .executor_id
-            .get_or_insert_with(|| ExecutorId::new(key.task_id.value.clone()));
+        status.executor_id.get_or_insert_with(|| ExecutorId::new(key.task_id.value.clone()));
         status.timestamp = Some(fresh.wall_s());
         status.uuid = Some(fresh.update());
         self.dirty = true;
@@ -290,8 +237,5 @@ pub(super) fn lost_as(state: TaskState, framework: Option<&FrameworkInfo>) -> Ta
 }
 
 fn ipv4(address: String) -> IpAddress {
-    IpAddress {
-        protocol: Some("IPv4".to_owned()),
-        ip_address: Some(address),
-    }
+    IpAddress { protocol: Some("IPv4".to_owned()), ip_address: Some(address) }
 }

@@ -49,11 +49,7 @@ impl Link {
     /// A first attempt at a new leader, after a random part of the back-off.
     #[must_use]
     pub fn to(leader: String, now: Millis, backoff: Duration, fraction: f64) -> Self {
-        Self::Waiting {
-            leader,
-            at: now + backoff.mul_f64(fraction),
-            tries: 0,
-        }
+        Self::Waiting { leader, at: now + backoff.mul_f64(fraction), tries: 0 }
     }
 
     /// The next attempt after a failure or loss: a random part of the back-off, doubled with every failure in a row.
@@ -66,11 +62,7 @@ impl Link {
             Self::Registered { leader, .. } => (leader, 0),
         };
         let delay = (backoff * 2u32.saturating_pow(tries.min(16))).min(BACKOFF_MAX);
-        Self::Waiting {
-            leader: leader.clone(),
-            at: now + delay.mul_f64(fraction),
-            tries,
-        }
+        Self::Waiting { leader: leader.clone(), at: now + delay.mul_f64(fraction), tries }
     }
 
     /// The leader's `host:port`, if one is known.
@@ -78,9 +70,9 @@ impl Link {
     pub fn leader(&self) -> Option<&str> {
         match self {
             Self::Leaderless => None,
-            Self::Waiting { leader, .. }
-            | Self::Connecting { leader, .. }
-            | Self::Registered { leader, .. } => Some(leader),
+            Self::Waiting { leader, .. } | Self::Connecting { leader, .. } | Self::Registered { leader, .. } => {
+                Some(leader)
+            }
         }
     }
 

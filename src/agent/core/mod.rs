@@ -20,9 +20,7 @@ use std::time::Duration;
 
 use super::protocol::{AgentTask, FromAgent, Register, RegisterAgent, TaskRef, ToAgent};
 use crate::clock::Millis;
-use crate::mesos::types::{
-    AgentId, FrameworkId, FrameworkInfo, StatusSource, TaskState, TaskStatus, reason,
-};
+use crate::mesos::types::{AgentId, FrameworkId, FrameworkInfo, StatusSource, TaskState, TaskStatus, reason};
 use link::{ANSWER_MAX, Link};
 use queue::Queue;
 use task::{Stage, Task};
@@ -191,9 +189,7 @@ impl Agent {
             Event::Tick => Vec::new(),
             Event::Leader(leader) => self.leader(now, leader, fresh),
             Event::Lost { attempt } if attempt == self.attempt => self.lost(now, fresh),
-            Event::FromMaster { attempt, message } if attempt == self.attempt => {
-                self.message(now, *message, fresh)
-            }
+            Event::FromMaster { attempt, message } if attempt == self.attempt => self.message(now, *message, fresh),
             Event::Lost { .. } | Event::FromMaster { .. } => Vec::new(),
             Event::Recovered(containers) => self.recovered(&containers, fresh),
             Event::Container(key, progress) => self.progress(&key, progress, fresh),
@@ -206,12 +202,7 @@ impl Agent {
         actions
     }
 
-    fn leader(
-        &mut self,
-        now: Millis,
-        leader: Option<String>,
-        fresh: &mut dyn Fresh,
-    ) -> Vec<Action> {
+    fn leader(&mut self, now: Millis, leader: Option<String>, fresh: &mut dyn Fresh) -> Vec<Action> {
         if self.link.leader() == leader.as_deref() {
             return Vec::new();
         }
@@ -225,9 +216,7 @@ impl Agent {
 
     fn lost(&mut self, now: Millis, fresh: &mut dyn Fresh) -> Vec<Action> {
         self.attempt += 1;
-        self.link = self
-            .link
-            .again(now, self.settings.backoff, fresh.fraction());
+        self.link = self.link.again(now, self.settings.backoff, fresh.fraction());
         vec![Action::Disconnect]
     }
 
@@ -242,20 +231,10 @@ impl Agent {
             Link::Waiting { leader, at, tries } if *at <= now && self.shutdown_at.is_none() => {
                 let (leader, tries) = (leader.clone(), *tries);
                 self.attempt += 1;
-                self.link = Link::Connecting {
-                    leader: leader.clone(),
-                    until: now + ANSWER_MAX,
-                    tries,
-                };
-                vec![Action::Connect {
-                    attempt: self.attempt,
-                    leader,
-                    register: Box::new(self.register()),
-                }]
+                self.link = Link::Connecting { leader: leader.clone(), until: now + ANSWER_MAX, tries };
+                vec![Action::Connect { attempt: self.attempt, leader, register: Box::new(self.register()) }]
             }
-            Link::Connecting { until, .. } | Link::Registered { until, .. } if *until <= now => {
-                self.lost(now, fresh)
-            }
+            Link::Connecting { until, .. } | Link::Registered { until, .. } if *until <= now => self.lost(now, fresh),
             _ => Vec::new(),
         }
     }
@@ -263,10 +242,7 @@ impl Agent {
     fn register(&self) -> Register {
         let tasks = self.tasks.iter().filter(|(_, task)| !task.forgotten);
         Register {
-            agent_info: RegisterAgent {
-                id: self.id.clone(),
-                ..self.settings.agent.clone()
-            },
+            agent_info: RegisterAgent { id: self.id.clone(), ..self.settings.agent.clone() },
             tasks: tasks
                 .map(|(key, task)| {
                     let (status_update_state, status_update_uuid) =
@@ -286,52 +262,23 @@ impl Agent {
     }
 
     fn message(&mut self, now: Millis, message: ToAgent, fresh: &mut dyn Fresh) -> Vec<Action> {
-        if let Link::Registered {
-            until, patience, ..
-        } = &mut self.link
-        {
+        if let Link::Registered { until, patience, .. } = &mut self.link {
             *until = now + *patience;
         }
         match message {
             ToAgent::Registered {
-                agent_id,
-                master_hostname,
-                ping_timeout_ms,
-                reconcile,
-                reconcile_frameworks,
-                ..
+                agent_id, master_hostname, ping_timeout_ms, reconcile, reconcile_frameworks, ..
             } => {
                 self.registered(now, agent_id, master_hostname, ping_timeout_ms);
                 self.reconcile(reconcile, &reconcile_frameworks, fresh);
             }
             ToAgent::Ping => return vec![Action::Send(FromAgent::Pong)],
             ToAgent::RunTask { framework, task } => return self.run_task(*framework, *task, fresh),
-            ToAgent::KillTask {
-                framework_id,
-                task_id,
-                kill_policy,
-            } => {
-                return self.kill(
-                    &TaskRef {
-                        framework_id,
-                        task_id,
-                    },
-                    kill_policy,
-                    fresh,
-                );
+            ToAgent::KillTask { framework_id, task_id, kill_policy } => {
+                return self.kill(&TaskRef { framework_id, task_id }, kill_policy, fresh);
             }
-            ToAgent::AckUpdate {
-                framework_id,
-                task_id,
-                uuid,
-            } => {
-                self.acknowledge(
-                    &TaskRef {
-                        framework_id,
-                        task_id,
-                    },
-                    &uuid,
-                );
+            ToAgent::AckUpdate { framework_id, task_id, uuid } => {
+                self.acknowledge(&TaskRef { framework_id, task_id }, &uuid);
             }
             ToAgent::ShutdownFramework { framework_id } => {
                 return self.forget(|key| key.framework_id == framework_id);
@@ -342,13 +289,7 @@ impl Agent {
         Vec::new()
     }
 
-    fn registered(
-        &mut self,
-        now: Millis,
-        id: AgentId,
-        master_hostname: String,
-        ping_timeout_ms: u64,
-    ) {
+    fn registered(&mut self, now: Millis, id: AgentId, master_hostname: String, ping_timeout_ms: u64) {
         let patience = Duration::from_millis(ping_timeout_ms);
         self.link = Link::Registered {
             leader: self.link.leader().unwrap_or_default().to_owned(),
@@ -364,19 +305,12 @@ impl Agent {
     }
 
     /// Tasks that the master believes to be here and that never arrived.
-    fn reconcile(
-        &mut self,
-        tasks: Vec<TaskRef>,
-        frameworks: &[FrameworkInfo],
-        fresh: &mut dyn Fresh,
-    ) {
+    fn reconcile(&mut self, tasks: Vec<TaskRef>, frameworks: &[FrameworkInfo], fresh: &mut dyn Fresh) {
         for key in tasks {
             if self.tasks.contains_key(&key) {
                 continue;
             }
-            let framework = frameworks
-                .iter()
-                .find(|f| f.id.as_ref() == Some(&key.framework_id));
+            let framework = frameworks.iter().find(|f| f.id.as_ref() == Some(&key.framework_id));
             let status = TaskStatus {
                 message: Some("Task is unknown to the agent".to_owned()),
                 source: Some(StatusSource::Agent),

@@ -41,10 +41,7 @@ impl Queue {
             Some(sent) if sent.again_at <= now => (sent.delay * 2).min(RETRY_MAX),
             Some(_) => return None,
         };
-        self.sent = Some(Sent {
-            again_at: now + delay,
-            delay,
-        });
+        self.sent = Some(Sent { again_at: now + delay, delay });
         Some(head.clone())
     }
 
@@ -76,11 +73,7 @@ impl Queue {
     /// Whether the framework has acknowledged the task's end: nothing more to say.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.pending.is_empty()
-            && self
-                .acknowledged
-                .as_ref()
-                .is_some_and(|(state, _)| state.is_terminal())
+        self.pending.is_empty() && self.acknowledged.as_ref().is_some_and(|(state, _)| state.is_terminal())
     }
 
     /// State and uuid that the master should hold for this task: the head's, or the last acknowledged.
@@ -103,10 +96,7 @@ mod tests {
     const FIRST: Duration = Duration::from_secs(10);
 
     fn status(state: TaskState, uuid: &str) -> TaskStatus {
-        TaskStatus {
-            uuid: Some(uuid.to_owned()),
-            ..TaskStatus::new("t".into(), state)
-        }
+        TaskStatus { uuid: Some(uuid.to_owned()), ..TaskStatus::new("t".into(), state) }
     }
 
     #[test]
@@ -134,16 +124,10 @@ mod tests {
         assert!(queue.acknowledge("a"));
         assert!(!queue.acknowledge("a"));
         assert!(!queue.is_done());
-        assert_eq!(
-            queue.current(),
-            (Some(TaskState::Finished), Some("b".into()))
-        );
+        assert_eq!(queue.current(), (Some(TaskState::Finished), Some("b".into())));
         assert!(queue.acknowledge("b"));
         assert!(queue.is_done());
-        assert_eq!(
-            queue.current(),
-            (Some(TaskState::Finished), Some("b".into()))
-        );
+        assert_eq!(queue.current(), (Some(TaskState::Finished), Some("b".into())));
     }
 
     proptest! {

@@ -50,9 +50,7 @@ impl Agent {
             id,
             link: Link::Leaderless,
             attempt: 0,
-            frameworks: frameworks
-                .filter_map(|f| Some((f.id.clone()?, f)))
-                .collect(),
+            frameworks: frameworks.filter_map(|f| Some((f.id.clone()?, f))).collect(),
             tasks: checkpoint.tasks.into_iter().collect(),
             queues: checkpoint.queues.into_iter().collect(),
             shutdown_at: None,
@@ -65,41 +63,19 @@ impl Agent {
     pub fn checkpoint(&self) -> Checkpoint {
         let kept = |key: &TaskRef| {
             // An update about a task that never was has no framework here; losing it would lose the framework's answer.
-            self.frameworks
-                .get(&key.framework_id)
-                .is_none_or(|f| f.checkpoint)
+            self.frameworks.get(&key.framework_id).is_none_or(|f| f.checkpoint)
         };
         let pairs = |key: &TaskRef| kept(key).then(|| key.clone());
         Checkpoint {
-            agent: self.id.clone().map(|id| RegisterAgent {
-                id: Some(id),
-                ..self.settings.agent.clone()
-            }),
-            frameworks: self
-                .frameworks
-                .values()
-                .filter(|f| f.checkpoint)
-                .cloned()
-                .collect(),
-            tasks: self
-                .tasks
-                .iter()
-                .filter_map(|(k, t)| Some((pairs(k)?, t.clone())))
-                .collect(),
-            queues: self
-                .queues
-                .iter()
-                .filter_map(|(k, q)| Some((pairs(k)?, q.clone())))
-                .collect(),
+            agent: self.id.clone().map(|id| RegisterAgent { id: Some(id), ..self.settings.agent.clone() }),
+            frameworks: self.frameworks.values().filter(|f| f.checkpoint).cloned().collect(),
+            tasks: self.tasks.iter().filter_map(|(k, t)| Some((pairs(k)?, t.clone()))).collect(),
+            queues: self.queues.iter().filter_map(|(k, q)| Some((pairs(k)?, q.clone()))).collect(),
         }
     }
 
     /// Compares the tasks with the containers that exist: id → runs.
-    pub(super) fn recovered(
-        &mut self,
-        containers: &BTreeMap<String, bool>,
-        fresh: &mut dyn Fresh,
-    ) -> Vec<Action> {
+    pub(super) fn recovered(&mut self, containers: &BTreeMap<String, bool>, fresh: &mut dyn Fresh) -> Vec<Action> {
         let mut actions = Vec::new();
         let keys: Vec<TaskRef> = self.tasks.keys().cloned().collect();
         for key in keys {
@@ -114,12 +90,7 @@ impl Agent {
             }
         }
         let known = |id: &String| self.tasks.values().any(|task| task.container == *id);
-        actions.extend(
-            containers
-                .keys()
-                .filter(|id| !known(id))
-                .map(|id| Action::RemoveOrphan(id.clone())),
-        );
+        actions.extend(containers.keys().filter(|id| !known(id)).map(|id| Action::RemoveOrphan(id.clone())));
         actions
     }
 
@@ -129,11 +100,9 @@ impl Agent {
             return;
         };
         let (state, reason, message) = match task.stage {
-            Stage::Preparing | Stage::Starting => (
-                TaskState::Dropped,
-                reason::AGENT_RESTARTED,
-                "The agent was restarted before the task was launched",
-            ),
+            Stage::Preparing | Stage::Starting => {
+                (TaskState::Dropped, reason::AGENT_RESTARTED, "The agent was restarted before the task was launched")
+            }
             Stage::Running | Stage::Ended => (
                 TaskState::Gone,
                 reason::EXECUTOR_REREGISTRATION_TIMEOUT,

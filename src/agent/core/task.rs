@@ -71,9 +71,6 @@ impl Task {
     pub fn note(&mut self, status: &TaskStatus) {
         self.state = status.state;
         self.statuses.retain(|old| old.state != status.state);
-        self.statuses.push(TaskStatus {
-            data: None,
-            ..status.clone()
-        });
+        self.statuses.push(TaskStatus { data: None, ..status.clone() });
     }
 }

@@ -54,12 +54,7 @@ impl Bench {
     fn new(checkpoint: Checkpoint) -> Self {
         let agent = Agent::restore(settings(), checkpoint.clone()).expect("the same agent");
         let (fresh, now_ms) = (Counter(1_000 * u64::from(checkpoint.agent.is_some())), 0);
-        Self {
-            agent,
-            fresh,
-            now_ms,
-            saved: checkpoint,
-        }
+        Self { agent, fresh, now_ms, saved: checkpoint }
     }
 
     fn registered() -> Self {
@@ -71,36 +66,23 @@ impl Bench {
     fn on(&mut self, event: Event) -> Vec<Action> {
         let actions = self.agent.on(Millis(self.now_ms), event, &mut self.fresh);
         if actions.contains(&Action::Persist) {
-            assert_eq!(
-                actions[0],
-                Action::Persist,
-                "written before anything is said or done"
-            );
+            assert_eq!(actions[0], Action::Persist, "written before anything is said or done");
             self.saved = self.agent.checkpoint();
         }
-        actions
-            .into_iter()
-            .filter(|a| *a != Action::Persist)
-            .collect()
+        actions.into_iter().filter(|a| *a != Action::Persist).collect()
     }
 
     fn register(&mut self) -> Vec<Action> {
         self.on(Event::Leader(Some("m1:5050".into())));
         self.now_ms += 1_000;
         let actions = self.on(Event::Tick);
-        assert!(
-            matches!(actions[..], [Action::Connect { .. }]),
-            "{actions:?}"
-        );
+        assert!(matches!(actions[..], [Action::Connect { .. }]), "{actions:?}");
         self.master(json!({"type": "REGISTERED", "agent_id": {"value": "S0"}, "master_id": "m", "master_hostname": "m1", "ping_timeout_ms": 10_000}))
     }
 
     fn master(&mut self, message: serde_json::Value) -> Vec<Action> {
         let message = serde_json::from_value(message).expect("a message of the protocol");
-        self.on(Event::FromMaster {
-            attempt: self.agent.attempt,
-            message: Box::new(message),
-        })
+        self.on(Event::FromMaster { attempt: self.agent.attempt, message: Box::new(message) })
     }
 
     fn run(&mut self, task: &str) -> Vec<Action> {
@@ -122,22 +104,17 @@ impl Bench {
 
     fn ack(&mut self, task: &str, actions: &[Action]) -> Vec<Action> {
         let sent = updates(actions);
-        let uuid = sent
-            .last()
-            .and_then(|s| s.uuid.clone())
-            .expect("an update to acknowledge");
-        self.master(json!({"type": "ACK_UPDATE", "framework_id": {"value": "F"}, "task_id": {"value": task}, "uuid": uuid}))
+        let uuid = sent.last().and_then(|s| s.uuid.clone()).expect("an update to acknowledge");
+        self.master(
+            json!({"type": "ACK_UPDATE", "framework_id": {"value": "F"}, "task_id": {"value": task}, "uuid": uuid}),
+        )
     }
 
     fn running(&mut self, task: &str) {
         self.run(task);
         let starting = self.container(task, Progress::Prepared);
         let nothing = self.container(task, started());
-        assert_eq!(
-            nothing,
-            [],
-            "RUNNING waits for the acknowledgement of STARTING"
-        );
+        assert_eq!(nothing, [], "RUNNING waits for the acknowledgement of STARTING");
         let running = self.ack(task, &starting);
         assert_eq!(states(&running), [TaskState::Running]);
         assert_eq!(self.ack(task, &running), []);
@@ -145,17 +122,11 @@ impl Bench {
 }
 
 fn key(task: &str) -> TaskRef {
-    TaskRef {
-        framework_id: "F".into(),
-        task_id: TaskId::new(task),
-    }
+    TaskRef { framework_id: "F".into(), task_id: TaskId::new(task) }
 }
 
 fn started() -> Progress {
-    Progress::Started {
-        inspect: "W10=".into(),
-        address: Some("198.19.0.10".into()),
-    }
+    Progress::Started { inspect: "W10=".into(), address: Some("198.19.0.10".into()) }
 }
 
 fn updates(actions: &[Action]) -> Vec<TaskStatus> {
@@ -176,11 +147,7 @@ fn states(actions: &[Action]) -> Vec<TaskState> {
 fn a_task_lives_as_recorded() {
     let mut bench = Bench::registered();
     assert_eq!(bench.run("t"), [Action::Prepare(key("t"))]);
-    assert_eq!(
-        bench.run("t"),
-        [],
-        "a second copy of the message changes nothing"
-    );
+    assert_eq!(bench.run("t"), [], "a second copy of the message changes nothing");
     let starting = bench.container("t", Progress::Prepared);
     let status = serde_json::to_value(&updates(&starting)[0]).expect("JSON");
     assert_eq!(
@@ -194,35 +161,18 @@ fn a_task_lives_as_recorded() {
     let running = bench.ack("t", &starting);
     let status = &updates(&running)[0];
     assert_eq!(status.data.as_deref(), Some("W10="));
-    let network = &status
-        .container_status
-        .as_ref()
-        .expect("there")
-        .network_infos[0];
+    let network = &status.container_status.as_ref().expect("there").network_infos[0];
     assert_eq!(network.name.as_deref(), Some("calico"));
-    assert_eq!(
-        network.ip_addresses[0].ip_address.as_deref(),
-        Some("198.19.0.10")
-    );
+    assert_eq!(network.ip_addresses[0].ip_address.as_deref(), Some("198.19.0.10"));
     bench.ack("t", &running);
     let failed = bench.container("t", Progress::Exited(3));
     let status = &updates(&failed)[0];
     assert_eq!(status.state, TaskState::Failed);
-    assert_eq!(
-        status.message.as_deref(),
-        Some("Container exited with status 3")
-    );
-    assert_eq!(
-        bench.agent.tasks().count(),
-        1,
-        "kept until the end is acknowledged"
-    );
+    assert_eq!(status.message.as_deref(), Some("Container exited with status 3"));
+    assert_eq!(bench.agent.tasks().count(), 1, "kept until the end is acknowledged");
     bench.ack("t", &failed);
     assert_eq!(bench.agent.tasks().count(), 0);
-    assert_eq!(
-        (bench.saved.tasks.len(), bench.saved.frameworks.len()),
-        (0, 0)
-    );
+    assert_eq!((bench.saved.tasks.len(), bench.saved.frameworks.len()), (0, 0));
 }
 
 #[test]
@@ -232,18 +182,13 @@ fn a_kill_is_told_once_and_uses_the_tasks_grace_or_its_own() {
     let killing = bench.kill("t");
     assert!(killing.contains(&Action::Stop(key("t"), Duration::from_secs(2))));
     assert_eq!(states(&killing), [TaskState::Killing]);
-    let again = bench.master(
-        json!({"type": "KILL_TASK", "framework_id": {"value": "F"}, "task_id": {"value": "t"},
-        "kill_policy": {"grace_period": {"nanoseconds": 0}}}),
-    );
+    let again = bench.master(json!({"type": "KILL_TASK", "framework_id": {"value": "F"}, "task_id": {"value": "t"},
+        "kill_policy": {"grace_period": {"nanoseconds": 0}}}));
     assert_eq!(again, [Action::Stop(key("t"), Duration::ZERO)]);
     bench.container("t", Progress::Exited(0));
     let killed = bench.ack("t", &killing);
     assert_eq!(states(&killed), [TaskState::Killed]);
-    assert_eq!(
-        updates(&killed)[0].message.as_deref(),
-        Some("Container exited with status 0")
-    );
+    assert_eq!(updates(&killed)[0].message.as_deref(), Some("Container exited with status 0"));
 }
 
 #[test]
@@ -251,10 +196,7 @@ fn a_kill_during_the_launch_never_lets_it_run() {
     let mut bench = Bench::registered();
     bench.run("early");
     let killed = bench.kill("early");
-    assert_eq!(
-        updates(&killed)[0].reason.as_deref(),
-        Some(reason::TASK_KILLED_DURING_LAUNCH)
-    );
+    assert_eq!(updates(&killed)[0].reason.as_deref(), Some(reason::TASK_KILLED_DURING_LAUNCH));
     assert_eq!(bench.container("early", Progress::Prepared), []);
     bench.run("late");
     let starting = bench.container("late", Progress::Prepared);
@@ -271,21 +213,12 @@ fn what_cannot_be_launched_fails_with_its_reason() {
     bench.run("a");
     let failed = bench.container("a", Progress::Unavailable("no such image".into()));
     let status = &updates(&failed)[0];
-    assert_eq!(
-        status.message.as_deref(),
-        Some("Failed to launch container: no such image")
-    );
-    assert_eq!(
-        status.reason.as_deref(),
-        Some(reason::CONTAINER_LAUNCH_FAILED)
-    );
+    assert_eq!(status.message.as_deref(), Some("Failed to launch container: no such image"));
+    assert_eq!(status.reason.as_deref(), Some(reason::CONTAINER_LAUNCH_FAILED));
     assert_eq!(status.container_status, None);
     bench.run("b");
     let starting = bench.container("b", Progress::Prepared);
-    bench.container(
-        "b",
-        Progress::Refused("No network info found in container info".into()),
-    );
+    bench.container("b", Progress::Refused("No network info found in container info".into()));
     let failed = bench.ack("b", &starting);
     assert_eq!(
         updates(&failed)[0].message.as_deref(),
@@ -302,26 +235,13 @@ fn an_update_is_sent_again_until_acknowledged_and_at_once_on_a_new_master() {
     bench.master(json!({"type": "PING"}));
     bench.now_ms += 5_000;
     assert_eq!(states(&bench.on(Event::Tick)), [TaskState::Starting]);
-    assert_eq!(
-        bench.on(Event::Leader(Some("m2:5050".into()))),
-        [Action::Disconnect]
-    );
+    assert_eq!(bench.on(Event::Leader(Some("m2:5050".into()))), [Action::Disconnect]);
     bench.now_ms += 500;
     let actions = bench.on(Event::Tick);
-    let [
-        Action::Connect {
-            register, leader, ..
-        },
-    ] = &actions[..]
-    else {
-        panic!("{actions:?}")
-    };
+    let [Action::Connect { register, leader, .. }] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(leader, "m2:5050");
     assert_eq!(register.agent_info.id, Some("S0".into()));
-    assert_eq!(
-        register.tasks[0].status_update_state,
-        Some(TaskState::Starting)
-    );
+    assert_eq!(register.tasks[0].status_update_state, Some(TaskState::Starting));
     assert_eq!(register.frameworks.len(), 1);
     let registered = bench.master(json!({"type": "REGISTERED", "agent_id": {"value": "S0"}, "master_id": "m", "master_hostname": "m2", "ping_timeout_ms": 10_000}));
     assert_eq!(states(&registered), [TaskState::Starting]);
@@ -340,44 +260,24 @@ fn silence_of_the_master_is_a_loss_and_retries_slow_down() {
         waits_ms.push(due.0 - bench.now_ms);
         bench.now_ms = due.0;
         let actions = bench.on(Event::Tick);
-        let [Action::Connect { attempt, .. }] = actions[..] else {
-            panic!("{actions:?}")
-        };
-        assert_eq!(
-            bench.on(Event::Lost {
-                attempt: attempt - 1
-            }),
-            [],
-            "of an older attempt"
-        );
+        let [Action::Connect { attempt, .. }] = actions[..] else { panic!("{actions:?}") };
+        assert_eq!(bench.on(Event::Lost { attempt: attempt - 1 }), [], "of an older attempt");
         assert_eq!(bench.on(Event::Lost { attempt }), [Action::Disconnect]);
     }
-    assert_eq!(
-        waits_ms,
-        [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]
-    );
+    assert_eq!(waits_ms, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
 }
 
 #[test]
 fn unknown_tasks_are_answered() {
     let mut bench = Bench::registered();
     let answer = bench.kill("ghost");
-    assert_eq!(
-        updates(&answer)[0].message.as_deref(),
-        Some("Cannot find executor")
-    );
-    assert_eq!(
-        states(&answer),
-        [TaskState::Lost],
-        "this framework's capabilities aren't known here"
-    );
-    let framework = json!({"user": "", "name": "f", "id": {"value": "F"}, "capabilities": [{"type": "PARTITION_AWARE"}]});
+    assert_eq!(updates(&answer)[0].message.as_deref(), Some("Cannot find executor"));
+    assert_eq!(states(&answer), [TaskState::Lost], "this framework's capabilities aren't known here");
+    let framework =
+        json!({"user": "", "name": "f", "id": {"value": "F"}, "capabilities": [{"type": "PARTITION_AWARE"}]});
     let answer = bench.master(json!({"type": "REGISTERED", "agent_id": {"value": "S0"}, "master_id": "m", "master_hostname": "m1", "ping_timeout_ms": 10_000,
         "reconcile": [{"framework_id": {"value": "F"}, "task_id": {"value": "t9"}}], "reconcile_frameworks": [framework]}));
-    let dropped: Vec<_> = updates(&answer)
-        .into_iter()
-        .filter(|s| s.task_id.value == "t9")
-        .collect();
+    let dropped: Vec<_> = updates(&answer).into_iter().filter(|s| s.task_id.value == "t9").collect();
     assert_eq!(dropped[0].state, TaskState::Dropped);
     assert_eq!(dropped[0].reason.as_deref(), Some(reason::RECONCILIATION));
 }
@@ -386,8 +286,7 @@ fn unknown_tasks_are_answered() {
 fn a_removed_frameworks_tasks_die_in_silence() {
     let mut bench = Bench::registered();
     bench.running("t");
-    let actions =
-        bench.master(json!({"type": "SHUTDOWN_FRAMEWORK", "framework_id": {"value": "F"}}));
+    let actions = bench.master(json!({"type": "SHUTDOWN_FRAMEWORK", "framework_id": {"value": "F"}}));
     assert_eq!(actions, [Action::Stop(key("t"), Duration::from_secs(2))]);
     assert_eq!(bench.container("t", Progress::Exited(137)), []);
     assert_eq!(bench.agent.tasks().count(), 0);
@@ -412,24 +311,12 @@ fn a_restarted_agent_finds_its_tasks_again() {
     let mut bench = Bench::new(serde_json::from_str(&text).expect("its own"));
     let containers = BTreeMap::from([("c1".to_owned(), true), ("stranger".to_owned(), true)]);
     let actions = bench.on(Event::Recovered(containers));
-    assert_eq!(
-        actions,
-        [
-            Action::Watch(key("runs")),
-            Action::RemoveOrphan("stranger".into())
-        ]
-    );
+    assert_eq!(actions, [Action::Watch(key("runs")), Action::RemoveOrphan("stranger".into())]);
     let said = bench.register();
-    let by_task: BTreeMap<_, _> = updates(&said)
-        .into_iter()
-        .map(|s| (s.task_id.value.clone(), s.state))
-        .collect();
+    let by_task: BTreeMap<_, _> = updates(&said).into_iter().map(|s| (s.task_id.value.clone(), s.state)).collect();
     assert_eq!(
         by_task,
-        BTreeMap::from([
-            ("removed".into(), TaskState::Gone),
-            ("unlaunched".into(), TaskState::Dropped)
-        ])
+        BTreeMap::from([("removed".into(), TaskState::Gone), ("unlaunched".into(), TaskState::Dropped)])
     );
     let failed = bench.container("runs", Progress::Exited(5));
     assert_eq!(states(&failed), [TaskState::Failed]);

@@ -68,9 +68,7 @@ impl Core {
 
     /// Launches what fits; declines what isn't needed.
     pub(super) fn use_offers(&mut self, now: Millis) {
-        let homes = self
-            .placement
-            .homes(now, self.settings.home_patience, &self.state);
+        let homes = self.placement.homes(now, self.settings.home_patience, &self.state);
         for (slot, home) in homes {
             if let Some(record) = self.state.slots.get_mut(&slot) {
                 record.home = Some(home);
@@ -99,11 +97,8 @@ impl Core {
 
     /// Slots at home here that nothing runs for.
     fn idle_at(&self, host: &str) -> Vec<Slot> {
-        let here = self
-            .state
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.task.is_none() && slot.home.as_deref() == Some(host));
+        let here =
+            self.state.slots.iter().filter(|(_, slot)| slot.task.is_none() && slot.home.as_deref() == Some(host));
         here.map(|(slot, _)| *slot).collect()
     }
 

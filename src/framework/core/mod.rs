@@ -119,10 +119,7 @@ impl Core {
             Event::Update(update) => self.updated(now, update),
             Event::AgentLost(agent) => self.agent_lost(now, &agent),
             Event::Persisted(sequence) => self.persisted(sequence),
-            Event::Probed {
-                generation,
-                healthy,
-            } => self.probed(generation, healthy),
+            Event::Probed { generation, healthy } => self.probed(generation, healthy),
         }
         if self.connected {
             self.use_offers(now);
@@ -138,9 +135,7 @@ impl Core {
         }
         if self.state.is_forming() && self.all_run() && !self.probing {
             self.probing = true;
-            self.out.push(Action::Probe {
-                generation: self.state.generation(),
-            });
+            self.out.push(Action::Probe { generation: self.state.generation() });
         }
     }
 
@@ -187,8 +182,7 @@ impl Core {
 
     fn probed(&mut self, generation: u64, healthy: bool) {
         self.probing = false;
-        if healthy && self.state.bootstrap == (Bootstrap::Forming { generation }) && self.all_run()
-        {
+        if healthy && self.state.bootstrap == (Bootstrap::Forming { generation }) && self.all_run() {
             self.state.bootstrap = Bootstrap::Formed { generation };
             self.dirty = true;
         }
@@ -197,17 +191,14 @@ impl Core {
     /// Whether every slot runs, in the current generation.
     fn all_run(&self) -> bool {
         self.state.slots.values().all(|slot| {
-            slot.task
-                .as_ref()
-                .is_some_and(|task| task.stage == Stage::Running && !self.state.is_abandoned(task))
+            slot.task.as_ref().is_some_and(|task| task.stage == Stage::Running && !self.state.is_abandoned(task))
         })
     }
 
     fn reconcile_all(&mut self, now: Millis) {
         let live = self.state.slots.iter().filter(|(_, s)| s.task.is_some());
         let interval = self.settings.reconcile_interval;
-        self.reconciliation
-            .ask_all(now, interval, live.map(|(slot, _)| *slot));
+        self.reconciliation.ask_all(now, interval, live.map(|(slot, _)| *slot));
         self.after.push(Action::Reconcile(Vec::new()));
     }
 
@@ -235,10 +226,7 @@ impl Core {
     fn finish(&mut self) -> Vec<Action> {
         if std::mem::take(&mut self.dirty) {
             self.sequence += 1;
-            self.out.push(Action::Persist {
-                sequence: self.sequence,
-                state: self.state.clone(),
-            });
+            self.out.push(Action::Persist { sequence: self.sequence, state: self.state.clone() });
         }
         let after = std::mem::take(&mut self.after);
         if self.durable == self.sequence {

@@ -30,12 +30,7 @@ impl Placement {
 
     /// Homes for all slots without one, if it is time: when there are hosts enough and no new one came for a while, or
     /// patience has run out.
-    pub(super) fn homes(
-        &self,
-        now: Millis,
-        patience: Duration,
-        state: &State,
-    ) -> BTreeMap<Slot, String> {
+    pub(super) fn homes(&self, now: Millis, patience: Duration, state: &State) -> BTreeMap<Slot, String> {
         let Some(first_seen) = self.first_seen else {
             return BTreeMap::new();
         };

@@ -30,12 +30,7 @@ impl Reconciliation {
     }
 
     /// Asks about all of these now, and about all that live again after `interval`.
-    pub(super) fn ask_all(
-        &mut self,
-        now: Millis,
-        interval: Duration,
-        slots: impl Iterator<Item = Slot>,
-    ) {
+    pub(super) fn ask_all(&mut self, now: Millis, interval: Duration, slots: impl Iterator<Item = Slot>) {
         self.open = slots.collect();
         self.next = now;
         self.pause = PAUSE;
@@ -81,14 +76,7 @@ mod tests {
                 times.push((second, due));
             }
         }
-        let expected = [
-            (0, vec![0, 1]),
-            (1, vec![0, 1]),
-            (3, vec![1]),
-            (7, vec![1]),
-            (15, vec![1]),
-            (30, vec![1]),
-        ];
+        let expected = [(0, vec![0, 1]), (1, vec![0, 1]), (3, vec![1]), (7, vec![1]), (15, vec![1]), (30, vec![1])];
         assert_eq!(times, expected);
         asked.heard(1);
         assert!(asked.due(Millis(99_000)).is_empty());

@@ -70,9 +70,7 @@ impl State {
             scheduler: String::new(),
             framework_id: None,
             bootstrap: Bootstrap::Forming { generation: 1 },
-            slots: (0..nodes)
-                .map(|slot| (slot, SlotRecord::default()))
-                .collect(),
+            slots: (0..nodes).map(|slot| (slot, SlotRecord::default())).collect(),
         }
     }
 
@@ -120,15 +118,7 @@ mod tests {
     fn a_task_id_reads_back_and_only_in_its_own_form() {
         assert_eq!(parse_task_id("c1", &task_id("c1", 3, 17)), Some((3, 17)));
         assert_eq!(parse_task_id("a.b", "a.b.0.1"), Some((0, 1)));
-        for other in [
-            "c1",
-            "c1.3",
-            "c1.3.x",
-            "c1.03.1",
-            "c1.3.+1",
-            "c2.3.17",
-            "c1.3.17.1",
-        ] {
+        for other in ["c1", "c1.3", "c1.3.x", "c1.03.1", "c1.3.+1", "c2.3.17", "c1.3.17.1"] {
             assert_eq!(parse_task_id("c1", other), None, "{other}");
         }
     }
@@ -140,12 +130,7 @@ mod tests {
         let slot = state.slots.get_mut(&0).unwrap();
         slot.home = Some("host-1".into());
         slot.incarnation = 1;
-        slot.task = Some(Task {
-            incarnation: 1,
-            agent: "a-S0".into(),
-            generation: 1,
-            stage: Stage::Staged,
-        });
+        slot.task = Some(Task { incarnation: 1, agent: "a-S0".into(), generation: 1, stage: Stage::Staged });
         let text = r#"{"scheduler":"","framework_id":"f-0000","bootstrap":{"state":"forming","generation":1},"slots":{"0":{"home":"host-1","incarnation":1,"task":{"incarnation":1,"agent":"a-S0","generation":1,"stage":"staged"},"data_lost":false}}}"#;
         assert_eq!(serde_json::to_string(&state).unwrap(), text);
         assert_eq!(serde_json::from_str::<State>(text).unwrap(), state);

@@ -40,12 +40,7 @@ impl Bench {
         for (slot, record) in &mut state.slots {
             record.home = Some(format!("host-{slot}"));
             record.incarnation = 1;
-            record.task = Some(Task {
-                incarnation: 1,
-                agent: format!("S{slot}"),
-                generation,
-                stage: Stage::Running,
-            });
+            record.task = Some(Task { incarnation: 1, agent: format!("S{slot}"), generation, stage: Stage::Running });
         }
         let mut bench = Self::from(state);
         bench.subscribe();
@@ -53,11 +48,7 @@ impl Bench {
     }
 
     fn from(state: State) -> Self {
-        Self {
-            now: Millis(0),
-            core: Core::new(settings(), state),
-            unwritten: 0,
-        }
+        Self { now: Millis(0), core: Core::new(settings(), state), unwritten: 0 }
     }
 
     fn on(&mut self, event: Event) -> Vec<Action> {
@@ -75,19 +66,12 @@ impl Bench {
     }
 
     fn subscribe(&mut self) -> Vec<Action> {
-        self.on(Event::Subscribed {
-            framework_id: "f".into(),
-        })
+        self.on(Event::Subscribed { framework_id: "f".into() })
     }
 
     fn update(&mut self, task_id: &str, state: TaskState) -> Vec<Action> {
         let agent = format!("S{}", task_id.split('.').nth(1).unwrap_or_default());
-        self.on(Event::Update(Update {
-            task_id: task_id.into(),
-            state,
-            agent: Some(agent),
-            uuid: Some("u".into()),
-        }))
+        self.on(Event::Update(Update { task_id: task_id.into(), state, agent: Some(agent), uuid: Some("u".into()) }))
     }
 
     fn offer(&mut self, id: &str, host: u32, nodes: f64) -> Vec<Action> {
@@ -105,10 +89,7 @@ impl Bench {
     }
 
     fn stage(&self, slot: Slot) -> Option<Stage> {
-        self.core.state().slots[&slot]
-            .task
-            .as_ref()
-            .map(|t| t.stage)
+        self.core.state().slots[&slot].task.as_ref().map(|t| t.stage)
     }
 }
 
@@ -162,17 +143,8 @@ fn a_new_cluster_is_spread_and_launched_when_written() {
     }
     bench.now = Millis(1_000);
     let planned = bench.on(Event::Tick);
-    assert!(
-        launched(&planned).is_empty(),
-        "nothing before it is written"
-    );
-    let homes: Vec<_> = bench
-        .core
-        .state()
-        .slots
-        .values()
-        .map(|slot| slot.home.clone().unwrap())
-        .collect();
+    assert!(launched(&planned).is_empty(), "nothing before it is written");
+    let homes: Vec<_> = bench.core.state().slots.values().map(|slot| slot.home.clone().unwrap()).collect();
     assert_eq!(homes, ["host-0", "host-1", "host-2", "host-0", "host-1"]);
     let mut slots = launched(&bench.written());
     slots.sort_by_key(|(slot, _, _)| *slot);
@@ -199,16 +171,11 @@ fn a_lost_task_is_withdrawn_and_replaced_at_home_in_the_next_incarnation() {
     let mut bench = Bench::running(FORMED);
     let actions = bench.update("c1.1.1", TaskState::Failed);
     assert!(actions.contains(&Action::Revive), "{actions:?}");
-    assert!(
-        actions
-            .iter()
-            .all(|a| is_persist(a) || *a == Action::Revive)
-    );
+    assert!(actions.iter().all(|a| is_persist(a) || *a == Action::Revive));
     let written = bench.written();
     let (slot, incarnation) = (1, 1);
     assert!(written.contains(&Action::Withdraw { slot, incarnation }));
-    let acknowledged =
-        |a: &Action| matches!(a, Action::Acknowledge { task_id, .. } if task_id == "c1.1.1");
+    let acknowledged = |a: &Action| matches!(a, Action::Acknowledge { task_id, .. } if task_id == "c1.1.1");
     assert!(written.iter().any(acknowledged), "{written:?}");
     assert!(declined(&bench.offer("elsewhere", 2, 1.0)).is_some_and(|s| s > 60.0));
     bench.offer("home", 1, 1.0);
@@ -230,10 +197,7 @@ fn offers_are_suppressed_while_nothing_is_wanted() {
     assert!(bench.subscribe().contains(&Action::Suppress));
     bench.update("c1.1.1", TaskState::Failed);
     bench.now = Millis(5_000);
-    assert!(
-        bench.on(Event::Tick).contains(&Action::Revive),
-        "asked again"
-    );
+    assert!(bench.on(Event::Tick).contains(&Action::Revive), "asked again");
 }
 
 #[test]
@@ -254,10 +218,7 @@ fn a_launch_does_not_leave_after_a_disconnection() {
     bench.offer("O1", 1, 1.0);
     bench.on(Event::Disconnected);
     let written = bench.written();
-    assert!(
-        matches!(written[..], [Action::Withdraw { .. }]),
-        "{written:?}"
-    );
+    assert!(matches!(written[..], [Action::Withdraw { .. }]), "{written:?}");
     assert_eq!(bench.stage(1), None);
 }
 
@@ -268,9 +229,7 @@ fn an_unreachable_task_is_waited_for() {
     bench.written();
     let asks = bench.offer("O1", 1, 1.0);
     let asked = ("c1.1.1".to_owned(), "S1".to_owned());
-    let asks = asks
-        .iter()
-        .any(|a| matches!(a, Action::Reconcile(tasks) if tasks.contains(&asked)));
+    let asks = asks.iter().any(|a| matches!(a, Action::Reconcile(tasks) if tasks.contains(&asked)));
     assert!(asks);
     bench.update("c1.1.1", TaskState::Running);
     assert_eq!(bench.stage(1), Some(Stage::Running));
@@ -292,10 +251,7 @@ fn a_lost_agents_tasks_are_asked_for() {
         bench.update(&format!("c1.{slot}.1"), TaskState::Running);
     }
     let asks = bench.on(Event::AgentLost("S2".into()));
-    assert_eq!(
-        asks,
-        [Action::Reconcile(vec![("c1.2.1".into(), "S2".into())])]
-    );
+    assert_eq!(asks, [Action::Reconcile(vec![("c1.2.1".into(), "S2".into())])]);
 }
 
 #[test]
@@ -308,11 +264,7 @@ fn a_loss_while_forming_abandons_the_generation() {
     bench.offer("O1", 1, 1.0);
     assert_eq!(launched(&bench.written()), [(1, 2, next.clone())]);
     bench.update("c1.0.1", TaskState::Killed);
-    assert_eq!(
-        bench.core.state().bootstrap,
-        next,
-        "the old generation's end is no loss"
-    );
+    assert_eq!(bench.core.state().bootstrap, next, "the old generation's end is no loss");
     // A kill that was lost is made up for.
     bench.update("c1.2.1", TaskState::Running);
     assert_eq!(killed(&bench.written()), ["c1.2.1"]);
@@ -330,10 +282,7 @@ fn formed_is_when_all_run_and_the_probe_of_this_generation_says_so() {
     let mut bench = Bench::running(FORMING);
     assert_eq!(bench.on(Event::Tick), [Action::Probe { generation: 1 }]);
     assert_eq!(bench.on(Event::Tick), [], "one probe at a time");
-    let probed = |generation, healthy| Event::Probed {
-        generation,
-        healthy,
-    };
+    let probed = |generation, healthy| Event::Probed { generation, healthy };
     for (generation, healthy) in [(1, false), (2, true)] {
         bench.on(probed(generation, healthy));
         assert_eq!(bench.core.state().bootstrap, FORMING);

@@ -26,27 +26,15 @@ pub(super) struct Retry {
 
 /// A statement that the task's container may run, and isn't on its way down.
 fn is_alive(state: TaskState) -> bool {
-    matches!(
-        state,
-        TaskState::Staging | TaskState::Starting | TaskState::Running
-    )
+    matches!(state, TaskState::Staging | TaskState::Starting | TaskState::Running)
 }
 
 impl Core {
     pub(super) fn updated(&mut self, now: Millis, update: Update) {
-        let Update {
-            task_id,
-            state,
-            agent,
-            uuid,
-        } = update;
+        let Update { task_id, state, agent, uuid } = update;
         if let (Some(agent), Some(uuid)) = (agent.clone(), uuid) {
             let task_id = task_id.clone();
-            self.after.push(Action::Acknowledge {
-                task_id,
-                agent,
-                uuid,
-            });
+            self.after.push(Action::Acknowledge { task_id, agent, uuid });
         }
         match self.current(&task_id, state, agent.as_ref()) {
             Some(slot) => self.current_updated(now, slot, state),
@@ -65,12 +53,7 @@ impl Core {
             record.incarnation = incarnation;
             self.dirty = true;
             if let (None, true, Some(agent)) = (&record.task, is_alive(state), agent) {
-                record.task = Some(Task {
-                    incarnation,
-                    agent: agent.clone(),
-                    generation,
-                    stage: Stage::Staged,
-                });
+                record.task = Some(Task { incarnation, agent: agent.clone(), generation, stage: Stage::Staged });
             }
         }
         let is_current = record.task.as_ref()?.incarnation == incarnation;
@@ -84,12 +67,7 @@ impl Core {
             let started = !matches!(state, TaskState::Dropped | TaskState::Error);
             return self.lost(now, slot, started);
         }
-        let Some(task) = self
-            .state
-            .slots
-            .get_mut(&slot)
-            .and_then(|r| r.task.as_mut())
-        else {
+        let Some(task) = self.state.slots.get_mut(&slot).and_then(|r| r.task.as_mut()) else {
             return;
         };
         let stage = match state {
@@ -127,10 +105,7 @@ impl Core {
             return;
         };
         self.dirty = true;
-        self.after.push(Action::Withdraw {
-            slot,
-            incarnation: task.incarnation,
-        });
+        self.after.push(Action::Withdraw { slot, incarnation: task.incarnation });
         // Filters stand in the way of what just came free.
         self.revived = None;
         let given_up = self.state.is_forming() && self.state.is_abandoned(&task);
@@ -146,11 +121,7 @@ impl Core {
     fn delay(&mut self, now: Millis, slot: Slot) {
         let retry = self.retries.entry(slot).or_default();
         let stable = Duration::from_millis(STABLE_MS);
-        if retry
-            .running_since
-            .take()
-            .is_some_and(|since| now.since(since) >= stable)
-        {
+        if retry.running_since.take().is_some_and(|since| now.since(since) >= stable) {
             retry.failures = 0;
         }
         retry.not_before = now;
@@ -163,9 +134,7 @@ impl Core {
 
     /// Whether the slot's next launch is due.
     pub(super) fn is_due(&self, now: Millis, slot: Slot) -> bool {
-        self.retries
-            .get(&slot)
-            .is_none_or(|retry| retry.not_before <= now)
+        self.retries.get(&slot).is_none_or(|retry| retry.not_before <= now)
     }
 
     /// The next generation begins: nothing of this one may live on, because an etcd that is started as `new` twice with one

@@ -6,19 +6,14 @@ use crate::agent::protocol::ToAgent;
 use crate::clock::Millis;
 use crate::mesos::resources::Resources;
 use crate::mesos::types::{
-    Accept, AllocationInfo, Decline, Event, FrameworkId, OfferId, OperationType, TaskInfo,
-    TaskState, reason,
+    Accept, AllocationInfo, Decline, Event, FrameworkId, OfferId, OperationType, TaskInfo, TaskState, reason,
 };
 
 impl Master {
     /// Uses up all named offers, valid or not; launches what can be launched; refuses the rest for a while.
     pub(super) fn accept(&mut self, now: Millis, framework: &FrameworkId, accept: Accept) {
         let verdict = self.check_offers(framework, &accept.offer_ids);
-        let used: Vec<Offered> = accept
-            .offer_ids
-            .iter()
-            .filter_map(|id| self.offers.remove(id))
-            .collect();
+        let used: Vec<Offered> = accept.offer_ids.iter().filter_map(|id| self.offers.remove(id)).collect();
         let Some((first, Ok(()))) = used.first().cloned().zip(Some(&verdict)) else {
             let why = verdict.err().unwrap_or_default();
             let message = format!("Task launched with invalid offers: {why}");
@@ -32,19 +27,15 @@ impl Master {
         for offered in &used {
             left.add(&offered.resources);
         }
-        let with_id = accept
-            .operations
-            .iter()
-            .any(|operation| operation.kind == OperationType::Launch && operation.id.is_some());
+        let with_id =
+            accept.operations.iter().any(|operation| operation.kind == OperationType::Launch && operation.id.is_some());
         let filters = accept.filters;
         let mut tasks = launches(accept);
         for task in &mut tasks {
             allocate_to(task, &first.role);
         }
         // One ill-formed resource spoils all tasks of the call, as in Mesos.
-        let mut spoilt = tasks
-            .iter()
-            .find_map(|task| Resources::of(&task.resources).err());
+        let mut spoilt = tasks.iter().find_map(|task| Resources::of(&task.resources).err());
         if with_id {
             spoilt = Some("The `id` field cannot be set on LAUNCH operations".to_owned());
         }
@@ -126,19 +117,13 @@ impl Master {
         offered: &Offered,
         left: &Resources,
     ) -> Result<Resources, String> {
-        let framework = self
-            .frameworks
-            .get(framework_id)
-            .ok_or("Framework cannot be found")?;
+        let framework = self.frameworks.get(framework_id).ok_or("Framework cannot be found")?;
         validate::id(task.task_id.as_str())?;
         if framework.tasks.contains_key(&task.task_id) {
             return Err(format!("Task has duplicate ID: {}", task.task_id));
         }
         if framework.unreachable.contains_key(&task.task_id) {
-            return Err(format!(
-                "Task reuses the ID of an unreachable task: {}",
-                task.task_id
-            ));
+            return Err(format!("Task reuses the ID of an unreachable task: {}", task.task_id));
         }
         if task.agent_id != offered.agent_id {
             return Err(format!(
@@ -166,10 +151,7 @@ impl Master {
         let agent = task.agent_id.clone();
         let record = Task::staging(task.clone(), resources);
         framework.tasks.insert(task.task_id.clone(), record);
-        let run = ToAgent::RunTask {
-            framework: info,
-            task: Box::new(task),
-        };
+        let run = ToAgent::RunTask { framework: info, task: Box::new(task) };
         self.tell(&agent, run);
     }
 
@@ -193,23 +175,13 @@ impl Master {
 
 /// The tasks of all LAUNCH operations.
 fn launches(accept: Accept) -> Vec<TaskInfo> {
-    let launches = accept
-        .operations
-        .into_iter()
-        .filter(|o| o.kind == OperationType::Launch);
-    launches
-        .filter_map(|operation| operation.launch)
-        .flat_map(|l| l.task_infos)
-        .collect()
+    let launches = accept.operations.into_iter().filter(|o| o.kind == OperationType::Launch);
+    launches.filter_map(|operation| operation.launch).flat_map(|l| l.task_infos).collect()
 }
 
 /// Resources of a task without an allocation take the offer's.
 fn allocate_to(task: &mut TaskInfo, role: &str) {
     for resource in &mut task.resources {
-        resource
-            .allocation_info
-            .get_or_insert_with(|| AllocationInfo {
-                role: Some(role.to_owned()),
-            });
+        resource.allocation_info.get_or_insert_with(|| AllocationInfo { role: Some(role.to_owned()) });
     }
 }

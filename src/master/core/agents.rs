@@ -8,27 +8,16 @@ use crate::agent::protocol::{AgentTask, Register, TaskRef, ToAgent};
 use crate::clock::Millis;
 use crate::mesos::resources::Resources;
 use crate::mesos::types::{
-    AgentId, Event, Failure, FrameworkId, FrameworkInfo, TaskId, TaskState, TaskStatus, TimeInfo,
-    reason,
+    AgentId, Event, Failure, FrameworkId, FrameworkInfo, TaskId, TaskState, TaskStatus, TimeInfo, reason,
 };
 
 impl Master {
     pub(super) fn register_agent(&mut self, now: Millis, stream: String, register: Register) {
-        let Register {
-            mut agent_info,
-            tasks,
-            frameworks,
-        } = register;
+        let Register { mut agent_info, tasks, frameworks } = register;
         let given = agent_info.id.clone();
-        if given
-            .as_ref()
-            .is_some_and(|id| self.registry.gone.contains_key(id.as_str()))
-        {
+        if given.as_ref().is_some_and(|id| self.registry.gone.contains_key(id.as_str())) {
             let message = "Agent has been marked gone".to_owned();
-            self.actions.push(Action::ToAgent(
-                stream.clone(),
-                Box::new(ToAgent::Shutdown { message }),
-            ));
+            self.actions.push(Action::ToAgent(stream.clone(), Box::new(ToAgent::Shutdown { message })));
             self.actions.push(Action::CloseAgent(stream));
             return;
         }
@@ -39,11 +28,7 @@ impl Master {
         });
         agent_info.id = Some(id.clone());
         self.displace(now, &id, &agent_info);
-        self.count(if again {
-            "slave_reregistrations"
-        } else {
-            "slave_registrations"
-        });
+        self.count(if again { "slave_reregistrations" } else { "slave_registrations" });
         let was_unreachable = self.admit_agent(&id, &agent_info.hostname);
 
         let wall_s = self.wall_s(now);
@@ -51,20 +36,13 @@ impl Master {
             total: Resources::of(&agent_info.resources).unwrap_or_default(),
             info: agent_info,
             stream: Some(stream),
-            registered_s: self
-                .agents
-                .get(&id)
-                .map_or(wall_s, |known| known.registered_s),
+            registered_s: self.agents.get(&id).map_or(wall_s, |known| known.registered_s),
             reregistered_s: again.then_some(wall_s),
             next_ping: now,
             ponged: true,
             missed_pings: 0,
         };
-        if let Some(older) = self
-            .agents
-            .insert(id.clone(), agent)
-            .and_then(|old| old.stream)
-        {
+        if let Some(older) = self.agents.insert(id.clone(), agent).and_then(|old| old.stream) {
             self.actions.push(Action::CloseAgent(older));
             self.rescind(|offered| offered.agent_id == id);
         }
@@ -75,12 +53,7 @@ impl Master {
     }
 
     /// Another agent at the same address has lost its state, and with it its tasks.
-    fn displace(
-        &mut self,
-        now: Millis,
-        id: &AgentId,
-        info: &crate::agent::protocol::RegisterAgent,
-    ) {
+    fn displace(&mut self, now: Millis, id: &AgentId, info: &crate::agent::protocol::RegisterAgent) {
         let same = |(other, agent): (&AgentId, &Agent)| {
             let same = agent.info.ip == info.ip && agent.info.port == info.port && other != id;
             same.then(|| other.clone())
@@ -95,10 +68,7 @@ impl Master {
     fn admit_agent(&mut self, id: &AgentId, hostname: &str) -> bool {
         self.recovered.remove(id);
         let was_unreachable = self.registry.unreachable.remove(id.as_str()).is_some();
-        let entry = self
-            .registry
-            .admitted
-            .insert(id.value.clone(), hostname.to_owned());
+        let entry = self.registry.admitted.insert(id.value.clone(), hostname.to_owned());
         if was_unreachable || entry.as_deref() != Some(hostname) {
             self.save_registry();
         }
@@ -107,22 +77,16 @@ impl Master {
 
     /// The first message: with the tasks that the agent should have and didn't name.
     fn welcome(&mut self, id: &AgentId, named: &[AgentTask]) {
-        let named: BTreeSet<(&FrameworkId, &TaskId)> = named
-            .iter()
-            .map(|task| (&task.framework_id, &task.info.task_id))
-            .collect();
+        let named: BTreeSet<(&FrameworkId, &TaskId)> =
+            named.iter().map(|task| (&task.framework_id, &task.info.task_id)).collect();
         let (mut reconcile, mut reconcile_frameworks) = (Vec::new(), Vec::new());
         for (framework_id, framework) in &self.frameworks {
             let before = reconcile.len();
-            let here = framework
-                .tasks
-                .values()
-                .filter(|task| task.info.agent_id == *id);
+            let here = framework.tasks.values().filter(|task| task.info.agent_id == *id);
             let missing = here.filter(|task| !named.contains(&(framework_id, &task.info.task_id)));
-            reconcile.extend(missing.map(|task| TaskRef {
-                framework_id: framework_id.clone(),
-                task_id: task.info.task_id.clone(),
-            }));
+            reconcile.extend(
+                missing.map(|task| TaskRef { framework_id: framework_id.clone(), task_id: task.info.task_id.clone() }),
+            );
             if reconcile.len() > before {
                 reconcile_frameworks.push(framework.info.clone());
             }
@@ -180,10 +144,7 @@ impl Master {
             framework.tasks.insert(task_id, task);
         }
         for (framework_id, task_id, state) in back {
-            let why = (
-                reason::AGENT_REREGISTERED,
-                "Unreachable agent re-reregistered",
-            );
+            let why = (reason::AGENT_REREGISTERED, "Unreachable agent re-reregistered");
             let status = self.status(now, &task_id, state, Some(id), why);
             self.send(&framework_id, Event::Update(status));
         }
@@ -209,11 +170,7 @@ impl Master {
     fn brief(&mut self, id: &AgentId) {
         let (mut infos, mut kills) = (Vec::new(), Vec::new());
         for (framework_id, framework) in &self.frameworks {
-            let mut here = framework
-                .tasks
-                .values()
-                .filter(|t| t.info.agent_id == *id)
-                .peekable();
+            let mut here = framework.tasks.values().filter(|t| t.info.agent_id == *id).peekable();
             if here.peek().is_some() && framework.stream.is_some() {
                 infos.push(Box::new(framework.info.clone()));
             }
@@ -262,11 +219,7 @@ impl Master {
             if now < agent.next_ping {
                 continue;
             }
-            agent.missed_pings = if agent.ponged {
-                0
-            } else {
-                agent.missed_pings + 1
-            };
+            agent.missed_pings = if agent.ponged { 0 } else { agent.missed_pings + 1 };
             agent.ponged = false;
             agent.next_ping = now + self.settings.ping_interval;
             if agent.missed_pings >= self.settings.pings_max {
@@ -296,17 +249,13 @@ impl Master {
             }
             let state = self.tellable(&framework_id, TaskState::Unreachable);
             let mut status = self.status(now, &task.info.task_id, state, Some(id), why);
-            status.unreachable_time = Some(TimeInfo {
-                nanoseconds: since_ns,
-            });
+            status.unreachable_time = Some(TimeInfo { nanoseconds: since_ns });
             task.state = state;
             task.update = None;
             task.kill = None;
             task.remember(status.clone());
             if let Some(framework) = self.frameworks.get_mut(&framework_id) {
-                framework
-                    .unreachable
-                    .insert(task.info.task_id.clone(), task);
+                framework.unreachable.insert(task.info.task_id.clone(), task);
             }
             self.send(&framework_id, Event::Update(status));
         }
@@ -337,10 +286,7 @@ impl Master {
         self.save_registry();
         let message = "Agent has been marked gone".to_owned();
         self.tell(id, ToAgent::Shutdown { message });
-        let why = (
-            reason::AGENT_REMOVED_BY_OPERATOR,
-            "Agent has been marked gone",
-        );
+        let why = (reason::AGENT_REMOVED_BY_OPERATOR, "Agent has been marked gone");
         for (framework_id, task) in self.take_away(id, |_| true) {
             let state = self.tellable(&framework_id, TaskState::GoneByOperator);
             self.end_task(now, &framework_id, task, (state, why));
@@ -365,11 +311,7 @@ impl Master {
     }
 
     /// Takes an agent's tasks out of their frameworks.
-    fn take_away(
-        &mut self,
-        id: &AgentId,
-        which: impl Fn(&Framework) -> bool,
-    ) -> Vec<(FrameworkId, Task)> {
+    fn take_away(&mut self, id: &AgentId, which: impl Fn(&Framework) -> bool) -> Vec<(FrameworkId, Task)> {
         let mut taken = Vec::new();
         for (framework_id, framework) in &mut self.frameworks {
             if !which(framework) {
@@ -412,9 +354,7 @@ impl Master {
     }
 
     fn tellable(&self, framework_id: &FrameworkId, state: TaskState) -> TaskState {
-        self.frameworks
-            .get(framework_id)
-            .map_or(state, |framework| framework.tellable(state))
+        self.frameworks.get(framework_id).map_or(state, |framework| framework.tellable(state))
     }
 
     /// The last steps of an agent's end: RESCIND, end of its stream, FAILURE to everybody.
@@ -425,10 +365,7 @@ impl Master {
         }
         let frameworks: Vec<_> = self.frameworks.keys().cloned().collect();
         for framework in frameworks {
-            let failure = Failure {
-                agent_id: Some(id.clone()),
-                ..Failure::default()
-            };
+            let failure = Failure { agent_id: Some(id.clone()), ..Failure::default() };
             self.send(&framework, Event::Failure(failure));
         }
     }

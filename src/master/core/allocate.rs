@@ -8,8 +8,7 @@ use super::model::{Agent, Filter, Framework, NamedOffer, Offered};
 use crate::clock::Millis;
 use crate::mesos::resources::Resources;
 use crate::mesos::types::{
-    Address, AgentId, AllocationInfo, Event, Filters, FrameworkCapability, FrameworkId, Offer,
-    OfferId, Url,
+    Address, AgentId, AllocationInfo, Event, Filters, FrameworkCapability, FrameworkId, Offer, OfferId, Url,
 };
 
 /// Less than this of both isn't worth an offer (Mesos's MIN_CPUS, MIN_MEM).
@@ -49,9 +48,7 @@ impl Master {
             }
         }
         for (framework, offers) in outgoing {
-            let wire = offers
-                .iter()
-                .filter_map(|(id, offered)| self.wire_offer(id, offered));
+            let wire = offers.iter().filter_map(|(id, offered)| self.wire_offer(id, offered));
             let event = Event::Offers(wire.collect());
             self.send(&framework, event);
         }
@@ -59,10 +56,7 @@ impl Master {
 
     /// What of a connected agent is neither used nor offered.
     pub(super) fn free(&self, agent_id: &AgentId) -> Resources {
-        let connected = self
-            .agents
-            .get(agent_id)
-            .filter(|agent| agent.stream.is_some());
+        let connected = self.agents.get(agent_id).filter(|agent| agent.stream.is_some());
         let Some(agent) = connected else {
             return Resources::new();
         };
@@ -73,16 +67,10 @@ impl Master {
     }
 
     /// The sum of what some tasks use.
-    pub(in crate::master) fn used(
-        &self,
-        which: impl Fn(&FrameworkId, &super::model::Task) -> bool,
-    ) -> Resources {
+    pub(in crate::master) fn used(&self, which: impl Fn(&FrameworkId, &super::model::Task) -> bool) -> Resources {
         let mut sum = Resources::new();
         for (id, framework) in &self.frameworks {
-            let holding = framework
-                .tasks
-                .values()
-                .filter(|task| !task.state.is_terminal());
+            let holding = framework.tasks.values().filter(|task| !task.state.is_terminal());
             for task in holding.filter(|task| which(id, task)) {
                 sum.add(&task.resources);
             }
@@ -112,40 +100,28 @@ impl Master {
             share("cpus").max(share("mem"))
         };
         let active = self.frameworks.iter().filter(|(_, f)| f.stream.is_some());
-        let mut queue: Vec<(f64, &FrameworkId, &Framework)> =
-            active.map(|(id, f)| (share(id), id, f)).collect();
+        let mut queue: Vec<(f64, &FrameworkId, &Framework)> = active.map(|(id, f)| (share(id), id, f)).collect();
         queue.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1)));
         let wanted = |(_, id, framework): (f64, &FrameworkId, &Framework)| {
             let mut roles = framework.info.all_roles();
             roles.retain(|role| !framework.suppressed.contains(role));
-            roles
-                .into_iter()
-                .map(|role| (id.clone(), role))
-                .collect::<Vec<_>>()
+            roles.into_iter().map(|role| (id.clone(), role)).collect::<Vec<_>>()
         };
         queue.into_iter().flat_map(wanted).collect()
     }
 
     fn is_refused(&self, id: &FrameworkId, role: &str, agent: &AgentId, part: &Resources) -> bool {
         let filters = self.frameworks.get(id).map(|framework| &framework.filters);
-        filters.into_iter().flatten().any(|filter| {
-            filter.role == role && filter.agent_id == *agent && filter.refused.contains(part)
-        })
+        filters
+            .into_iter()
+            .flatten()
+            .any(|filter| filter.role == role && filter.agent_id == *agent && filter.refused.contains(part))
     }
 
     /// Notes that an offer's resources, or their rest, aren't wanted for a while.
-    pub(super) fn refuse(
-        &mut self,
-        now: Millis,
-        offered: &Offered,
-        rest: Resources,
-        filters: Option<&Filters>,
-    ) {
+    pub(super) fn refuse(&mut self, now: Millis, offered: &Offered, rest: Resources, filters: Option<&Filters>) {
         let seconds = filters.and_then(|filters| filters.refuse_seconds);
-        let seconds = seconds
-            .filter(|seconds| *seconds >= 0.0)
-            .unwrap_or(REFUSE_DEFAULT_S)
-            .min(REFUSE_MAX_S);
+        let seconds = seconds.filter(|seconds| *seconds >= 0.0).unwrap_or(REFUSE_DEFAULT_S).min(REFUSE_MAX_S);
         let Some(framework) = self.frameworks.get_mut(&offered.framework_id) else {
             return;
         };
@@ -175,9 +151,7 @@ impl Master {
         let Some(roles) = framework.own_roles(roles) else {
             return;
         };
-        framework
-            .filters
-            .retain(|filter| !roles.contains(&filter.role));
+        framework.filters.retain(|filter| !roles.contains(&filter.role));
         framework.suppressed.retain(|role| !roles.contains(role));
         self.allocate_now = true;
     }
@@ -199,9 +173,7 @@ impl Master {
         let framework = self.frameworks.get(&offered.framework_id)?;
         let multi_role = framework.info.can(FrameworkCapability::MultiRole);
         let role = multi_role.then_some(offered.role.as_str());
-        let refined = framework
-            .info
-            .can(FrameworkCapability::ReservationRefinement);
+        let refined = framework.info.can(FrameworkCapability::ReservationRefinement);
         Some(Offer {
             id: id.clone(),
             framework_id: offered.framework_id.clone(),
@@ -215,9 +187,7 @@ impl Master {
             },
             attributes: agent.info.attributes.clone(),
             executor_ids: Vec::new(),
-            allocation_info: role.map(|role| AllocationInfo {
-                role: Some(role.to_owned()),
-            }),
+            allocation_info: role.map(|role| AllocationInfo { role: Some(role.to_owned()) }),
         })
     }
 }
@@ -243,10 +213,7 @@ impl Framework {
         if roles.is_empty() {
             return Some(mine);
         }
-        roles
-            .iter()
-            .all(|role| mine.contains(role))
-            .then_some(roles)
+        roles.iter().all(|role| mine.contains(role)).then_some(roles)
     }
 }
 

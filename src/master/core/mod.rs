@@ -29,8 +29,8 @@ use std::time::Duration;
 use crate::agent::protocol::{FromAgent, Register, ToAgent};
 use crate::clock::Millis;
 use crate::mesos::types::{
-    self as wire, AgentId, Call, CallType, FrameworkId, MasterInfo, OfferId, StatusSource,
-    Subscribe, TaskId, TaskState, TaskStatus,
+    self as wire, AgentId, Call, CallType, FrameworkId, MasterInfo, OfferId, StatusSource, Subscribe, TaskId,
+    TaskState, TaskStatus,
 };
 use model::{Agent, Framework, Offered, Registry};
 
@@ -126,10 +126,7 @@ pub struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: u16, body: impl Into<String>) -> Self {
-        Self {
-            status,
-            body: body.into(),
-        }
+        Self { status, body: body.into() }
     }
 }
 
@@ -162,13 +159,7 @@ pub struct Master {
 impl Master {
     /// A master that has just been elected and has read the registry.
     #[must_use]
-    pub fn new(
-        settings: Settings,
-        info: MasterInfo,
-        registry: Registry,
-        now: Millis,
-        wall_at_zero_ms: u64,
-    ) -> Self {
+    pub fn new(settings: Settings, info: MasterInfo, registry: Registry, now: Millis, wall_at_zero_ms: u64) -> Self {
         let recovered = registry.admitted.keys().cloned().map(AgentId::from);
         Self {
             recovered: recovered.collect(),
@@ -217,20 +208,11 @@ impl Master {
     /// # Errors
     /// With the answer to give, if not.
     pub fn admit(&self, framework_id: &FrameworkId, stream: Option<&str>) -> Result<(), Refusal> {
-        let framework = self
-            .frameworks
-            .get(framework_id)
-            .ok_or_else(|| Refusal::new(400, "Framework cannot be found"))?;
-        let current = framework
-            .stream
-            .as_deref()
-            .ok_or_else(|| Refusal::new(403, "Framework is not subscribed"))?;
-        let given = stream.ok_or_else(|| {
-            Refusal::new(
-                400,
-                "All non-subscribe calls should include the 'Mesos-Stream-Id' header",
-            )
-        })?;
+        let framework =
+            self.frameworks.get(framework_id).ok_or_else(|| Refusal::new(400, "Framework cannot be found"))?;
+        let current = framework.stream.as_deref().ok_or_else(|| Refusal::new(403, "Framework is not subscribed"))?;
+        let given = stream
+            .ok_or_else(|| Refusal::new(400, "All non-subscribe calls should include the 'Mesos-Stream-Id' header"))?;
         if given == current {
             return Ok(());
         }
@@ -246,10 +228,7 @@ impl Master {
     /// The agent whose current stream this is.
     #[must_use]
     pub fn agent_of(&self, stream: &str) -> Option<&AgentId> {
-        self.agents
-            .iter()
-            .find(|(_, agent)| agent.stream.as_deref() == Some(stream))
-            .map(|(id, _)| id)
+        self.agents.iter().find(|(_, agent)| agent.stream.as_deref() == Some(stream)).map(|(id, _)| id)
     }
 
     /// Seconds since 1970.
@@ -261,9 +240,7 @@ impl Master {
     /// Nanoseconds since 1970.
     fn wall_ns(&self, now: Millis) -> i64 {
         let ms = self.wall_at_zero_ms.saturating_add(now.0);
-        i64::try_from(ms)
-            .unwrap_or(i64::MAX)
-            .saturating_mul(1_000_000)
+        i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000_000)
     }
 
     fn call(&mut self, now: Millis, framework: &FrameworkId, call: Call) {
@@ -314,13 +291,9 @@ impl Master {
 
     /// Sends to a framework's scheduler, if it is connected.
     fn send(&mut self, framework: &FrameworkId, event: wire::Event) {
-        let stream = self
-            .frameworks
-            .get(framework)
-            .and_then(|f| f.stream.clone());
+        let stream = self.frameworks.get(framework).and_then(|f| f.stream.clone());
         if let Some(stream) = stream {
-            self.actions
-                .push(Action::ToScheduler(stream, Box::new(event)));
+            self.actions.push(Action::ToScheduler(stream, Box::new(event)));
         }
     }
 
@@ -328,14 +301,12 @@ impl Master {
     fn tell(&mut self, agent: &AgentId, message: ToAgent) {
         let stream = self.agents.get(agent).and_then(|a| a.stream.clone());
         if let Some(stream) = stream {
-            self.actions
-                .push(Action::ToAgent(stream, Box::new(message)));
+            self.actions.push(Action::ToAgent(stream, Box::new(message)));
         }
     }
 
     fn save_registry(&mut self) {
-        self.actions
-            .push(Action::SaveRegistry(self.registry.clone()));
+        self.actions.push(Action::SaveRegistry(self.registry.clone()));
     }
 
     /// A status made by this master: no uuid, nothing to acknowledge.

@@ -8,8 +8,8 @@ use crate::agent::protocol::{AgentTask, RegisterAgent};
 use crate::clock::Millis;
 use crate::mesos::resources::Resources;
 use crate::mesos::types::{
-    AgentId, FrameworkCapability, FrameworkId, FrameworkInfo, KillPolicy, OfferId, TaskId,
-    TaskInfo, TaskState, TaskStatus,
+    AgentId, FrameworkCapability, FrameworkId, FrameworkInfo, KillPolicy, OfferId, TaskId, TaskInfo, TaskState,
+    TaskStatus,
 };
 
 /// Ended tasks that a framework keeps for its operators (Mesos's default).
@@ -74,11 +74,7 @@ impl Framework {
 
     /// The state as this framework may be told.
     pub(super) fn tellable(&self, state: TaskState) -> TaskState {
-        if self.is_partition_aware() {
-            state
-        } else {
-            state.without_partition_awareness()
-        }
+        if self.is_partition_aware() { state } else { state.without_partition_awareness() }
     }
 
     pub(super) fn complete(&mut self, task: Task) {
@@ -143,14 +139,7 @@ pub struct Task {
 impl Task {
     /// A task that is on its way to its agent.
     pub(super) fn staging(info: TaskInfo, resources: Resources) -> Self {
-        Self {
-            info,
-            state: TaskState::Staging,
-            update: None,
-            statuses: Vec::new(),
-            resources,
-            kill: None,
-        }
+        Self { info, state: TaskState::Staging, update: None, statuses: Vec::new(), resources, kill: None }
     }
 
     /// A task as its agent reports it.
@@ -168,11 +157,7 @@ impl Task {
     /// Remembers a status; a state that repeats replaces the one before.
     pub(super) fn remember(&mut self, mut status: TaskStatus) {
         status.data = None;
-        if self
-            .statuses
-            .last()
-            .is_some_and(|last| last.state == status.state)
-        {
+        if self.statuses.last().is_some_and(|last| last.state == status.state) {
             self.statuses.pop();
         }
         self.statuses.push(status);
@@ -186,11 +171,8 @@ impl Task {
     /// The role that its resources are allocated to.
     #[must_use]
     pub fn role(&self) -> &str {
-        let allocated = self
-            .info
-            .resources
-            .iter()
-            .find_map(|resource| resource.allocation_info.as_ref()?.role.as_deref());
+        let allocated =
+            self.info.resources.iter().find_map(|resource| resource.allocation_info.as_ref()?.role.as_deref());
         allocated.unwrap_or("*")
     }
 }

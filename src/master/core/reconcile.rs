@@ -4,32 +4,18 @@ use super::Master;
 use super::model::Task;
 use crate::agent::protocol::ToAgent;
 use crate::clock::Millis;
-use crate::mesos::types::{
-    AgentId, Event, FrameworkId, Kill, ReconcileTask, TaskState, TaskStatus, TimeInfo, reason,
-};
+use crate::mesos::types::{AgentId, Event, FrameworkId, Kill, ReconcileTask, TaskState, TaskStatus, TimeInfo, reason};
 
 impl Master {
     /// Answers for the named tasks, or for all that are known when none is named.
-    pub(super) fn reconcile(
-        &mut self,
-        now: Millis,
-        framework_id: &FrameworkId,
-        asked: &[ReconcileTask],
-    ) {
+    pub(super) fn reconcile(&mut self, now: Millis, framework_id: &FrameworkId, asked: &[ReconcileTask]) {
         let Some(framework) = self.frameworks.get(framework_id) else {
             return;
         };
         let answers: Vec<TaskStatus> = if asked.is_empty() {
-            framework
-                .tasks
-                .values()
-                .map(|task| self.known(now, task))
-                .collect()
+            framework.tasks.values().map(|task| self.known(now, task)).collect()
         } else {
-            asked
-                .iter()
-                .filter_map(|task| self.answer(now, framework_id, task))
-                .collect()
+            asked.iter().filter_map(|task| self.answer(now, framework_id, task)).collect()
         };
         for mut status in answers {
             if let Some(framework) = self.frameworks.get(framework_id) {
@@ -40,12 +26,7 @@ impl Master {
     }
 
     /// The answer about one task; none while an agent that may have it is still to come back.
-    fn answer(
-        &self,
-        now: Millis,
-        framework_id: &FrameworkId,
-        asked: &ReconcileTask,
-    ) -> Option<TaskStatus> {
+    fn answer(&self, now: Millis, framework_id: &FrameworkId, asked: &ReconcileTask) -> Option<TaskStatus> {
         if let Some(task) = self.frameworks.get(framework_id)?.tasks.get(&asked.task_id) {
             return Some(self.known(now, task));
         }
@@ -65,19 +46,11 @@ impl Master {
             return say(TaskState::Unknown, "Reconciliation: Task is unknown");
         };
         if self.agents.contains_key(agent) {
-            return say(
-                TaskState::Gone,
-                "Reconciliation: Task is unknown to the agent",
-            );
+            return say(TaskState::Gone, "Reconciliation: Task is unknown to the agent");
         }
         if let Some(since_ns) = self.registry.unreachable.get(agent.as_str()) {
-            let mut status = say(
-                TaskState::Unreachable,
-                "Reconciliation: Task is unreachable",
-            )?;
-            status.unreachable_time = Some(TimeInfo {
-                nanoseconds: *since_ns,
-            });
+            let mut status = say(TaskState::Unreachable, "Reconciliation: Task is unreachable")?;
+            status.unreachable_time = Some(TimeInfo { nanoseconds: *since_ns });
             return Some(status);
         }
         if self.registry.gone.contains_key(agent.as_str()) {
@@ -102,10 +75,7 @@ impl Master {
             return;
         };
         let Some(task) = framework.tasks.get_mut(&kill.task_id) else {
-            let asked = ReconcileTask {
-                task_id: kill.task_id,
-                agent_id: kill.agent_id,
-            };
+            let asked = ReconcileTask { task_id: kill.task_id, agent_id: kill.agent_id };
             return self.reconcile(now, framework_id, &[asked]);
         };
         let agent = task.info.agent_id.clone();
@@ -123,11 +93,7 @@ impl Master {
         task_id: crate::mesos::types::TaskId,
         kill_policy: Option<crate::mesos::types::KillPolicy>,
     ) {
-        let message = ToAgent::KillTask {
-            framework_id: framework_id.clone(),
-            task_id,
-            kill_policy,
-        };
+        let message = ToAgent::KillTask { framework_id: framework_id.clone(), task_id, kill_policy };
         self.tell(agent, message);
     }
 }

@@ -6,9 +6,7 @@ use super::model::Framework;
 use super::{Action, Master, validate};
 use crate::agent::protocol::ToAgent;
 use crate::clock::Millis;
-use crate::mesos::types::{
-    Event, FrameworkId, FrameworkInfo, OfferId, Subscribe, Subscribed, TaskState, reason,
-};
+use crate::mesos::types::{Event, FrameworkId, FrameworkInfo, OfferId, Subscribe, Subscribed, TaskState, reason};
 
 /// Ended frameworks that are remembered (Mesos's default); until then their ids are refused.
 const COMPLETED_FRAMEWORKS_MAX: usize = 50;
@@ -18,10 +16,7 @@ impl Master {
         let id = subscribe.framework_info.id.clone();
         let id = id.filter(|id| !id.value.is_empty());
         if let Err(why) = self.check_subscription(id.as_ref(), &subscribe) {
-            self.actions.push(Action::ToScheduler(
-                stream.clone(),
-                Box::new(Event::Error(why)),
-            ));
+            self.actions.push(Action::ToScheduler(stream.clone(), Box::new(Event::Error(why))));
             self.actions.push(Action::CloseScheduler(stream));
             return;
         }
@@ -40,21 +35,14 @@ impl Master {
         self.allocate_now = true;
     }
 
-    fn check_subscription(
-        &self,
-        id: Option<&FrameworkId>,
-        subscribe: &Subscribe,
-    ) -> Result<(), String> {
+    fn check_subscription(&self, id: Option<&FrameworkId>, subscribe: &Subscribe) -> Result<(), String> {
         validate::framework(&subscribe.framework_info, &subscribe.suppressed_roles)?;
         let Some(id) = id else { return Ok(()) };
         validate::id(id.as_str())?;
         if self.is_completed(id) {
             return Err("Framework has been removed".to_owned());
         }
-        let known = self
-            .frameworks
-            .get(id)
-            .filter(|framework| !framework.recovered);
+        let known = self.frameworks.get(id).filter(|framework| !framework.recovered);
         if known.is_some_and(|f| f.info.principal != subscribe.framework_info.principal) {
             return Err("Changing framework's principal is not allowed.".to_owned());
         }
@@ -62,9 +50,7 @@ impl Master {
     }
 
     pub(super) fn is_completed(&self, id: &FrameworkId) -> bool {
-        self.completed
-            .iter()
-            .any(|framework| framework.info.id.as_ref() == Some(id))
+        self.completed.iter().any(|framework| framework.info.id.as_ref() == Some(id))
     }
 
     /// Gives the framework its new stream; an older one ends.
@@ -100,11 +86,7 @@ impl Master {
 
     /// Tells the agents of a framework's info; they send its pending updates again.
     fn broadcast_framework(&mut self, id: &FrameworkId) {
-        let Some(info) = self
-            .frameworks
-            .get(id)
-            .map(|framework| framework.info.clone())
-        else {
+        let Some(info) = self.frameworks.get(id).map(|framework| framework.info.clone()) else {
             return;
         };
         let agents: Vec<_> = self.agents.keys().cloned().collect();
@@ -149,10 +131,7 @@ impl Master {
 
     pub(super) fn end_overdue_frameworks(&mut self, now: Millis) {
         let overdue = |(id, framework): (&FrameworkId, &Framework)| {
-            framework
-                .remove_at
-                .is_some_and(|at| now >= at)
-                .then(|| id.clone())
+            framework.remove_at.is_some_and(|at| now >= at).then(|| id.clone())
         };
         let overdue: Vec<_> = self.frameworks.iter().filter_map(overdue).collect();
         for id in overdue {

@@ -12,11 +12,9 @@ impl Master {
         };
         match message {
             FromAgent::Pong => self.pong(&agent),
-            FromAgent::StatusUpdate {
-                framework_id,
-                status,
-                latest_state,
-            } => self.update(&framework_id, *status, latest_state),
+            FromAgent::StatusUpdate { framework_id, status, latest_state } => {
+                self.update(&framework_id, *status, latest_state)
+            }
             FromAgent::Unregister => {
                 self.remove_agent(now, &agent, "the agent unregistered");
             }
@@ -45,11 +43,7 @@ impl Master {
 
     /// Passes an acknowledgement on; that of a task's end ends the master's interest in it.
     pub(super) fn acknowledge(&mut self, framework_id: &FrameworkId, ack: Acknowledge) {
-        let connected = |agent: &AgentId| {
-            self.agents
-                .get(agent)
-                .is_some_and(|agent| agent.stream.is_some())
-        };
+        let connected = |agent: &AgentId| self.agents.get(agent).is_some_and(|agent| agent.stream.is_some());
         if !connected(&ack.agent_id) {
             return self.count("invalid_status_update_acknowledgements");
         }
@@ -68,11 +62,7 @@ impl Master {
             }
         }
         self.count("valid_status_update_acknowledgements");
-        let message = ToAgent::AckUpdate {
-            framework_id: framework_id.clone(),
-            task_id: ack.task_id,
-            uuid: ack.uuid,
-        };
+        let message = ToAgent::AckUpdate { framework_id: framework_id.clone(), task_id: ack.task_id, uuid: ack.uuid };
         self.tell(&ack.agent_id, message);
     }
 }

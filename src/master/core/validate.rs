@@ -19,17 +19,12 @@ pub(super) fn id(id: &str) -> Result<(), String> {
         return Err("ID must not be empty".to_owned());
     }
     if id.chars().count() > ID_CHARACTERS_MAX {
-        return Err(format!(
-            "ID must not be greater than {ID_CHARACTERS_MAX} characters"
-        ));
+        return Err(format!("ID must not be greater than {ID_CHARACTERS_MAX} characters"));
     }
     if id == "." || id == ".." {
         return Err(format!("'{id}' is disallowed"));
     }
-    if id
-        .chars()
-        .any(|c| c == '/' || c == '\\' || c.is_ascii_control())
-    {
+    if id.chars().any(|c| c == '/' || c == '\\' || c.is_ascii_control()) {
         return Err(format!("'{id}' contains invalid characters"));
     }
     Ok(())
@@ -39,35 +34,20 @@ pub(super) fn id(id: &str) -> Result<(), String> {
 pub(super) fn framework(info: &FrameworkInfo, suppressed: &[String]) -> Result<(), String> {
     if info.can(FrameworkCapability::MultiRole) {
         if info.role.is_some() {
-            return Err(
-                "'FrameworkInfo.role' must not be set when the framework is MULTI_ROLE capable"
-                    .to_owned(),
-            );
+            return Err("'FrameworkInfo.role' must not be set when the framework is MULTI_ROLE capable".to_owned());
         }
         let mut seen = BTreeSet::new();
-        let duplicates: BTreeSet<_> = info
-            .roles
-            .iter()
-            .filter(|role| !seen.insert(*role))
-            .cloned()
-            .collect();
+        let duplicates: BTreeSet<_> = info.roles.iter().filter(|role| !seen.insert(*role)).cloned().collect();
         if !duplicates.is_empty() {
             let list: Vec<_> = duplicates.into_iter().collect();
-            return Err(format!(
-                "'FrameworkInfo.roles' contains duplicate items: {{ {} }}",
-                list.join(", ")
-            ));
+            return Err(format!("'FrameworkInfo.roles' contains duplicate items: {{ {} }}", list.join(", ")));
         }
         for name in &info.roles {
-            role(name)
-                .map_err(|why| format!("'FrameworkInfo.roles' contains invalid role: {why}"))?;
+            role(name).map_err(|why| format!("'FrameworkInfo.roles' contains invalid role: {why}"))?;
         }
     } else {
         if !info.roles.is_empty() {
-            return Err(
-                "'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable"
-                    .to_owned(),
-            );
+            return Err("'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable".to_owned());
         }
         if let Some(name) = &info.role {
             role(name).map_err(|why| format!("'FrameworkInfo.role' is not a valid role: {why}"))?;
@@ -75,22 +55,13 @@ pub(super) fn framework(info: &FrameworkInfo, suppressed: &[String]) -> Result<(
     }
     if info.failover_timeout.is_nan() || info.failover_timeout.abs() > DURATION_MAX_S {
         let timeout = info.failover_timeout;
-        return Err(format!(
-            "The framework failover_timeout ({timeout:e}) is invalid"
-        ));
+        return Err(format!("The framework failover_timeout ({timeout:e}) is invalid"));
     }
     let roles = info.all_roles();
-    let foreign: BTreeSet<_> = suppressed
-        .iter()
-        .filter(|role| !roles.contains(role))
-        .cloned()
-        .collect();
+    let foreign: BTreeSet<_> = suppressed.iter().filter(|role| !roles.contains(role)).cloned().collect();
     if !foreign.is_empty() {
         let list: Vec<_> = foreign.into_iter().collect();
-        return Err(format!(
-            "Suppressed roles {{ {} }} are not contained in the set of roles",
-            list.join(", ")
-        ));
+        return Err(format!("Suppressed roles {{ {} }} are not contained in the set of roles", list.join(", ")));
     }
     Ok(())
 }
@@ -114,19 +85,13 @@ fn role(name: &str) -> Result<(), String> {
     }
     for part in name.split('/') {
         if matches!(part, "." | ".." | "*") {
-            return Err(format!(
-                "Role '{name}' cannot include '{part}' as a component"
-            ));
+            return Err(format!("Role '{name}' cannot include '{part}' as a component"));
         }
         if part.starts_with('-') {
-            return Err(format!(
-                "Role component '{part}' is invalid because it starts with a dash"
-            ));
+            return Err(format!("Role component '{part}' is invalid because it starts with a dash"));
         }
         if part.chars().any(|c| c.is_whitespace() || c == '\u{8}') {
-            return Err(format!(
-                "Role component '{part}' is invalid because it contains backspace or whitespace"
-            ));
+            return Err(format!("Role component '{part}' is invalid because it contains backspace or whitespace"));
         }
     }
     Ok(())
@@ -138,10 +103,7 @@ pub(super) fn task(task: &TaskInfo) -> Result<(), String> {
     if grace.is_some_and(|grace| grace.nanoseconds < 0) {
         return Err("Task's 'kill_policy.grace_period' must be non-negative".to_owned());
     }
-    if task
-        .max_completion_time
-        .is_some_and(|time| time.nanoseconds < 0)
-    {
+    if task.max_completion_time.is_some_and(|time| time.nanoseconds < 0) {
         return Err("Task's `max_completion_time` must be non-negative".to_owned());
     }
     if let Some(check) = &task.health_check {
@@ -157,19 +119,13 @@ pub(super) fn task(task: &TaskInfo) -> Result<(), String> {
         container(info).map_err(|why| format!("Task's `ContainerInfo` is invalid: {why}"))?;
     }
     if task.command.is_some() == task.executor.is_some() {
-        return Err(
-            "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present"
-                .to_owned(),
-        );
+        return Err("Task should have at least one (but not both) of CommandInfo or ExecutorInfo present".to_owned());
     }
     Ok(())
 }
 
 fn health_check(check: &Value) -> Result<(), String> {
-    let kind = check
-        .get("type")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let kind = check.get("type").and_then(Value::as_str).unwrap_or_default();
     let body = match kind {
         "COMMAND" => "command",
         "HTTP" => "http",
@@ -177,22 +133,11 @@ fn health_check(check: &Value) -> Result<(), String> {
         _ => "",
     };
     if !body.is_empty() && check.get(body).is_none() {
-        return Err(format!(
-            "Expecting '{body}' to be set for {kind} health check"
-        ));
+        return Err(format!("Expecting '{body}' to be set for {kind} health check"));
     }
-    let times = [
-        "delay_seconds",
-        "grace_period_seconds",
-        "interval_seconds",
-        "timeout_seconds",
-    ];
+    let times = ["delay_seconds", "grace_period_seconds", "interval_seconds", "timeout_seconds"];
     for time in times {
-        if check
-            .get(time)
-            .and_then(Value::as_f64)
-            .is_some_and(|seconds| seconds < 0.0)
-        {
+        if check.get(time).and_then(Value::as_f64).is_some_and(|seconds| seconds < 0.0) {
             return Err(format!("Expecting '{time}' to be non-negative"));
         }
     }
@@ -200,17 +145,11 @@ fn health_check(check: &Value) -> Result<(), String> {
 }
 
 fn command(command: &CommandInfo) -> Result<(), String> {
-    let variables = command
-        .environment
-        .iter()
-        .flat_map(|environment| &environment.variables);
+    let variables = command.environment.iter().flat_map(|environment| &environment.variables);
     for variable in variables {
         let plain = matches!(variable.kind.as_deref(), None | Some("VALUE"));
         if plain && variable.value.is_none() {
-            return Err(format!(
-                "Environment variable '{}' of type 'VALUE' must have a value set",
-                variable.name
-            ));
+            return Err(format!("Environment variable '{}' of type 'VALUE' must have a value set", variable.name));
         }
     }
     Ok(())
@@ -223,10 +162,7 @@ fn container(container: &ContainerInfo) -> Result<(), String> {
             + usize::from(volume.source.is_some())
     };
     if container.volumes.iter().any(|volume| ways(volume) != 1) {
-        return Err(
-            "Invalid volume: Only one of them should be set: 'host_path', 'image' and 'source'"
-                .to_owned(),
-        );
+        return Err("Invalid volume: Only one of them should be set: 'host_path', 'image' and 'source'".to_owned());
     }
     if container.kind != ContainerType::Docker {
         return Ok(());
@@ -234,11 +170,7 @@ fn container(container: &ContainerInfo) -> Result<(), String> {
     let Some(docker) = &container.docker else {
         return Err("DockerInfo 'docker' is not set for DOCKER typed ContainerInfo".to_owned());
     };
-    if docker
-        .parameters
-        .iter()
-        .any(|parameter| parameter.key == "name")
-    {
+    if docker.parameters.iter().any(|parameter| parameter.key == "name") {
         return Err("Parameter in DockerInfo must not be 'name'".to_owned());
     }
     Ok(())

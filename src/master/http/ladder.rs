@@ -17,13 +17,8 @@ pub(super) fn check_request(parts: &Parts) -> Result<(), Refusal> {
     match given.as_bytes() {
         b"application/json" => Ok(()),
         // Protobuf is left out; this is what Mesos says to a body that it can't read.
-        b"application/x-protobuf" => {
-            Err(Refusal::new(400, "Failed to parse body into Call protobuf"))
-        }
-        _ => Err(Refusal::new(
-            415,
-            "Expecting 'Content-Type' of application/json or application/x-protobuf",
-        )),
+        b"application/x-protobuf" => Err(Refusal::new(400, "Failed to parse body into Call protobuf")),
+        _ => Err(Refusal::new(415, "Expecting 'Content-Type' of application/json or application/x-protobuf")),
     }
 }
 
@@ -32,10 +27,7 @@ pub(super) fn check_post(parts: &Parts) -> Result<(), Refusal> {
         return Ok(());
     }
     let method = &parts.method;
-    Err(Refusal::new(
-        405,
-        format!("405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{method}'."),
-    ))
+    Err(Refusal::new(405, format!("405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{method}'.")))
 }
 
 /// Whether the answer may be JSON.
@@ -47,31 +39,21 @@ pub(super) fn check_accept(headers: &HeaderMap) -> Result<(), Refusal> {
     if accept.split(',').any(allows_json) {
         return Ok(());
     }
-    Err(Refusal::new(
-        406,
-        "Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'",
-    ))
+    Err(Refusal::new(406, "Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'"))
 }
 
 fn allows_json(range: &str) -> bool {
     let mut parts = range.split(';').map(str::trim);
-    let json = matches!(
-        parts.next(),
-        Some("application/json" | "application/*" | "*/*")
-    );
+    let json = matches!(parts.next(), Some("application/json" | "application/*" | "*/*"));
     let refused = parts.any(|parameter| {
-        let quality = parameter
-            .strip_prefix("q=")
-            .and_then(|q| q.parse::<f64>().ok());
+        let quality = parameter.strip_prefix("q=").and_then(|q| q.parse::<f64>().ok());
         quality.is_some_and(|quality| quality <= 0.0)
     });
     json && !refused
 }
 
 pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers
-        .get(name)
-        .map(|value| value.to_str().unwrap_or_default())
+    headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -94,12 +76,7 @@ mod tests {
         ] {
             assert!(check(good), "{good}");
         }
-        for bad in [
-            "",
-            "text/html",
-            "application/json;q=0",
-            "application/x-protobuf",
-        ] {
+        for bad in ["", "text/html", "application/json;q=0", "application/x-protobuf"] {
             assert!(!check(bad), "{bad}");
         }
         assert!(check_accept(&HeaderMap::new()).is_ok());

@@ -37,10 +37,7 @@ pub fn router(desk: Arc<Desk>) -> Router {
 async fn answer(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    let path = path
-        .strip_prefix("/master")
-        .filter(|rest| rest.starts_with('/'))
-        .unwrap_or(&path);
+    let path = path.strip_prefix("/master").filter(|rest| rest.starts_with('/')).unwrap_or(&path);
     match path {
         "/health" => StatusCode::OK.into_response(),
         "/version" => json(&view::version()),
@@ -50,16 +47,11 @@ async fn answer(State(desk): State<Arc<Desk>>, request: Request) -> Response {
         _ => match desk.leadership().await {
             Leadership::Here => {
                 let Ok(body) = axum::body::to_bytes(body, BODY_BYTES_MAX).await else {
-                    return text(
-                        StatusCode::PAYLOAD_TOO_LARGE,
-                        "The body is too large or broken",
-                    );
+                    return text(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large or broken");
                 };
                 lead(&desk, path, &parts, body).await.unwrap_or_else(refuse)
             }
-            Leadership::Elsewhere(authority) => {
-                redirect_to(format!("//{authority}/master{path}{}", query(&parts.uri)))
-            }
+            Leadership::Elsewhere(authority) => redirect_to(format!("//{authority}/master{path}{}", query(&parts.uri))),
             Leadership::Nowhere(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
         },
     }
@@ -81,12 +73,7 @@ fn is_known(path: &str) -> bool {
     )
 }
 
-async fn lead(
-    desk: &Arc<Desk>,
-    path: &str,
-    parts: &Parts,
-    body: Bytes,
-) -> Result<Response, Refusal> {
+async fn lead(desk: &Arc<Desk>, path: &str, parts: &Parts, body: Bytes) -> Result<Response, Refusal> {
     match path {
         "/api/v1/scheduler" => scheduler::answer(desk, parts, &body).await,
         "/api/v1" => operator::answer(desk, parts, &body).await,
@@ -118,9 +105,7 @@ fn redirect_to(location: String) -> Response {
 }
 
 fn query(uri: &Uri) -> String {
-    uri.query()
-        .map(|query| format!("?{query}"))
-        .unwrap_or_default()
+    uri.query().map(|query| format!("?{query}")).unwrap_or_default()
 }
 
 fn json(value: &serde_json::Value) -> Response {
@@ -138,9 +123,7 @@ fn refuse(refusal: Refusal) -> Response {
     let mut response = text(status, refusal.body);
     if status == StatusCode::METHOD_NOT_ALLOWED {
         let post = HeaderValue::from_static("POST");
-        response
-            .headers_mut()
-            .insert(axum::http::header::ALLOW, post);
+        response.headers_mut().insert(axum::http::header::ALLOW, post);
     }
     response
 }

@@ -33,11 +33,7 @@ struct MarkAgentGone {
     agent_id: AgentId,
 }
 
-pub(super) async fn answer(
-    desk: &Arc<Desk>,
-    parts: &Parts,
-    body: &[u8],
-) -> Result<Response, Refusal> {
+pub(super) async fn answer(desk: &Arc<Desk>, parts: &Parts, body: &[u8]) -> Result<Response, Refusal> {
     check_request(parts)?;
     let call: Call = read(body)?;
     let expect = |name: &str| {
@@ -48,17 +44,11 @@ pub(super) async fn answer(
     match kind.as_str() {
         "UNKNOWN" => return Err(Refusal::new(501, "501 Not Implemented.")),
         "TEARDOWN" => {
-            let framework = call
-                .teardown
-                .ok_or_else(|| expect("teardown"))?
-                .framework_id;
+            let framework = call.teardown.ok_or_else(|| expect("teardown"))?.framework_id;
             return teardown(desk, framework).await;
         }
         "MARK_AGENT_GONE" => {
-            let agent = call
-                .mark_agent_gone
-                .ok_or_else(|| expect("mark_agent_gone"))?
-                .agent_id;
+            let agent = call.mark_agent_gone.ok_or_else(|| expect("mark_agent_gone"))?.agent_id;
             return mark_gone(desk, agent).await;
         }
         _ => {}
@@ -66,32 +56,22 @@ pub(super) async fn answer(
     check_accept(&parts.headers)?;
     let shown = desk.look(|master, now| view::v1(master, now, &kind)).await;
     let shown = shown.ok_or_else(|| Refusal::new(503, "No leader elected"))?;
-    shown
-        .map(|shown| super::json(&shown))
-        .ok_or_else(|| expect("type"))
+    shown.map(|shown| super::json(&shown)).ok_or_else(|| expect("type"))
 }
 
 /// `frameworkId=<id>`.
-pub(super) async fn teardown_form(
-    desk: &Arc<Desk>,
-    parts: &Parts,
-    body: &[u8],
-) -> Result<Response, Refusal> {
+pub(super) async fn teardown_form(desk: &Arc<Desk>, parts: &Parts, body: &[u8]) -> Result<Response, Refusal> {
     check_post(parts)?;
     let body = String::from_utf8_lossy(body);
-    let id = body
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("frameworkId="));
+    let id = body.split('&').find_map(|pair| pair.strip_prefix("frameworkId="));
     let id = id.ok_or_else(|| Refusal::new(400, "Missing 'frameworkId' query parameter"))?;
     teardown(desk, FrameworkId::from(id)).await
 }
 
 async fn teardown(desk: &Arc<Desk>, framework: FrameworkId) -> Result<Response, Refusal> {
-    desk.on_admitted(Event::Teardown(framework.clone()), |master| {
-        match master.frameworks.contains_key(&framework) {
-            true => Ok(()),
-            false => Err(Refusal::new(400, "No framework found with specified ID")),
-        }
+    desk.on_admitted(Event::Teardown(framework.clone()), |master| match master.frameworks.contains_key(&framework) {
+        true => Ok(()),
+        false => Err(Refusal::new(400, "No framework found with specified ID")),
     })
     .await?;
     Ok(StatusCode::OK.into_response())

@@ -9,14 +9,9 @@ use crate::mesos::types::strip_nulls;
 
 /// Reads a body as JSON that fits `T`.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    let mut value = parse(body)
-        .map_err(|why| Refusal::new(400, format!("Failed to parse body into JSON: {why}")))?;
-    let unfit = |why: &dyn std::fmt::Display| {
-        Refusal::new(
-            400,
-            format!("Failed to convert JSON into Call protobuf: {why}"),
-        )
-    };
+    let mut value = parse(body).map_err(|why| Refusal::new(400, format!("Failed to parse body into JSON: {why}")))?;
+    let unfit =
+        |why: &dyn std::fmt::Display| Refusal::new(400, format!("Failed to convert JSON into Call protobuf: {why}"));
     if !value.is_object() {
         return Err(unfit(&"Expecting a JSON object"));
     }
@@ -35,24 +30,17 @@ fn parse(body: &[u8]) -> Result<Value, String> {
     if rest.trim().is_empty() {
         Ok(value)
     } else {
-        Err(format!(
-            "Parsed JSON included non-whitespace trailing characters: {rest}"
-        ))
+        Err(format!("Parsed JSON included non-whitespace trailing characters: {rest}"))
     }
 }
 
 /// The place, and the rest of its line from there.
 fn syntax_error(body: &[u8], error: &serde_json::Error) -> String {
     let text = String::from_utf8_lossy(body);
-    let line = text
-        .lines()
-        .nth(error.line().saturating_sub(1))
-        .unwrap_or_default();
+    let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
     let near = match error.classify() {
         Category::Eof => "",
-        _ => line
-            .get(error.column().saturating_sub(1)..)
-            .unwrap_or_default(),
+        _ => line.get(error.column().saturating_sub(1)..).unwrap_or_default(),
     };
     format!("syntax error at line {} near: {near}", error.line().max(1))
 }
@@ -72,18 +60,9 @@ mod tests {
             ("nonsense", "syntax error at line 1 near: onsense"),
             ("{\"type\":}", "syntax error at line 1 near: }"),
             ("{\"type\":\"SUBSCRIBE\"", "syntax error at line 1 near: "),
-            (
-                "{\"type\":\"SUBSCRIBE\"}{}",
-                "Parsed JSON included non-whitespace trailing characters: {}",
-            ),
-            (
-                "{'type':'SUBSCRIBE'}",
-                "syntax error at line 1 near: 'type':'SUBSCRIBE'}",
-            ),
-            (
-                "{\"type\":\"SUBSCRIBE\",}",
-                "syntax error at line 1 near: }",
-            ),
+            ("{\"type\":\"SUBSCRIBE\"}{}", "Parsed JSON included non-whitespace trailing characters: {}"),
+            ("{'type':'SUBSCRIBE'}", "syntax error at line 1 near: 'type':'SUBSCRIBE'}"),
+            ("{\"type\":\"SUBSCRIBE\",}", "syntax error at line 1 near: }"),
         ] {
             assert_eq!(parse(body.as_bytes()), Err(said.to_owned()), "{body}");
         }

@@ -14,19 +14,11 @@ use super::ladder::{STREAM_ID, check_accept, check_request, header};
 use super::read::read;
 use crate::mesos::types::{Call, CallType};
 
-pub(super) async fn answer(
-    desk: &Arc<Desk>,
-    parts: &Parts,
-    body: &[u8],
-) -> Result<Response, Refusal> {
+pub(super) async fn answer(desk: &Arc<Desk>, parts: &Parts, body: &[u8]) -> Result<Response, Refusal> {
     check_request(parts)?;
     let call: Call = read(body)?;
-    validate(&call)
-        .map_err(|why| Refusal::new(400, format!("Failed to validate scheduler::Call: {why}")))?;
-    if matches!(
-        call.kind,
-        CallType::Subscribe | CallType::ReconcileOperations
-    ) {
+    validate(&call).map_err(|why| Refusal::new(400, format!("Failed to validate scheduler::Call: {why}")))?;
+    if matches!(call.kind, CallType::Subscribe | CallType::ReconcileOperations) {
         check_accept(&parts.headers)?;
     }
     let stream = header(&parts.headers, STREAM_ID);
@@ -55,30 +47,16 @@ pub(super) async fn answer(
     }
 }
 
-async fn subscribe(
-    desk: &Arc<Desk>,
-    stream: Option<&str>,
-    call: Call,
-) -> Result<Response, Refusal> {
+async fn subscribe(desk: &Arc<Desk>, stream: Option<&str>, call: Call) -> Result<Response, Refusal> {
     if stream.is_some() {
-        return Err(Refusal::new(
-            400,
-            "Subscribe calls should not include the 'Mesos-Stream-Id' header",
-        ));
+        return Err(Refusal::new(400, "Subscribe calls should not include the 'Mesos-Stream-Id' header"));
     }
-    let subscribe = call
-        .subscribe
-        .map(Box::new)
-        .ok_or_else(|| Refusal::new(400, "Expecting 'subscribe' to be present"))?;
+    let subscribe =
+        call.subscribe.map(Box::new).ok_or_else(|| Refusal::new(400, "Expecting 'subscribe' to be present"))?;
     let opened = |stream| Event::Subscribe { stream, subscribe };
-    let (id, body) = desk
-        .open(opened, |stream| Event::SchedulerClosed { stream })
-        .await?;
+    let (id, body) = desk.open(opened, |stream| Event::SchedulerClosed { stream }).await?;
     let headers = [
-        (
-            axum::http::header::CONTENT_TYPE,
-            "application/json".to_owned(),
-        ),
+        (axum::http::header::CONTENT_TYPE, "application/json".to_owned()),
         (HeaderName::from_static("mesos-stream-id"), id),
     ];
     Ok((headers, body).into_response())
@@ -87,11 +65,7 @@ async fn subscribe(
 /// What must be there, and fit together, whoever calls.
 fn validate(call: &Call) -> Result<(), String> {
     let expect = |name: &str, present: bool| {
-        if present {
-            Ok(())
-        } else {
-            Err(format!("Expecting '{name}' to be present"))
-        }
+        if present { Ok(()) } else { Err(format!("Expecting '{name}' to be present")) }
     };
     expect("type", call.kind != CallType::Unrecognised)?;
     if call.kind == CallType::Subscribe {
@@ -134,6 +108,5 @@ fn check_uuid(text: &str) -> Result<(), String> {
         .ok()
         .and_then(|bytes| uuid::Uuid::from_slice(&bytes).ok())
         .filter(|uuid| uuid.get_variant() == uuid::Variant::RFC4122);
-    uuid.map(|_| ())
-        .ok_or_else(|| "Not a valid UUID".to_owned())
+    uuid.map(|_| ()).ok_or_else(|| "Not a valid UUID".to_owned())
 }

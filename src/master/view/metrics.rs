@@ -37,17 +37,10 @@ pub(super) fn of_leader(master: &Master, now: Millis) -> Map<String, Value> {
         shown.insert(format!("master/{name}"), value);
     };
     put("elected", json!(1.0));
-    put(
-        "uptime_secs",
-        json!(now.since(Millis::default()).as_secs_f64()),
-    );
+    put("uptime_secs", json!(now.since(Millis::default()).as_secs_f64()));
 
     let agents = master.agents.len();
-    let connected = master
-        .agents
-        .values()
-        .filter(|agent| agent.stream.is_some())
-        .count();
+    let connected = master.agents.values().filter(|agent| agent.stream.is_some()).count();
     for (name, count) in [
         ("slaves_active", connected),
         ("slaves_connected", connected),
@@ -60,11 +53,7 @@ pub(super) fn of_leader(master: &Master, now: Millis) -> Map<String, Value> {
         put(name, json!(count));
     }
     let frameworks = master.frameworks.len();
-    let connected = master
-        .frameworks
-        .values()
-        .filter(|f| f.stream.is_some())
-        .count();
+    let connected = master.frameworks.values().filter(|f| f.stream.is_some()).count();
     put("frameworks_active", json!(connected));
     put("frameworks_connected", json!(connected));
     put("frameworks_disconnected", json!(frameworks - connected));
@@ -82,10 +71,7 @@ pub(super) fn of_leader(master: &Master, now: Millis) -> Map<String, Value> {
         let (all, part) = (total.scalar(name), used.scalar(name));
         put(&format!("{name}_total"), json!(all));
         put(&format!("{name}_used"), json!(part));
-        put(
-            &format!("{name}_percent"),
-            json!(if all > 0.0 { part / all } else { 0.0 }),
-        );
+        put(&format!("{name}_percent"), json!(if all > 0.0 { part / all } else { 0.0 }));
     }
     for name in COUNTERS {
         put(name, json!(0));
@@ -114,17 +100,10 @@ fn task_states(master: &Master) -> Vec<(&'static str, usize)> {
         ("unreachable", TaskState::Unreachable),
     ];
     let all = || {
-        master
-            .frameworks
-            .values()
-            .chain(&master.completed)
-            .flat_map(|framework| {
-                let live = framework
-                    .tasks
-                    .values()
-                    .chain(framework.unreachable.values());
-                live.chain(&framework.completed)
-            })
+        master.frameworks.values().chain(&master.completed).flat_map(|framework| {
+            let live = framework.tasks.values().chain(framework.unreachable.values());
+            live.chain(&framework.completed)
+        })
     };
     let count = |state| all().filter(|task| task.state == state).count();
     states.map(|(name, state)| (name, count(state))).to_vec()

@@ -23,12 +23,8 @@ pub fn v0(master: &Master, now: Millis, path: &str) -> Value {
             let all = master.frameworks.values().chain(&master.completed);
             let tasks: Vec<_> = all
                 .flat_map(|framework| {
-                    let live = framework
-                        .tasks
-                        .values()
-                        .chain(framework.unreachable.values());
-                    live.chain(&framework.completed)
-                        .map(|task| show_task(framework, task))
+                    let live = framework.tasks.values().chain(framework.unreachable.values());
+                    live.chain(&framework.completed).map(|task| show_task(framework, task))
                 })
                 .collect();
             json!({ "tasks": tasks })
@@ -39,11 +35,7 @@ pub fn v0(master: &Master, now: Millis, path: &str) -> Value {
 
 fn state(master: &Master, now: Millis) -> Value {
     let info = &master.info;
-    let active = master
-        .agents
-        .values()
-        .filter(|agent| agent.stream.is_some())
-        .count();
+    let active = master.agents.values().filter(|agent| agent.stream.is_some()).count();
     json!({
         "version": MESOS_VERSION,
         "start_time": master.wall_s(Millis::default()),
@@ -71,35 +63,21 @@ fn state(master: &Master, now: Millis) -> Value {
 }
 
 fn slaves(master: &Master) -> Vec<Value> {
-    master
-        .agents
-        .iter()
-        .map(|(id, agent)| show_agent(master, id, agent))
-        .collect()
+    master.agents.iter().map(|(id, agent)| show_agent(master, id, agent)).collect()
 }
 
 fn recovered(master: &Master) -> Vec<Value> {
     let name = |id: &AgentId| master.registry.admitted.get(id.as_str());
     let waiting = master.recovered.iter();
-    waiting
-        .map(|id| json!({ "id": id.value, "hostname": name(id) }))
-        .collect()
+    waiting.map(|id| json!({ "id": id.value, "hostname": name(id) })).collect()
 }
 
 fn frameworks(master: &Master) -> Vec<Value> {
-    master
-        .frameworks
-        .values()
-        .map(|framework| show_framework(master, framework))
-        .collect()
+    master.frameworks.values().map(|framework| show_framework(master, framework)).collect()
 }
 
 fn completed(master: &Master) -> Vec<Value> {
-    master
-        .completed
-        .iter()
-        .map(|framework| show_framework(master, framework))
-        .collect()
+    master.completed.iter().map(|framework| show_framework(master, framework)).collect()
 }
 
 fn show_agent(master: &Master, id: &AgentId, agent: &Agent) -> Value {
@@ -168,19 +146,12 @@ fn show_framework(master: &Master, framework: &Framework) -> Value {
     }
     put(&mut shown, "reregistered_time", framework.reregistered_s);
     put(&mut shown, "principal", info.principal.as_ref());
-    put(
-        &mut shown,
-        "labels",
-        info.labels.as_ref().map(|labels| &labels.labels),
-    );
+    put(&mut shown, "labels", info.labels.as_ref().map(|labels| &labels.labels));
     shown
 }
 
 fn show_offers(master: &Master, framework: &FrameworkId) -> Vec<Value> {
-    let mine = master
-        .offers
-        .iter()
-        .filter(|(_, offered)| offered.framework_id == *framework);
+    let mine = master.offers.iter().filter(|(_, offered)| offered.framework_id == *framework);
     mine.map(|(id, offered)| {
         json!({
             "id": id.value,
@@ -199,16 +170,8 @@ fn show_task(framework: &Framework, task: &Task) -> Value {
         .iter()
         .map(|status| {
             let mut shown = json!({ "state": status.state, "timestamp": status.timestamp });
-            put(
-                &mut shown,
-                "labels",
-                status.labels.as_ref().map(|labels| &labels.labels),
-            );
-            put(
-                &mut shown,
-                "container_status",
-                status.container_status.as_ref(),
-            );
+            put(&mut shown, "labels", status.labels.as_ref().map(|labels| &labels.labels));
+            put(&mut shown, "container_status", status.container_status.as_ref());
             put(&mut shown, "healthy", status.healthy);
             shown
         })
@@ -225,11 +188,7 @@ fn show_task(framework: &Framework, task: &Task) -> Value {
         "role": task.role(),
         "statuses": statuses,
     });
-    put(
-        &mut shown,
-        "labels",
-        info.labels.as_ref().map(|labels| &labels.labels),
-    );
+    put(&mut shown, "labels", info.labels.as_ref().map(|labels| &labels.labels));
     put(&mut shown, "discovery", info.discovery.as_ref());
     put(&mut shown, "container", info.container.as_ref());
     shown

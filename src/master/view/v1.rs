@@ -48,9 +48,7 @@ fn agents(master: &Master) -> Value {
         let agent = master.agents.get(id)?;
         let used = master.used(|_, task| task.info.agent_id == *id);
         let offered = master.offered(|offered| offered.agent_id == *id);
-        let capabilities = AGENT_CAPABILITIES
-            .iter()
-            .map(|kind| json!({ "type": kind }));
+        let capabilities = AGENT_CAPABILITIES.iter().map(|kind| json!({ "type": kind }));
         let mut shown = json!({
             "agent_info": {
                 "hostname": agent.info.hostname,
@@ -70,17 +68,11 @@ fn agents(master: &Master) -> Value {
             "offered_resources": offered.to_wire_unrefined(None),
             "capabilities": capabilities.collect::<Vec<_>>(),
         });
-        put(
-            &mut shown,
-            "reregistered_time",
-            agent.reregistered_s.map(nanoseconds),
-        );
+        put(&mut shown, "reregistered_time", agent.reregistered_s.map(nanoseconds));
         Some(shown)
     };
-    let recovered = master
-        .recovered
-        .iter()
-        .map(|id| json!({ "id": id, "hostname": master.registry.admitted.get(id.as_str()) }));
+    let recovered =
+        master.recovered.iter().map(|id| json!({ "id": id, "hostname": master.registry.admitted.get(id.as_str()) }));
     json!({
         "agents": master.agents.keys().filter_map(one).collect::<Vec<_>>(),
         "recovered_agents": recovered.collect::<Vec<_>>(),
@@ -88,14 +80,8 @@ fn agents(master: &Master) -> Value {
 }
 
 fn frameworks(master: &Master) -> Value {
-    let live = master
-        .frameworks
-        .values()
-        .map(|framework| show_framework(master, framework));
-    let ended = master
-        .completed
-        .iter()
-        .map(|framework| show_framework(master, framework));
+    let live = master.frameworks.values().map(|framework| show_framework(master, framework));
+    let ended = master.completed.iter().map(|framework| show_framework(master, framework));
     json!({
         "frameworks": live.collect::<Vec<_>>(),
         "completed_frameworks": ended.collect::<Vec<_>>(),
@@ -106,10 +92,7 @@ fn show_framework(master: &Master, framework: &Framework) -> Value {
     let id = framework.info.id.clone().unwrap_or_default();
     let used: Resources = master.used(|owner, _| *owner == id);
     let offered = master.offered(|offered| offered.framework_id == id);
-    let offers = master
-        .offers
-        .iter()
-        .filter(|(_, offered)| offered.framework_id == id);
+    let offers = master.offers.iter().filter(|(_, offered)| offered.framework_id == id);
     let wire = |(id, offered): (&OfferId, _)| master.wire_offer(id, offered);
     let mut shown = json!({
         "framework_info": framework.info,
@@ -121,31 +104,17 @@ fn show_framework(master: &Master, framework: &Framework) -> Value {
         "allocated_resources": used.to_wire_unrefined(None),
         "offered_resources": offered.to_wire_unrefined(None),
     });
-    put(
-        &mut shown,
-        "reregistered_time",
-        framework.reregistered_s.map(nanoseconds),
-    );
+    put(&mut shown, "reregistered_time", framework.reregistered_s.map(nanoseconds));
     shown
 }
 
 fn tasks(master: &Master) -> Value {
     let all = || master.frameworks.values().chain(&master.completed);
     let show = |framework: &Framework, task: &Task| show_task(framework, task);
-    let live: Vec<_> = all()
-        .flat_map(|f| f.tasks.values().map(|t| show(f, t)).collect::<Vec<_>>())
-        .collect();
-    let unreachable: Vec<_> = all()
-        .flat_map(|f| {
-            f.unreachable
-                .values()
-                .map(|t| show(f, t))
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    let completed: Vec<_> = all()
-        .flat_map(|f| f.completed.iter().map(|t| show(f, t)).collect::<Vec<_>>())
-        .collect();
+    let live: Vec<_> = all().flat_map(|f| f.tasks.values().map(|t| show(f, t)).collect::<Vec<_>>()).collect();
+    let unreachable: Vec<_> =
+        all().flat_map(|f| f.unreachable.values().map(|t| show(f, t)).collect::<Vec<_>>()).collect();
+    let completed: Vec<_> = all().flat_map(|f| f.completed.iter().map(|t| show(f, t)).collect::<Vec<_>>()).collect();
     json!({ "tasks": live, "unreachable_tasks": unreachable, "completed_tasks": completed })
 }
 
@@ -170,10 +139,7 @@ fn show_task(framework: &Framework, task: &Task) -> Value {
     shown
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "nanoseconds since 1970 fit until 2262"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "nanoseconds since 1970 fit until 2262")]
 fn nanoseconds(seconds: f64) -> Value {
     json!({ "nanoseconds": (seconds * NANOS) as i64 })
 }

@@ -29,18 +29,11 @@ type Master = Arc<Mutex<Heard>>;
 
 async fn master(id: &str) -> (Master, MasterInfo) {
     let heard = Master::default();
-    let routes = axum::Router::new()
-        .route("/api/v1/scheduler", axum::routing::post(serve))
-        .with_state(heard.clone());
-    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .unwrap();
+    let routes = axum::Router::new().route("/api/v1/scheduler", axum::routing::post(serve)).with_state(heard.clone());
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move { axum::serve(listener, routes).await });
-    (
-        heard,
-        MasterInfo::announce(id, Ipv4Addr::LOCALHOST, port, id),
-    )
+    (heard, MasterInfo::announce(id, Ipv4Addr::LOCALHOST, port, id))
 }
 
 async fn serve(State(master): State<Master>, headers: HeaderMap, body: bytes::Bytes) -> Response {
@@ -61,9 +54,7 @@ async fn serve(State(master): State<Master>, headers: HeaderMap, body: bytes::By
         {"framework_id": {"value": "f-0000"}, "heartbeat_interval_seconds": 15.0}});
     let heartbeat = json!({"type": "HEARTBEAT"});
     for event in [subscribed, heartbeat] {
-        sender
-            .try_send(Ok(encode(event.to_string().as_bytes())))
-            .unwrap();
+        sender.try_send(Ok(encode(event.to_string().as_bytes()))).unwrap();
     }
     heard.stream = Some(sender);
     let chunks = futures_util::stream::unfold(receiver, |mut receiver| async {
@@ -73,10 +64,7 @@ async fn serve(State(master): State<Master>, headers: HeaderMap, body: bytes::By
 }
 
 fn framework() -> FrameworkInfo {
-    FrameworkInfo {
-        name: "test".into(),
-        ..FrameworkInfo::default()
-    }
+    FrameworkInfo { name: "test".into(), ..FrameworkInfo::default() }
 }
 
 async fn subscribed(signals: &mut mpsc::Receiver<Signal>) -> Calls {
@@ -114,28 +102,18 @@ async fn calls_are_in_order_and_a_lost_stream_is_opened_again_with_the_id() {
     drop(stream);
     master.lock().unwrap().stream = None;
     let lost = signals.recv().await;
-    assert!(
-        matches!(lost, Some(Signal::Disconnected(Disconnected::EndOfStream))),
-        "{lost:?}"
-    );
+    assert!(matches!(lost, Some(Signal::Disconnected(Disconnected::EndOfStream))), "{lost:?}");
     subscribed(&mut signals).await;
     let heard = master.lock().unwrap();
     let tasks = heard.calls.iter().map(|(stream, call)| {
         assert_eq!(stream, "stream-1");
-        call["kill"]["task_id"]["value"]
-            .as_str()
-            .unwrap()
-            .parse::<usize>()
-            .unwrap()
+        call["kill"]["task_id"]["value"].as_str().unwrap().parse::<usize>().unwrap()
     });
     assert!(tasks.eq(0..20));
     assert!(heard.subscriptions[0].get("framework_id").is_none());
     let again = &heard.subscriptions[1];
     assert_eq!(again["framework_id"]["value"], "f-0000");
-    assert_eq!(
-        again["subscribe"]["framework_info"]["id"]["value"],
-        "f-0000"
-    );
+    assert_eq!(again["subscribe"]["framework_info"]["id"]["value"], "f-0000");
 }
 
 #[tokio::test]
@@ -149,10 +127,7 @@ async fn another_leader_is_followed_and_no_leader_is_not() {
     assert!(nothing.is_err(), "{nothing:?}");
     leader.send_replace(Some(second.1));
     let lost = signals.recv().await;
-    assert!(matches!(
-        lost,
-        Some(Signal::Disconnected(Disconnected::NewLeader))
-    ));
+    assert!(matches!(lost, Some(Signal::Disconnected(Disconnected::NewLeader))));
     subscribed(&mut signals).await;
     assert_eq!(second.0.lock().unwrap().subscriptions.len(), 1);
 }
@@ -163,12 +138,7 @@ async fn a_fenced_scheduler_ends_and_a_refused_call_does_not_end_it() {
     let (_leader, detected) = watch::channel(Some(info));
     let mut signals = connect(framework(), detected);
     let calls = subscribed(&mut signals).await;
-    for (task, refusal) in [
-        (0, "Not a valid UUID"),
-        (1, "The stream ID 'a' didn't match the stream ID"),
-    ]
-    .into_iter()
-    {
+    for (task, refusal) in [(0, "Not a valid UUID"), (1, "The stream ID 'a' didn't match the stream ID")].into_iter() {
         master.lock().unwrap().refusal = Some((Code::BAD_REQUEST, refusal));
         calls.send(kill(task)).await;
         while master.lock().unwrap().calls.len() <= task {
@@ -176,10 +146,7 @@ async fn a_fenced_scheduler_ends_and_a_refused_call_does_not_end_it() {
         }
     }
     let end = signals.recv().await;
-    assert!(
-        matches!(end, Some(Signal::Ended(SchedulerError::Fenced(_)))),
-        "{end:?}"
-    );
+    assert!(matches!(end, Some(Signal::Ended(SchedulerError::Fenced(_)))), "{end:?}");
     assert!(signals.recv().await.is_none());
 }
 
@@ -193,10 +160,7 @@ fn verdict(status: u16, body: &str) -> Result<(), CallError> {
 fn an_answer_says_whether_the_subscription_goes_on() {
     assert!(verdict(202, "").is_ok());
     let fenced = "The stream ID 'a' included in this request didn't match the stream ID currently associated with framework ID f-0000";
-    assert!(matches!(
-        verdict(400, fenced),
-        Err(CallError::Final(SchedulerError::Fenced(_)))
-    ));
+    assert!(matches!(verdict(400, fenced), Err(CallError::Final(SchedulerError::Fenced(_)))));
     for (status, body) in [
         (400, "Framework cannot be found"),
         (403, "Framework is not subscribed"),
@@ -206,10 +170,7 @@ fn an_answer_says_whether_the_subscription_goes_on() {
         let lost = matches!(verdict(status, body), Err(CallError::Lost(_)));
         assert!(lost, "{status} {body}");
     }
-    assert!(matches!(
-        verdict(400, "Not a valid UUID"),
-        Err(CallError::Invalid { .. })
-    ));
+    assert!(matches!(verdict(400, "Not a valid UUID"), Err(CallError::Invalid { .. })));
 }
 
 #[test]

@@ -123,10 +123,7 @@ impl Call {
     #[must_use]
     pub fn subscribe(framework_info: FrameworkInfo) -> Self {
         let mut call = Self::bare(framework_info.id.clone(), CallType::Subscribe);
-        call.subscribe = Some(Subscribe {
-            framework_info,
-            suppressed_roles: Vec::new(),
-        });
+        call.subscribe = Some(Subscribe { framework_info, suppressed_roles: Vec::new() });
         call
     }
 
@@ -141,11 +138,7 @@ impl Call {
         let mut call = Self::bare(Some(framework), CallType::Accept);
         call.accept = Some(Accept {
             offer_ids,
-            operations: vec![Operation {
-                kind: OperationType::Launch,
-                id: None,
-                launch: Some(Launch { task_infos }),
-            }],
+            operations: vec![Operation { kind: OperationType::Launch, id: None, launch: Some(Launch { task_infos }) }],
             filters,
         });
         call
@@ -153,11 +146,7 @@ impl Call {
 
     /// DECLINE offers.
     #[must_use]
-    pub fn decline(
-        framework: FrameworkId,
-        offer_ids: Vec<OfferId>,
-        filters: Option<Filters>,
-    ) -> Self {
+    pub fn decline(framework: FrameworkId, offer_ids: Vec<OfferId>, filters: Option<Filters>) -> Self {
         let mut call = Self::bare(Some(framework), CallType::Decline);
         call.decline = Some(Decline { offer_ids, filters });
         call
@@ -184,28 +173,15 @@ impl Call {
         kill_policy: Option<KillPolicy>,
     ) -> Self {
         let mut call = Self::bare(Some(framework), CallType::Kill);
-        call.kill = Some(Kill {
-            task_id,
-            agent_id,
-            kill_policy,
-        });
+        call.kill = Some(Kill { task_id, agent_id, kill_policy });
         call
     }
 
     /// ACKNOWLEDGE a status update.
     #[must_use]
-    pub fn acknowledge(
-        framework: FrameworkId,
-        agent_id: AgentId,
-        task_id: TaskId,
-        uuid: String,
-    ) -> Self {
+    pub fn acknowledge(framework: FrameworkId, agent_id: AgentId, task_id: TaskId, uuid: String) -> Self {
         let mut call = Self::bare(Some(framework), CallType::Acknowledge);
-        call.acknowledge = Some(Acknowledge {
-            agent_id,
-            task_id,
-            uuid,
-        });
+        call.acknowledge = Some(Acknowledge { agent_id, task_id, uuid });
         call
     }
 

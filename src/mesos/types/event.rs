@@ -122,10 +122,7 @@ impl TryFrom<Wire> for Event {
     type Error = serde_json::Error;
 
     fn try_from(mut wire: Wire) -> Result<Self, serde_json::Error> {
-        let body = wire
-            .body
-            .remove(&wire.kind.to_ascii_lowercase())
-            .unwrap_or_default();
+        let body = wire.body.remove(&wire.kind.to_ascii_lowercase()).unwrap_or_default();
         use serde_json::from_value as read;
         Ok(match wire.kind.as_str() {
             "SUBSCRIBED" => Self::Subscribed(read(body)?),
@@ -155,10 +152,7 @@ impl From<Event> for Wire {
             Event::Error(message) => to_value(&ErrorBody { message }),
             Event::Heartbeat | Event::Other(_) => Value::Null,
         };
-        let mut wire = Self {
-            kind,
-            ..Self::default()
-        };
+        let mut wire = Self { kind, ..Self::default() };
         if !body.is_null() {
             wire.body.insert(wire.kind.to_ascii_lowercase(), body);
         }
@@ -191,9 +185,7 @@ mod tests {
         assert_eq!(event, Event::Other("INVERSE_OFFERS".to_owned()));
         let update = json!({"type":"UPDATE","update":{"status":{"task_id":{"value":"t"},
             "state":"TASK_NEW","timestamp":"1.5","novelty":[]}}});
-        let Event::Update(status) = serde_json::from_value(update).unwrap() else {
-            panic!("an UPDATE")
-        };
+        let Event::Update(status) = serde_json::from_value(update).unwrap() else { panic!("an UPDATE") };
         assert_eq!(status.state, crate::mesos::types::TaskState::Unrecognised);
         assert_eq!(status.timestamp, Some(1.5));
     }

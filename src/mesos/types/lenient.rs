@@ -20,9 +20,9 @@ where
 {
     match Loose::deserialize(deserializer)? {
         Loose::Plain(value) => Ok(value),
-        Loose::Text(text) => text
-            .parse()
-            .map_err(|_| D::Error::custom(format!("'{text}' is neither a number nor a bool"))),
+        Loose::Text(text) => {
+            text.parse().map_err(|_| D::Error::custom(format!("'{text}' is neither a number nor a bool")))
+        }
     }
 }
 

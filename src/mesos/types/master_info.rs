@@ -73,9 +73,7 @@ impl MasterInfo {
     /// The embedded master with this id at this address, complete as Mesos announces itself.
     #[must_use]
     pub fn announce(id: &str, ip: Ipv4Addr, port: u16, hostname: &str) -> Self {
-        let capability = |kind: &str| MasterCapability {
-            kind: kind.to_owned(),
-        };
+        let capability = |kind: &str| MasterCapability { kind: kind.to_owned() };
         Self {
             id: id.to_owned(),
             ip: network_order(ip),
@@ -83,14 +81,8 @@ impl MasterInfo {
             pid: Some(format!("master@{ip}:{port}")),
             hostname: Some(hostname.to_owned()),
             version: Some(MESOS_VERSION.to_owned()),
-            address: Some(Address {
-                hostname: Some(hostname.to_owned()),
-                ip: Some(ip.to_string()),
-                port,
-            }),
-            capabilities: ["AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2"]
-                .map(capability)
-                .to_vec(),
+            address: Some(Address { hostname: Some(hostname.to_owned()), ip: Some(ip.to_string()), port }),
+            capabilities: ["AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2"].map(capability).to_vec(),
         }
     }
 

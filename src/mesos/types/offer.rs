@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lenient::{loose, loose_option};
 use super::{
-    Address, AgentId, AllocationInfo, ExecutorId, FrameworkId, Items, OfferId, Ranges, Resource,
-    Scalar, ValueType,
+    Address, AgentId, AllocationInfo, ExecutorId, FrameworkId, Items, OfferId, Ranges, Resource, Scalar, ValueType,
 };
 
 /// Free resources of one agent for one role.
@@ -52,11 +51,7 @@ pub struct Url {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Filters {
     /// Seconds; 5 when absent.
-    #[serde(
-        default,
-        deserialize_with = "loose_option",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "loose_option", skip_serializing_if = "Option::is_none")]
     pub refuse_seconds: Option<f64>,
 }
 

@@ -72,9 +72,7 @@ impl Resource {
     /// The same amount, allocated to a role.
     #[must_use]
     pub fn allocated_to(mut self, role: &str) -> Self {
-        self.allocation_info = Some(AllocationInfo {
-            role: Some(role.to_owned()),
-        });
+        self.allocation_info = Some(AllocationInfo { role: Some(role.to_owned()) });
         self
     }
 

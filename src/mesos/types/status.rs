@@ -47,11 +47,7 @@ impl TaskState {
     #[must_use]
     pub fn without_partition_awareness(self) -> Self {
         match self {
-            Self::Unreachable
-            | Self::Dropped
-            | Self::Gone
-            | Self::GoneByOperator
-            | Self::Unknown => Self::Lost,
+            Self::Unreachable | Self::Dropped | Self::Gone | Self::GoneByOperator | Self::Unknown => Self::Lost,
             other => other,
         }
     }
@@ -122,11 +118,7 @@ pub struct TaskStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor_id: Option<ExecutorId>,
     /// Seconds since 1970.
-    #[serde(
-        default,
-        deserialize_with = "loose_option",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "loose_option", skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<f64>,
     /// Base64 of 16 bytes; must be acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -88,14 +88,7 @@ impl CommandInfo {
     /// Runs the image's own entry point and command.
     #[must_use]
     pub fn of_image() -> Self {
-        Self {
-            shell: false,
-            value: None,
-            arguments: Vec::new(),
-            environment: None,
-            user: None,
-            uris: Vec::new(),
-        }
+        Self { shell: false, value: None, arguments: Vec::new(), environment: None, user: None, uris: Vec::new() }
     }
 }
 
@@ -195,10 +188,7 @@ pub struct Parameter {
 impl Parameter {
     /// A parameter.
     pub fn new(key: impl Into<String>, value: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            value: value.into(),
-        }
+        Self { key: key.into(), value: value.into() }
     }
 }
 

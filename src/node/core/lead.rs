@@ -97,17 +97,11 @@ impl LeadCore {
         let mut actions = vec![];
         let term = self.local.filter(Local::leads).map(|local| local.term);
         let leads = term.is_some_and(|term| {
-            self.confirmed.is_some_and(|(asked, confirmed)| {
-                confirmed == term && now.since(asked) <= CONFIRMED_MAX
-            })
+            self.confirmed.is_some_and(|(asked, confirmed)| confirmed == term && now.since(asked) <= CONFIRMED_MAX)
         });
         if leads != self.jupyter {
             self.jupyter = leads;
-            actions.push(if leads {
-                Action::StartJupyter
-            } else {
-                Action::StopJupyter
-            });
+            actions.push(if leads { Action::StartJupyter } else { Action::StopJupyter });
         }
         let Some(term) = term else {
             // A new leadership is confirmed at once.

@@ -130,16 +130,13 @@ impl MemberCore {
     #[must_use]
     pub fn new(setup: &Setup) -> Self {
         let config = &setup.config;
-        let (Bootstrap::Forming { generation } | Bootstrap::Formed { generation }) =
-            config.bootstrap;
+        let (Bootstrap::Forming { generation } | Bootstrap::Formed { generation }) = config.bootstrap;
         Self {
             token: crate::config::cluster_token(&config.cluster, generation),
             bootstrap: config.bootstrap.clone(),
             data_lost: config.data_lost,
             address: setup.address,
-            phase: Phase::Pausing {
-                until: Millis::default(),
-            },
+            phase: Phase::Pausing { until: Millis::default() },
             pause: PAUSE_MIN,
             since: Millis::default(),
             remembered: None,
@@ -151,18 +148,15 @@ impl MemberCore {
     /// Takes in an event.
     pub fn on(&mut self, now: Millis, event: &Event) -> Vec<NodeAction> {
         let action = match (event, &self.phase) {
-            (Event::Tick, Phase::Pausing { until }) if now >= *until => {
-                self.enter(Phase::Inspecting, Action::Inspect)
-            }
+            (Event::Tick, Phase::Pausing { until }) if now >= *until => self.enter(Phase::Inspecting, Action::Inspect),
             (Event::Disk(disk), Phase::Inspecting) => self.inspected(disk.clone()),
             (Event::Survey(answer), Phase::Surveying(disk)) => {
                 let disk = disk.clone();
                 return self.surveyed(now, &disk, answer.as_deref());
             }
-            (Event::Joined(Ok(joined)), Phase::Joining) => self.enter(
-                Phase::Running,
-                Action::Start(Start::Existing(joined.members.clone())),
-            ),
+            (Event::Joined(Ok(joined)), Phase::Joining) => {
+                self.enter(Phase::Running, Action::Start(Start::Existing(joined.members.clone())))
+            }
             (Event::Joined(Err(_)), Phase::Joining) | (Event::DiskFailed, Phase::Inspecting) => {
                 return self.wait(now);
             }
@@ -195,12 +189,8 @@ impl MemberCore {
         }
         self.remembered = disk.member.filter(|_| disk.log);
         match (&self.bootstrap, disk.log) {
-            (Bootstrap::Forming { .. }, true) => {
-                self.enter(Phase::Running, Action::Start(Start::Own))
-            }
-            (Bootstrap::Forming { .. }, false) => {
-                self.enter(Phase::Running, Action::Start(Start::New))
-            }
+            (Bootstrap::Forming { .. }, true) => self.enter(Phase::Running, Action::Start(Start::Own)),
+            (Bootstrap::Forming { .. }, false) => self.enter(Phase::Running, Action::Start(Start::New)),
             (Bootstrap::Formed { .. }, _) => self.enter(Phase::Surveying(disk), Action::Survey),
         }
     }
@@ -208,10 +198,7 @@ impl MemberCore {
     fn surveyed(&mut self, now: Millis, disk: &Disk, answer: Option<&[Peer]>) -> Vec<NodeAction> {
         let action = match (answer, disk.log) {
             (Some(members), true) => {
-                let mine = |m: &Peer| {
-                    disk.member
-                        .map_or(m.address == Some(self.address), |id| m.id == id)
-                };
+                let mine = |m: &Peer| disk.member.map_or(m.address == Some(self.address), |id| m.id == id);
                 if members.iter().any(mine) {
                     self.enter(Phase::Running, Action::Start(Start::Own))
                 } else {
@@ -225,18 +212,14 @@ impl MemberCore {
             }
             // The whole cluster may be starting: nobody has a quorum until we are back. Safe, because a member that was
             // removed is refused by its peers. Not so when this data is an older life of a slot that has moved since.
-            (None, true) if !self.data_lost => {
-                self.enter(Phase::Running, Action::Start(Start::Own))
-            }
+            (None, true) if !self.data_lost => self.enter(Phase::Running, Action::Start(Start::Own)),
             (None, _) => return self.wait(now),
         };
         action.map(NodeAction::Member).into_iter().collect()
     }
 
     fn wait(&mut self, now: Millis) -> Vec<NodeAction> {
-        self.phase = Phase::Pausing {
-            until: now + ASK_AGAIN,
-        };
+        self.phase = Phase::Pausing { until: now + ASK_AGAIN };
         if now.since(self.since) <= JOIN_PATIENCE {
             return vec![];
         }
@@ -251,23 +234,18 @@ impl MemberCore {
         let mut actions = vec![];
         if self.remembered != Some(local.member) {
             self.remembered = Some(local.member);
-            actions.push(NodeAction::Member(Action::Remember {
-                member: local.member,
-            }));
+            actions.push(NodeAction::Member(Action::Remember { member: local.member }));
         }
         if local.votes() {
             self.pause = PAUSE_MIN;
             // A founder that has voted once never founds again, whatever happens to its directory.
-            let (Bootstrap::Forming { generation } | Bootstrap::Formed { generation }) =
-                self.bootstrap;
+            let (Bootstrap::Forming { generation } | Bootstrap::Formed { generation }) = self.bootstrap;
             self.bootstrap = Bootstrap::Formed { generation };
         }
         if local.learner && !self.promoting && now >= self.promote_at {
             self.promoting = true;
             self.promote_at = now + PROMOTE_EVERY;
-            actions.push(NodeAction::Member(Action::Promote {
-                member: local.member,
-            }));
+            actions.push(NodeAction::Member(Action::Promote { member: local.member }));
         }
         actions
     }

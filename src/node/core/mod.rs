@@ -152,12 +152,7 @@ impl NodeCore {
     /// Takes in an event at a time; says what is to be done, in this order.
     pub fn on(&mut self, now: Millis, event: Event) -> Vec<Action> {
         // Jupyter comes first: what must stop stops before anything else is done.
-        let mut actions: Vec<Action> = self
-            .lead
-            .on(now, &event)
-            .into_iter()
-            .map(Action::Lead)
-            .collect();
+        let mut actions: Vec<Action> = self.lead.on(now, &event).into_iter().map(Action::Lead).collect();
         actions.extend(self.presence.on(now, &event));
         actions.extend(self.member.on(now, &event));
         if let Event::Registry(state) = &event {

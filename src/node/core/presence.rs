@@ -37,9 +37,7 @@ impl PresenceCore {
             incarnation: setup.config.incarnation,
             ssh: false,
             local: None,
-            phase: Phase::Absent {
-                retry_at: Millis::default(),
-            },
+            phase: Phase::Absent { retry_at: Millis::default() },
         }
     }
 
@@ -57,19 +55,12 @@ impl PresenceCore {
             }
             (Event::Ssh(up), _) => self.ssh = *up,
             (Event::Registered { revision }, Phase::Registering { member }) => {
-                self.phase = Phase::Held {
-                    member,
-                    revision: *revision,
-                };
+                self.phase = Phase::Held { member, revision: *revision };
             }
             // A lease that vanished is replaced at once; a registration that failed waits.
-            (Event::RegistrationLost, Phase::Held { .. }) => {
-                self.phase = Phase::Absent { retry_at: now }
-            }
+            (Event::RegistrationLost, Phase::Held { .. }) => self.phase = Phase::Absent { retry_at: now },
             (Event::RegistrationLost, _) => {
-                self.phase = Phase::Absent {
-                    retry_at: now + RETRY_AFTER,
-                };
+                self.phase = Phase::Absent { retry_at: now + RETRY_AFTER };
             }
             (Event::Fenced(by), _) => return self.step_aside(*by),
             (Event::Registry(state), _) => {
@@ -96,22 +87,15 @@ impl PresenceCore {
         if !due {
             return vec![];
         }
-        self.phase = Phase::Registering {
-            member: local.member,
-        };
-        vec![Action::Register {
-            member: local.member,
-        }]
+        self.phase = Phase::Registering { member: local.member };
+        vec![Action::Register { member: local.member }]
     }
 
     fn notice_loss(&mut self, now: Millis, state: &RegistryState) {
         let Phase::Held { revision, .. } = self.phase else {
             return;
         };
-        let present = state
-            .nodes
-            .get(&self.slot)
-            .is_some_and(|node| node.incarnation == self.incarnation);
+        let present = state.nodes.get(&self.slot).is_some_and(|node| node.incarnation == self.incarnation);
         if state.revision >= revision && !present {
             self.phase = Phase::Absent { retry_at: now };
         }

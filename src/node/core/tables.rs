@@ -29,13 +29,7 @@ pub fn names(prefix: &str, state: &RegistryState) -> Option<Vec<Name>> {
         address: node.address,
         host_key: node.host_key.clone(),
     };
-    Some(
-        std::iter::once(leader)
-            .chain(others)
-            .enumerate()
-            .map(name)
-            .collect(),
-    )
+    Some(std::iter::once(leader).chain(others).enumerate().map(name).collect())
 }
 
 /// What a container is called inside: its slot's number, which never changes, unlike `PREFIX-k`.
@@ -47,8 +41,7 @@ pub fn hostname(prefix: &str, slot: Slot) -> String {
 /// /etc/hosts of one node.
 #[must_use]
 pub fn hosts(own_hostname: &str, own_address: Ipv4Addr, names: &[Name]) -> String {
-    let mut text =
-        String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     line(&mut text, format_args!("{own_address}\t{own_hostname}"));
     for name in names {
         line(&mut text, format_args!("{}\t{}", name.address, name.name));
@@ -61,12 +54,7 @@ pub fn hosts(own_hostname: &str, own_address: Ipv4Addr, names: &[Name]) -> Strin
 pub fn known_hosts<'a>(names: impl IntoIterator<Item = &'a Name>) -> String {
     let mut lines: Vec<String> = names
         .into_iter()
-        .flat_map(|n| {
-            [
-                format!("{} {}", n.name, n.host_key),
-                format!("{} {}", n.address, n.host_key),
-            ]
-        })
+        .flat_map(|n| [format!("{} {}", n.name, n.host_key), format!("{} {}", n.address, n.host_key)])
         .collect();
     lines.sort_unstable();
     lines.dedup();

@@ -34,11 +34,7 @@ fn setup(bootstrap: Bootstrap, data_lost: bool) -> Setup {
         lease_ttl_s: 5,
         jupyter_port: 8888,
     };
-    Setup {
-        config,
-        address: address(0),
-        operator_key: "ssh-ed25519 operator".into(),
-    }
+    Setup { config, address: address(0), operator_key: "ssh-ed25519 operator".into() }
 }
 
 const FORMED: Bootstrap = Bootstrap::Formed { generation: 3 };
@@ -55,49 +51,25 @@ fn record(slot: Slot, incarnation: Incarnation) -> NodeRecord {
     }
 }
 
-fn state(
-    slots: &BTreeMap<Slot, Incarnation>,
-    leader: Option<(Slot, Incarnation)>,
-) -> RegistryState {
+fn state(slots: &BTreeMap<Slot, Incarnation>, leader: Option<(Slot, Incarnation)>) -> RegistryState {
     RegistryState {
         revision: 100,
-        nodes: slots
-            .iter()
-            .map(|(slot, i)| (*slot, record(*slot, *i)))
-            .collect(),
-        leader: leader.map(|(slot, incarnation)| LeaderRecord {
-            slot,
-            incarnation,
-            address: address(slot),
-            term: 2,
-        }),
+        nodes: slots.iter().map(|(slot, i)| (*slot, record(*slot, *i))).collect(),
+        leader: leader.map(|(slot, incarnation)| LeaderRecord { slot, incarnation, address: address(slot), term: 2 }),
         incarnations: slots.clone(),
     }
 }
 
 fn data(token: &str, member: Option<u64>) -> Event {
-    Event::Disk(Disk {
-        log: true,
-        token: Some(token.into()),
-        member,
-    })
+    Event::Disk(Disk { log: true, token: Some(token.into()), member })
 }
 
 fn peer(slot: Slot, id: u64) -> Peer {
-    Peer {
-        id,
-        address: Some(address(slot)),
-        learner: false,
-    }
+    Peer { id, address: Some(address(slot)), learner: false }
 }
 
 fn leading(term: u64) -> Event {
-    Event::Local(Some(Local {
-        member: 9,
-        leader: 9,
-        term,
-        learner: false,
-    }))
+    Event::Local(Some(Local { member: 9, leader: 9, term, learner: false }))
 }
 
 /// What the core does about the member, event after event.
@@ -106,14 +78,10 @@ fn member(setup: &Setup, events: Vec<Event>) -> Vec<Member> {
     let mut now = Millis(0);
     let mut done = vec![];
     for event in std::iter::once(Event::Tick).chain(events) {
-        done.extend(
-            core.on(now, event)
-                .into_iter()
-                .filter_map(|action| match action {
-                    Action::Member(action) => Some(action),
-                    _ => None,
-                }),
-        );
+        done.extend(core.on(now, event).into_iter().filter_map(|action| match action {
+            Action::Member(action) => Some(action),
+            _ => None,
+        }));
         now = now + Duration::from_secs(6);
     }
     done
@@ -122,26 +90,14 @@ fn member(setup: &Setup, events: Vec<Event>) -> Vec<Member> {
 #[test]
 fn an_empty_founder_starts_new_and_only_while_forming() {
     let empty = Event::Disk(Disk::default());
-    assert_eq!(
-        member(&setup(FORMING, false), vec![empty.clone()]),
-        [Member::Inspect, Member::Start(Start::New)]
-    );
-    assert_eq!(
-        member(&setup(FORMED, false), vec![empty]),
-        [Member::Inspect, Member::Survey]
-    );
+    assert_eq!(member(&setup(FORMING, false), vec![empty.clone()]), [Member::Inspect, Member::Start(Start::New)]);
+    assert_eq!(member(&setup(FORMED, false), vec![empty]), [Member::Inspect, Member::Survey]);
 }
 
 #[test]
 fn a_founder_that_has_voted_never_founds_again() {
     let empty = Event::Disk(Disk::default());
-    let events = vec![
-        empty.clone(),
-        leading(2),
-        Event::EtcdExited,
-        Event::Tick,
-        empty,
-    ];
+    let events = vec![empty.clone(), leading(2), Event::EtcdExited, Event::Tick, empty];
     let done = member(&setup(FORMING, false), events);
     assert_eq!(done.last(), Some(&Member::Survey), "{done:?}");
 }
@@ -158,10 +114,7 @@ fn data_of_another_generation_is_wiped_first() {
 fn own_data_starts_as_itself_if_the_member_still_exists() {
     let survey = Event::Survey(Some(vec![peer(0, 1), peer(1, 2)]));
     let done = member(&setup(FORMED, true), vec![data("c-g3", Some(1)), survey]);
-    assert_eq!(
-        done,
-        [Member::Inspect, Member::Survey, Member::Start(Start::Own)]
-    );
+    assert_eq!(done, [Member::Inspect, Member::Survey, Member::Start(Start::Own)]);
 }
 
 #[test]
@@ -172,9 +125,7 @@ fn data_of_a_removed_member_is_wiped_and_the_slot_joins() {
         Event::Survey(Some(members.clone())),
         Event::Disk(Disk::default()),
         Event::Survey(Some(members)),
-        Event::Joined(Ok(Joined {
-            members: vec![peer(0, 9), peer(1, 2)],
-        })),
+        Event::Joined(Ok(Joined { members: vec![peer(0, 9), peer(1, 2)] })),
     ];
     let existing = Start::Existing(vec![peer(0, 9), peer(1, 2)]);
     let expected = [
@@ -199,68 +150,32 @@ fn without_a_quorum_own_data_starts_but_not_data_that_the_slot_has_left_behind()
 
 #[test]
 fn a_learner_asks_for_its_vote_and_an_unreachable_member_is_never_removed() {
-    let learner = Event::Local(Some(Local {
-        member: 9,
-        leader: 2,
-        term: 1,
-        learner: true,
-    }));
+    let learner = Event::Local(Some(Local { member: 9, leader: 2, term: 1, learner: true }));
     let start = Event::Joined(Ok(Joined { members: vec![] }));
-    let events = vec![
-        Event::Disk(Disk::default()),
-        Event::Survey(Some(vec![peer(1, 2)])),
-        start,
-        learner,
-    ];
+    let events = vec![Event::Disk(Disk::default()), Event::Survey(Some(vec![peer(1, 2)])), start, learner];
     let done = member(&setup(FORMED, true), events);
     assert!(done.contains(&Member::Join { remove: vec![] }), "{done:?}");
-    assert_eq!(
-        done[done.len() - 2..],
-        [
-            Member::Remember { member: 9 },
-            Member::Promote { member: 9 }
-        ]
-    );
+    assert_eq!(done[done.len() - 2..], [Member::Remember { member: 9 }, Member::Promote { member: 9 }]);
 }
 
 #[test]
 fn a_member_that_ended_asks_before_it_starts_again() {
-    let events = vec![
-        data("c-g3", Some(1)),
-        Event::Survey(None),
-        Event::EtcdExited,
-        Event::Tick,
-        data("c-g3", Some(1)),
-    ];
+    let events =
+        vec![data("c-g3", Some(1)), Event::Survey(None), Event::EtcdExited, Event::Tick, data("c-g3", Some(1))];
     let done = member(&setup(FORMED, false), events);
     assert_eq!(done[3..], [Member::Inspect, Member::Survey]);
 }
 
 fn leads(core: &mut NodeCore, now: u64, event: Event) -> Vec<Lead> {
     let actions = core.on(Millis(now), event).into_iter();
-    actions
-        .filter_map(|a| {
-            if let Action::Lead(a) = a {
-                Some(a)
-            } else {
-                None
-            }
-        })
-        .collect()
+    actions.filter_map(|a| if let Action::Lead(a) = a { Some(a) } else { None }).collect()
 }
 
 #[test]
 fn jupyter_waits_for_the_confirmation_and_stops_without_a_fresh_one() {
     let mut core = NodeCore::new(&setup(FORMED, false));
     assert_eq!(leads(&mut core, 0, leading(4)), [Lead::Confirm]);
-    let done = leads(
-        &mut core,
-        50,
-        Event::Confirmed {
-            asked: Millis(0),
-            term: 4,
-        },
-    );
+    let done = leads(&mut core, 50, Event::Confirmed { asked: Millis(0), term: 4 });
     assert_eq!(done[0], Lead::StartJupyter);
     assert!(matches!(&done[1], Lead::Publish(record) if record.term == 4));
     assert_eq!(leads(&mut core, 600, Event::Tick)[0], Lead::Confirm);
@@ -272,37 +187,17 @@ fn jupyter_waits_for_the_confirmation_and_stops_without_a_fresh_one() {
 fn after_a_freeze_jupyter_stops_first_and_old_answers_do_not_count() {
     let mut core = NodeCore::new(&setup(FORMED, false));
     leads(&mut core, 0, leading(4));
-    leads(
-        &mut core,
-        50,
-        Event::Confirmed {
-            asked: Millis(0),
-            term: 4,
-        },
-    );
+    leads(&mut core, 50, Event::Confirmed { asked: Millis(0), term: 4 });
     assert_eq!(leads(&mut core, 550, Event::Tick)[0], Lead::Confirm);
     assert_eq!(leads(&mut core, 1651, Event::Tick)[0], Lead::StopJupyter);
-    let late = leads(
-        &mut core,
-        1652,
-        Event::Confirmed {
-            asked: Millis(550),
-            term: 4,
-        },
-    );
-    assert!(
-        !late.contains(&Lead::StartJupyter) && late.contains(&Lead::Confirm),
-        "{late:?}"
-    );
+    let late = leads(&mut core, 1652, Event::Confirmed { asked: Millis(550), term: 4 });
+    assert!(!late.contains(&Lead::StartJupyter) && late.contains(&Lead::Confirm), "{late:?}");
 }
 
 #[test]
 fn a_registration_waits_for_vote_and_sshd_and_comes_back_at_once() {
     let mut core = NodeCore::new(&setup(FORMED, false));
-    let mut on = |now, event| {
-        core.on(Millis(now), event)
-            .contains(&Action::Register { member: 9 })
-    };
+    let mut on = |now, event| core.on(Millis(now), event).contains(&Action::Register { member: 9 });
     assert!(!on(0, leading(4)));
     assert!(on(1, Event::Ssh(true)));
     assert!(!on(2, Event::Registered { revision: 50 }));
@@ -316,15 +211,8 @@ fn a_registration_waits_for_vote_and_sshd_and_comes_back_at_once() {
 fn a_higher_incarnation_fences() {
     let mut core = NodeCore::new(&setup(FORMED, false));
     let higher = state(&BTreeMap::from([(0, 8)]), None);
-    assert!(
-        core.on(Millis(0), Event::Registry(higher))
-            .contains(&Action::StepAside(8))
-    );
-    assert!(
-        !core
-            .on(Millis(1), leading(4))
-            .contains(&Action::Register { member: 9 })
-    );
+    assert!(core.on(Millis(0), Event::Registry(higher)).contains(&Action::StepAside(8)));
+    assert!(!core.on(Millis(1), leading(4)).contains(&Action::Register { member: 9 }));
 }
 
 fn registry() -> impl Strategy<Value = RegistryState> {

@@ -97,11 +97,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let host = |k| Host {
-            agent: format!("S{k}"),
-            here: true,
-            unreachable: false,
-        };
+        let host = |k| Host { agent: format!("S{k}"), here: true, unreachable: false };
         let state = State::new(NODES);
         Self {
             now: Millis(0),
@@ -132,17 +128,10 @@ impl World {
         }
         let state = self.core.state();
         if let Bootstrap::Formed { generation } = self.newest.bootstrap {
-            assert_eq!(
-                state.bootstrap,
-                Bootstrap::Formed { generation },
-                "formed is for good"
-            );
+            assert_eq!(state.bootstrap, Bootstrap::Formed { generation }, "formed is for good");
         }
         for (slot, record) in &state.slots {
-            assert!(
-                record.incarnation >= self.newest.slots[slot].incarnation,
-                "incarnations only grow"
-            );
+            assert!(record.incarnation >= self.newest.slots[slot].incarnation, "incarnations only grow");
         }
         self.newest = state.clone();
     }
@@ -152,10 +141,7 @@ impl World {
             Action::Persist { sequence, state } => self.writes.push_back((sequence, state)),
             Action::Withdraw { slot, incarnation } => {
                 let id = task_id(CLUSTER, slot, incarnation);
-                assert!(
-                    self.tasks.get(&id).is_none_or(|task| !task.alive),
-                    "{id} lives and is withdrawn"
-                );
+                assert!(self.tasks.get(&id).is_none_or(|task| !task.alive), "{id} lives and is withdrawn");
                 self.withdrawn.insert((slot, incarnation));
             }
             Action::Probe { generation } => {
@@ -187,10 +173,7 @@ impl World {
     }
 
     fn launch(&mut self, offer: &Offer, tasks: Vec<Launch>) {
-        assert!(
-            self.durable.framework_id.is_some(),
-            "the id is written first"
-        );
+        assert!(self.durable.framework_id.is_some(), "the id is written first");
         let valid = self.offers.remove(&offer.id);
         for launch in tasks {
             let id = task_id(CLUSTER, launch.slot, launch.incarnation);
@@ -199,14 +182,8 @@ impl World {
             assert_eq!(written.incarnation, launch.incarnation);
             assert_eq!(record.home.as_ref(), Some(&offer.hostname));
             assert_eq!(self.durable.bootstrap, launch.bootstrap);
-            assert!(
-                !self.tasks.contains_key(&id),
-                "{id}: task ids are used once"
-            );
-            let living = self
-                .tasks
-                .values()
-                .find(|task| task.slot == launch.slot && task.alive);
+            assert!(!self.tasks.contains_key(&id), "{id}: task ids are used once");
+            let living = self.tasks.values().find(|task| task.slot == launch.slot && task.alive);
             assert!(living.is_none(), "{id} is launched beside {living:?}");
             let host = match valid {
                 Some(host) if self.hosts[host].here => host,
@@ -232,12 +209,7 @@ impl World {
     /// An update by the master itself: at once or never. (Recursion is fine: the core has finished its turn's state.)
     fn queue(&mut self, task_id: String, agent: Option<String>, state: TaskState) {
         if self.subscribed {
-            self.later(Update {
-                task_id,
-                state,
-                agent,
-                uuid: None,
-            });
+            self.later(Update { task_id, state, agent, uuid: None });
         }
     }
 
@@ -273,11 +245,7 @@ impl World {
 
     fn reconcile(&mut self, tasks: Vec<(String, String)>) {
         let explicit = !tasks.is_empty();
-        let all = || {
-            self.tasks
-                .iter()
-                .map(|(id, t)| (id.clone(), t.agent.clone()))
-        };
+        let all = || self.tasks.iter().map(|(id, t)| (id.clone(), t.agent.clone()));
         let asked: Vec<_> = if explicit { tasks } else { all().collect() };
         for (id, agent) in asked {
             let host = self.hosts.iter().find(|host| host.agent == agent);
@@ -314,12 +282,7 @@ impl World {
         task.told = state;
         let agent = Some(task.agent.clone());
         let uuid = Some(uuid);
-        self.tell(Event::Update(Update {
-            task_id: id,
-            state,
-            agent,
-            uuid,
-        }));
+        self.tell(Event::Update(Update { task_id: id, state, agent, uuid }));
     }
 
     fn offer(&mut self) {
@@ -332,10 +295,7 @@ impl World {
             if !host.here || self.refused.contains(&k) || self.offers.values().any(|h| *h == k) {
                 continue;
             }
-            let used = self
-                .tasks
-                .values()
-                .filter(|t| t.host == k && t.agent == host.agent && !t.told.is_terminal());
+            let used = self.tasks.values().filter(|t| t.host == k && t.agent == host.agent && !t.told.is_terminal());
             let free = 3.0 - used.count() as f64;
             let id = self.fresh("O");
             self.offers.insert(id.clone(), k);
@@ -351,12 +311,8 @@ impl World {
     }
 
     fn lose_offers(&mut self, host: Option<usize>) {
-        let lost: Vec<String> = self
-            .offers
-            .iter()
-            .filter(|(_, h)| host.is_none_or(|host| host == **h))
-            .map(|(id, _)| id.clone())
-            .collect();
+        let lost: Vec<String> =
+            self.offers.iter().filter(|(_, h)| host.is_none_or(|host| host == **h)).map(|(id, _)| id.clone()).collect();
         for id in lost {
             self.offers.remove(&id);
             if self.subscribed {
@@ -366,10 +322,7 @@ impl World {
     }
 
     fn tasks_on(&self, host: usize) -> Vec<String> {
-        let here = self
-            .tasks
-            .iter()
-            .filter(|(_, t)| t.host == host && t.agent == self.hosts[host].agent);
+        let here = self.tasks.iter().filter(|(_, t)| t.host == host && t.agent == self.hosts[host].agent);
         here.map(|(id, _)| id.clone()).collect()
     }
 
@@ -434,11 +387,7 @@ impl World {
                 self.lose_offers(Some(host));
                 let agent = self.fresh("R");
                 let (here, unreachable) = (true, false);
-                self.hosts[host] = Host {
-                    agent,
-                    here,
-                    unreachable,
-                };
+                self.hosts[host] = Host { agent, here, unreachable };
             }
             Op::Disconnect => self.disconnect(),
             Op::Subscribe if !self.subscribed => {
@@ -463,15 +412,9 @@ impl World {
             }
             Op::Probe => {
                 if let Some(generation) = self.probe.take() {
-                    let up = self
-                        .tasks
-                        .values()
-                        .filter(|t| t.alive && t.generation == generation);
+                    let up = self.tasks.values().filter(|t| t.alive && t.generation == generation);
                     let healthy = up.count() == NODES as usize;
-                    self.tell(Event::Probed {
-                        generation,
-                        healthy,
-                    });
+                    self.tell(Event::Probed { generation, healthy });
                 }
             }
             Op::Unreachable(_) | Op::Subscribe => {}

@@ -16,10 +16,7 @@ fn a_cut_connection_costs_the_offers_and_nothing_else() {
 
 #[test]
 fn without_checkpoint_a_cut_connection_costs_the_tasks() {
-    let (mut world, scheduler, agent) = World::running(FrameworkInfo {
-        checkpoint: false,
-        ..info()
-    });
+    let (mut world, scheduler, agent) = World::running(FrameworkInfo { checkpoint: false, ..info() });
     world.on(Event::AgentClosed { stream: agent });
     // LOST even with PARTITION_AWARE, as recorded.
     assert_eq!(world.heard(&scheduler), ["TASK_LOST t AGENT_DISCONNECTED"]);
@@ -34,24 +31,12 @@ fn missed_pings_make_an_agent_unreachable_and_it_may_return() {
     world.heard(&scheduler);
     world.said.clear();
     world.pass(3_100);
-    assert_eq!(
-        world.heard(&scheduler),
-        [
-            "TASK_UNREACHABLE t AGENT_REMOVED",
-            "RESCIND m-O1",
-            "FAILURE m-S0"
-        ]
-    );
+    assert_eq!(world.heard(&scheduler), ["TASK_UNREACHABLE t AGENT_REMOVED", "RESCIND m-O1", "FAILURE m-S0"]);
     assert_eq!(world.told(&agent).last().unwrap(), "end");
     // The registry was made durable before anybody heard of it.
-    assert!(
-        matches!(&world.said[0], Action::SaveRegistry(r) if r.unreachable.contains_key("m-S0"))
-    );
+    assert!(matches!(&world.said[0], Action::SaveRegistry(r) if r.unreachable.contains_key("m-S0")));
     world.reconcile(&[("t", Some("m-S0")), ("t", None)]);
-    let answers = [
-        "TASK_UNREACHABLE t RECONCILIATION",
-        "TASK_UNKNOWN t RECONCILIATION",
-    ];
+    let answers = ["TASK_UNREACHABLE t RECONCILIATION", "TASK_UNKNOWN t RECONCILIATION"];
     assert_eq!(world.heard(&scheduler), answers);
     // Its updates count for nothing until it has registered again.
     world.update(&agent, "t", TaskState::Finished, "u2");
@@ -59,10 +44,7 @@ fn missed_pings_make_an_agent_unreachable_and_it_may_return() {
 
     let info = task("t", "m-S0", "cpus:0.1;mem:32");
     let back = world.register(Some("m-S0"), 5051, vec![reported(info, TaskState::Running)]);
-    assert_eq!(
-        world.heard(&scheduler),
-        ["TASK_RUNNING t AGENT_REREGISTERED", "OFFERS m-O2 m-S0 1.9"]
-    );
+    assert_eq!(world.heard(&scheduler), ["TASK_RUNNING t AGENT_REREGISTERED", "OFFERS m-O2 m-S0 1.9"]);
     assert_eq!(world.told(&back), ["registered m-S0 []", "framework"]);
 }
 
@@ -104,33 +86,18 @@ fn an_agent_that_is_gone_never_comes_back() {
     let (mut world, scheduler, agent) = World::running(info());
     world.on(Event::MarkAgentGone("m-S0".into()));
     assert_eq!(world.told(&agent), ["shutdown", "end"]);
-    assert_eq!(
-        world.heard(&scheduler),
-        [
-            "TASK_GONE_BY_OPERATOR t AGENT_REMOVED_BY_OPERATOR",
-            "FAILURE m-S0"
-        ]
-    );
+    assert_eq!(world.heard(&scheduler), ["TASK_GONE_BY_OPERATOR t AGENT_REMOVED_BY_OPERATOR", "FAILURE m-S0"]);
     let back = world.register(Some("m-S0"), 5051, vec![]);
     assert_eq!(world.told(&back), ["shutdown", "end"]);
     world.reconcile(&[("t", Some("m-S0"))]);
-    assert_eq!(
-        world.heard(&scheduler),
-        ["TASK_GONE_BY_OPERATOR t RECONCILIATION"]
-    );
+    assert_eq!(world.heard(&scheduler), ["TASK_GONE_BY_OPERATOR t RECONCILIATION"]);
 }
 
 #[test]
 fn who_unregisters_or_is_displaced_loses_its_tasks() {
     let (mut world, scheduler, agent) = World::running(info());
-    world.on(Event::FromAgent {
-        stream: agent,
-        message: FromAgent::Unregister,
-    });
-    assert_eq!(
-        world.heard(&scheduler),
-        ["TASK_LOST t AGENT_REMOVED", "FAILURE m-S0"]
-    );
+    world.on(Event::FromAgent { stream: agent, message: FromAgent::Unregister });
+    assert_eq!(world.heard(&scheduler), ["TASK_LOST t AGENT_REMOVED", "FAILURE m-S0"]);
 
     let (mut world, scheduler, agent) = World::running(info());
     let other = world.register(None, 5051, vec![]);
@@ -155,17 +122,9 @@ fn a_new_leader_learns_of_frameworks_and_tasks_from_agents() {
     assert!(world.master.frameworks[&FrameworkId::from("m-0000")].recovered);
 
     let scheduler = world.subscribe(again("m-0000"));
-    assert_eq!(
-        world.heard(&scheduler),
-        ["SUBSCRIBED m-0000", "HEARTBEAT", "OFFERS m-O0 o-S0 1.5"]
-    );
+    assert_eq!(world.heard(&scheduler), ["SUBSCRIBED m-0000", "HEARTBEAT", "OFFERS m-O0 o-S0 1.5"]);
     world.reconcile(&[]);
     assert_eq!(world.heard(&scheduler), ["TASK_RUNNING t RECONCILIATION"]);
-    world.call(Call::acknowledge(
-        "m-0000".into(),
-        "o-S0".into(),
-        "t".into(),
-        "u".into(),
-    ));
+    world.call(Call::acknowledge("m-0000".into(), "o-S0".into(), "t".into(), "u".into()));
     assert_eq!(world.told(&agent).last().unwrap(), "ack t u");
 }

@@ -24,20 +24,10 @@ fn the_last_subscriber_wins_and_the_older_stream_ends() {
     let second = world.subscribe(again("m-0000"));
     assert_eq!(world.heard(&first), ["ERROR Framework failed over", "end"]);
     // The offers move without a RESCIND.
-    assert_eq!(
-        world.heard(&second),
-        ["SUBSCRIBED m-0000", "HEARTBEAT", "OFFERS m-O1 m-S0 2"]
-    );
-    let refused = world
-        .master
-        .admit(&"m-0000".into(), Some(&first))
-        .unwrap_err();
+    assert_eq!(world.heard(&second), ["SUBSCRIBED m-0000", "HEARTBEAT", "OFFERS m-O1 m-S0 2"]);
+    let refused = world.master.admit(&"m-0000".into(), Some(&first)).unwrap_err();
     assert_eq!(refused.status, 400);
-    assert!(
-        refused
-            .body
-            .contains("didn't match the stream ID currently associated")
-    );
+    assert!(refused.body.contains("didn't match the stream ID currently associated"));
     // The end of the older stream, heard late, doesn't disconnect the framework.
     world.on(Event::SchedulerClosed { stream: first });
     assert_eq!(world.master.admit(&"m-0000".into(), Some(&second)), Ok(()));
@@ -49,10 +39,7 @@ fn a_framework_outlives_its_scheduler_for_its_failover_timeout() {
     world.on(Event::SchedulerClosed { stream: scheduler });
     world.pass_alive(59_900, &[&agent]);
     let refused = world.master.admit(&"m-0000".into(), None).unwrap_err();
-    assert_eq!(
-        (refused.status, refused.body.as_str()),
-        (403, "Framework is not subscribed")
-    );
+    assert_eq!((refused.status, refused.body.as_str()), (403, "Framework is not subscribed"));
     let back = world.subscribe(again("m-0000"));
     world.pass_alive(60_000, &[&agent]);
     assert_eq!(world.heard(&back)[0], "SUBSCRIBED m-0000");
@@ -61,25 +48,16 @@ fn a_framework_outlives_its_scheduler_for_its_failover_timeout() {
     world.pass_alive(60_100, &[&agent]);
     assert!(world.told(&agent).contains(&"shutdown m-0000".to_owned()));
     let refused = world.master.admit(&"m-0000".into(), None).unwrap_err();
-    assert_eq!(
-        (refused.status, refused.body.as_str()),
-        (400, "Framework cannot be found")
-    );
+    assert_eq!((refused.status, refused.body.as_str()), (400, "Framework cannot be found"));
     let late = world.subscribe(again("m-0000"));
-    assert_eq!(
-        world.heard(&late),
-        ["ERROR Framework has been removed", "end"]
-    );
+    assert_eq!(world.heard(&late), ["ERROR Framework has been removed", "end"]);
     let ended = &world.master.completed[0].completed[0];
     assert_eq!(ended.state, TaskState::Killed);
 }
 
 #[test]
 fn without_a_failover_timeout_the_end_of_the_stream_is_the_end() {
-    let (mut world, scheduler, agent) = World::running(FrameworkInfo {
-        failover_timeout: 0.0,
-        ..info()
-    });
+    let (mut world, scheduler, agent) = World::running(FrameworkInfo { failover_timeout: 0.0, ..info() });
     world.on(Event::SchedulerClosed { stream: scheduler });
     assert_eq!(world.told(&agent), ["shutdown m-0000"]);
 }
@@ -91,70 +69,37 @@ fn teardown_ends_the_stream_and_the_id() {
     assert_eq!(world.heard(&scheduler), ["end"]);
     assert_eq!(world.told(&agent), ["shutdown m-0000"]);
     let late = world.subscribe(again("m-0000"));
-    assert_eq!(
-        world.heard(&late),
-        ["ERROR Framework has been removed", "end"]
-    );
+    assert_eq!(world.heard(&late), ["ERROR Framework has been removed", "end"]);
 }
 
 #[test]
 fn an_unknown_id_is_taken_and_a_bad_one_refused() {
     let mut world = World::new();
     let stream = world.subscribe(again("from-another-master-0007"));
-    assert_eq!(
-        world.heard(&stream)[0],
-        "SUBSCRIBED from-another-master-0007"
-    );
+    assert_eq!(world.heard(&stream)[0], "SUBSCRIBED from-another-master-0007");
     let stream = world.subscribe(again("a/b"));
-    assert_eq!(
-        world.heard(&stream),
-        ["ERROR 'a/b' contains invalid characters", "end"]
-    );
+    assert_eq!(world.heard(&stream), ["ERROR 'a/b' contains invalid characters", "end"]);
 }
 
 /// The words of the recordings `subscribe-bad-roles` and `subscribe-bad-timeout-and-suppressed`.
 #[test]
 fn refusals_come_inside_of_the_stream() {
-    let roles = |roles: &[&str]| FrameworkInfo {
-        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-        ..info()
-    };
+    let roles =
+        |roles: &[&str]| FrameworkInfo { roles: roles.iter().map(|role| (*role).to_owned()).collect(), ..info() };
     let invalid = |why: &str| format!("ERROR 'FrameworkInfo.roles' contains invalid role: {why}");
     for (info, error) in [
-        (
-            roles(&["/a"]),
-            invalid("Role '/a' cannot start with a slash"),
-        ),
+        (roles(&["/a"]), invalid("Role '/a' cannot start with a slash")),
         (roles(&["a/"]), invalid("Role 'a/' cannot end with a slash")),
+        (roles(&["a//b"]), invalid("Role 'a//b' cannot contain two adjacent slashes")),
+        (roles(&["a/../b"]), invalid("Role 'a/../b' cannot include '..' as a component")),
+        (roles(&["a/*"]), invalid("Role 'a/*' cannot include '*' as a component")),
+        (roles(&["a/-b"]), invalid("Role component '-b' is invalid because it starts with a dash")),
         (
-            roles(&["a//b"]),
-            invalid("Role 'a//b' cannot contain two adjacent slashes"),
+            FrameworkInfo { role: Some("x".into()), ..info() },
+            "ERROR 'FrameworkInfo.role' must not be set when the framework is MULTI_ROLE capable".into(),
         ),
         (
-            roles(&["a/../b"]),
-            invalid("Role 'a/../b' cannot include '..' as a component"),
-        ),
-        (
-            roles(&["a/*"]),
-            invalid("Role 'a/*' cannot include '*' as a component"),
-        ),
-        (
-            roles(&["a/-b"]),
-            invalid("Role component '-b' is invalid because it starts with a dash"),
-        ),
-        (
-            FrameworkInfo {
-                role: Some("x".into()),
-                ..info()
-            },
-            "ERROR 'FrameworkInfo.role' must not be set when the framework is MULTI_ROLE capable"
-                .into(),
-        ),
-        (
-            FrameworkInfo {
-                failover_timeout: 1e300,
-                ..info()
-            },
+            FrameworkInfo { failover_timeout: 1e300, ..info() },
             "ERROR The framework failover_timeout (1e300) is invalid".into(),
         ),
     ] {
@@ -168,10 +113,7 @@ fn refusals_come_inside_of_the_stream() {
 #[test]
 fn what_may_change_changes_and_the_principal_must_not() {
     let mut world = World::new();
-    world.subscribe(FrameworkInfo {
-        principal: Some("p".into()),
-        ..info()
-    });
+    world.subscribe(FrameworkInfo { principal: Some("p".into()), ..info() });
     let changed = FrameworkInfo {
         user: "other".into(),
         name: "renamed".into(),
@@ -183,10 +125,7 @@ fn what_may_change_changes_and_the_principal_must_not() {
     world.subscribe(changed);
     let known = &world.master.frameworks[&FrameworkId::from("m-0000")].info;
     assert_eq!((known.user.as_str(), known.checkpoint), ("root", true));
-    assert_eq!(
-        (known.name.as_str(), known.failover_timeout),
-        ("renamed", 7.0)
-    );
+    assert_eq!((known.name.as_str(), known.failover_timeout), ("renamed", 7.0));
     let stream = world.subscribe(again("m-0000"));
     let refused = "ERROR Changing framework's principal is not allowed.";
     assert_eq!(world.heard(&stream), [refused, "end"]);

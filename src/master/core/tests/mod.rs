@@ -44,12 +44,7 @@ impl World {
     pub fn with(settings: Settings, registry: Registry) -> Self {
         let info = MasterInfo::announce("m", std::net::Ipv4Addr::LOCALHOST, 5050, "localhost");
         let now = Millis(1_000);
-        Self {
-            master: Master::new(settings, info, registry, now, 1_000_000),
-            now,
-            said: Vec::new(),
-            streams: 0,
-        }
+        Self { master: Master::new(settings, info, registry, now, 1_000_000), now, said: Vec::new(), streams: 0 }
     }
 
     pub fn on(&mut self, event: Event) {
@@ -72,10 +67,7 @@ impl World {
             self.pass(100);
             for agent in agents {
                 let stream = (*agent).to_owned();
-                self.on(Event::FromAgent {
-                    stream,
-                    message: FromAgent::Pong,
-                });
+                self.on(Event::FromAgent { stream, message: FromAgent::Pong });
             }
         }
     }
@@ -88,27 +80,16 @@ impl World {
     /// Subscribes; returns the stream.
     pub fn subscribe(&mut self, framework_info: FrameworkInfo) -> String {
         let stream = self.stream("f");
-        let subscribe = Box::new(Subscribe {
-            framework_info,
-            suppressed_roles: vec![],
-        });
-        self.on(Event::Subscribe {
-            stream: stream.clone(),
-            subscribe,
-        });
+        let subscribe = Box::new(Subscribe { framework_info, suppressed_roles: vec![] });
+        self.on(Event::Subscribe { stream: stream.clone(), subscribe });
         stream
     }
 
     /// Registers an agent; returns the stream.
     pub fn register(&mut self, id: Option<&str>, port: u16, tasks: Vec<AgentTask>) -> String {
         let stream = self.stream("a");
-        let frameworks = tasks
-            .iter()
-            .map(|task| FrameworkInfo {
-                id: Some(task.framework_id.clone()),
-                ..info()
-            })
-            .collect();
+        let frameworks =
+            tasks.iter().map(|task| FrameworkInfo { id: Some(task.framework_id.clone()), ..info() }).collect();
         let resources = Resources::parse("cpus:2;mem:1024;ports:[31000-31100]").unwrap();
         let agent_info = RegisterAgent {
             id: id.map(AgentId::from),
@@ -119,52 +100,29 @@ impl World {
             attributes: vec![],
             version: MESOS_VERSION.into(),
         };
-        let register = Box::new(Register {
-            agent_info,
-            tasks,
-            frameworks,
-        });
-        self.on(Event::RegisterAgent {
-            stream: stream.clone(),
-            register,
-        });
+        let register = Box::new(Register { agent_info, tasks, frameworks });
+        self.on(Event::RegisterAgent { stream: stream.clone(), register });
         stream
     }
 
     pub fn call(&mut self, call: Call) {
         let framework_id = call.framework_id.clone().unwrap();
-        self.on(Event::Call {
-            framework_id,
-            call: Box::new(call),
-        });
+        self.on(Event::Call { framework_id, call: Box::new(call) });
     }
 
     /// Launches tasks on an offer of framework m-0000, refusing the rest for no time.
     pub fn launch(&mut self, offer: &str, tasks: Vec<TaskInfo>) {
-        let filters = Some(Filters {
-            refuse_seconds: Some(0.0),
-        });
-        self.call(Call::launch(
-            "m-0000".into(),
-            vec![offer.into()],
-            tasks,
-            filters,
-        ));
+        let filters = Some(Filters { refuse_seconds: Some(0.0) });
+        self.call(Call::launch("m-0000".into(), vec![offer.into()], tasks, filters));
     }
 
     /// A status update of a task of framework m-0000.
     pub fn update(&mut self, stream: &str, task: &str, state: TaskState, uuid: &str) {
         let mut status = TaskStatus::new(task.into(), state);
         status.uuid = Some(uuid.into());
-        let message = FromAgent::StatusUpdate {
-            framework_id: "m-0000".into(),
-            status: Box::new(status),
-            latest_state: state,
-        };
-        self.on(Event::FromAgent {
-            stream: stream.into(),
-            message,
-        });
+        let message =
+            FromAgent::StatusUpdate { framework_id: "m-0000".into(), status: Box::new(status), latest_state: state };
+        self.on(Event::FromAgent { stream: stream.into(), message });
     }
 
     /// Takes the events that a scheduler was sent, in short.
@@ -216,19 +174,13 @@ impl World {
     }
 
     pub fn acknowledge(&mut self, task: &str, uuid: &str) {
-        self.call(Call::acknowledge(
-            "m-0000".into(),
-            "m-S0".into(),
-            task.into(),
-            uuid.into(),
-        ));
+        self.call(Call::acknowledge("m-0000".into(), "m-S0".into(), task.into(), uuid.into()));
     }
 
     pub fn reconcile(&mut self, asked: &[(&str, Option<&str>)]) {
-        let tasks = asked.iter().map(|(task, agent)| ReconcileTask {
-            task_id: (*task).into(),
-            agent_id: agent.map(AgentId::from),
-        });
+        let tasks = asked
+            .iter()
+            .map(|(task, agent)| ReconcileTask { task_id: (*task).into(), agent_id: agent.map(AgentId::from) });
         self.call(Call::reconcile("m-0000".into(), tasks.collect()));
     }
 }
@@ -254,10 +206,7 @@ pub(super) fn info() -> FrameworkInfo {
 }
 
 pub(super) fn again(id: &str) -> FrameworkInfo {
-    FrameworkInfo {
-        id: Some(id.into()),
-        ..info()
-    }
+    FrameworkInfo { id: Some(id.into()), ..info() }
 }
 
 pub(super) fn task(id: &str, agent: &str, resources: &str) -> TaskInfo {
@@ -299,20 +248,13 @@ fn short(event: &wire::Event) -> String {
                 let cpus = Resources::of(&offer.resources).unwrap().scalar("cpus");
                 format!("{} {} {cpus}", offer.id, offer.agent_id)
             };
-            format!(
-                "OFFERS {}",
-                offers.iter().map(one).collect::<Vec<_>>().join(", ")
-            )
+            format!("OFFERS {}", offers.iter().map(one).collect::<Vec<_>>().join(", "))
         }
         wire::Event::Rescind(offer) => format!("RESCIND {offer}"),
         wire::Event::Update(status) => {
             let reason = status.reason.as_deref().unwrap_or("-");
             let reason = reason.strip_prefix("REASON_").unwrap_or(reason);
-            let uuid = status
-                .uuid
-                .as_deref()
-                .map(|u| format!(" {u}"))
-                .unwrap_or_default();
+            let uuid = status.uuid.as_deref().map(|u| format!(" {u}")).unwrap_or_default();
             format!("{} {} {reason}{uuid}", status.state, status.task_id)
         }
         wire::Event::Failure(failure) => format!("FAILURE {}", failure.agent_id.as_ref().unwrap()),
@@ -324,15 +266,8 @@ fn short(event: &wire::Event) -> String {
 
 fn short_message(message: &ToAgent) -> String {
     match message {
-        ToAgent::Registered {
-            agent_id,
-            reconcile,
-            ..
-        } => {
-            let tasks: Vec<_> = reconcile
-                .iter()
-                .map(|task| task.task_id.value.clone())
-                .collect();
+        ToAgent::Registered { agent_id, reconcile, .. } => {
+            let tasks: Vec<_> = reconcile.iter().map(|task| task.task_id.value.clone()).collect();
             format!("registered {agent_id} [{}]", tasks.join(","))
         }
         ToAgent::Ping => "ping".into(),

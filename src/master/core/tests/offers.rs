@@ -3,9 +3,7 @@
 use super::*;
 
 fn decline(offer: &str, seconds: Option<f64>) -> Call {
-    let filters = seconds.map(|seconds| Filters {
-        refuse_seconds: Some(seconds),
-    });
+    let filters = seconds.map(|seconds| Filters { refuse_seconds: Some(seconds) });
     Call::decline("m-0000".into(), vec![offer.into()], filters)
 }
 
@@ -13,33 +11,19 @@ fn subscribed() -> (World, String, String) {
     let mut world = World::new();
     let agent = world.register(None, 5051, vec![]);
     let scheduler = world.subscribe(info());
-    assert_eq!(
-        world.heard(&scheduler).last().unwrap(),
-        "OFFERS m-O0 m-S0 2"
-    );
+    assert_eq!(world.heard(&scheduler).last().unwrap(), "OFFERS m-O0 m-S0 2");
     (world, scheduler, agent)
 }
 
 #[test]
 fn a_refusal_holds_five_seconds_unless_it_says_otherwise() {
     let (mut world, scheduler, agent) = subscribed();
-    for (offer, (seconds, wait_ms)) in [
-        (None, 5_000),
-        (Some(-1.0), 5_000),
-        (Some(0.0), 0),
-        (Some(9.0), 9_000),
-    ]
-    .into_iter()
-    .enumerate()
+    for (offer, (seconds, wait_ms)) in
+        [(None, 5_000), (Some(-1.0), 5_000), (Some(0.0), 0), (Some(9.0), 9_000)].into_iter().enumerate()
     {
         world.call(decline(&format!("m-O{offer}"), seconds));
         world.pass_alive(wait_ms - wait_ms.min(100), &[&agent]);
-        assert!(
-            world
-                .heard(&scheduler)
-                .iter()
-                .all(|event| event == "HEARTBEAT")
-        );
+        assert!(world.heard(&scheduler).iter().all(|event| event == "HEARTBEAT"));
         world.pass_alive(1_100, &[&agent]);
         let next = format!("OFFERS m-O{} m-S0 2", offer + 1);
         assert!(world.heard(&scheduler).contains(&next), "{seconds:?}");
@@ -53,9 +37,7 @@ fn revive_clears_filters_and_suppress_stops_offers() {
     world.pass_alive(10_000, &[&agent]);
     assert!(world.heard(&scheduler).is_empty());
     let mut foreign = Call::revive("m-0000".into());
-    foreign.revive = Some(Roles {
-        roles: vec!["demo".into(), "foreign".into()],
-    });
+    foreign.revive = Some(Roles { roles: vec!["demo".into(), "foreign".into()] });
     world.call(foreign);
     assert!(world.heard(&scheduler).is_empty());
     world.call(Call::revive("m-0000".into()));
@@ -78,32 +60,19 @@ fn a_filter_lets_a_bigger_set_pass() {
     world.call(decline("m-O1", Some(1000.0)));
     world.update(&agent, "t", TaskState::Finished, "u");
     world.pass_alive(1_100, &[&agent]);
-    assert_eq!(
-        world.heard(&scheduler),
-        ["TASK_FINISHED t - u", "OFFERS m-O2 m-S0 2"]
-    );
+    assert_eq!(world.heard(&scheduler), ["TASK_FINISHED t - u", "OFFERS m-O2 m-S0 2"]);
 }
 
 #[test]
 fn offers_time_out_when_told_so() {
     let timeout = Some(Duration::from_secs(2));
-    let mut world = World::with(
-        Settings {
-            offer_timeout: timeout,
-            ..settings()
-        },
-        Registry::default(),
-    );
+    let mut world = World::with(Settings { offer_timeout: timeout, ..settings() }, Registry::default());
     let agent = world.register(None, 5051, vec![]);
     let scheduler = world.subscribe(info());
     world.pass_alive(2_000, &[&agent]);
     assert!(world.heard(&scheduler).contains(&"RESCIND m-O0".to_owned()));
     world.launch("m-O0", vec![task("t", "m-S0", "cpus:1")]);
-    assert!(
-        world
-            .heard(&scheduler)
-            .contains(&"TASK_DROPPED t INVALID_OFFERS".to_owned())
-    );
+    assert!(world.heard(&scheduler).contains(&"TASK_DROPPED t INVALID_OFFERS".to_owned()));
 }
 
 #[test]
@@ -118,12 +87,7 @@ fn a_list_with_an_invalid_offer_is_used_up_as_a_whole() {
     // No filter: the valid one of the list is offered again at the next round.
     world.pass_alive(1_100, &[&agent]);
     assert_eq!(world.heard(&scheduler), ["OFFERS m-O1 m-S0 2"]);
-    assert!(
-        world
-            .told(&agent)
-            .iter()
-            .all(|message| !message.starts_with("run"))
-    );
+    assert!(world.told(&agent).iter().all(|message| !message.starts_with("run")));
 }
 
 #[test]
@@ -135,20 +99,14 @@ fn tasks_are_judged_one_by_one() {
         with("no-resources", json!({"resources": []})),
         with("no-command", json!({"command": null})),
         with("both", json!({"executor": {}})),
-        with(
-            "grace",
-            json!({"kill_policy": {"grace_period": {"nanoseconds": -1}}}),
-        ),
+        with("grace", json!({"kill_policy": {"grace_period": {"nanoseconds": -1}}})),
         with("no-docker", json!({"container": {"type": "DOCKER"}})),
         with(
             "name",
             json!({"container": {"type": "DOCKER",
             "docker": {"image": "i", "parameters": [{"key": "name", "value": "x"}]}}}),
         ),
-        with(
-            "env",
-            json!({"command": {"environment": {"variables": [{"name": "A"}]}}}),
-        ),
+        with("env", json!({"command": {"environment": {"variables": [{"name": "A"}]}}})),
         with("check", json!({"health_check": {"type": "HTTP"}})),
         task("elsewhere", "m-S9", "cpus:0.1"),
         task("too-much", "m-S0", "cpus:2.1"),
@@ -174,10 +132,7 @@ fn tasks_are_judged_one_by_one() {
     ];
     let refused = refused.map(|id| format!("TASK_ERROR {id} TASK_INVALID"));
     assert_eq!(world.heard(&scheduler), refused);
-    assert_eq!(
-        world.told(&agent)[1..],
-        ["framework".to_owned(), "run fine".into()][..]
-    );
+    assert_eq!(world.told(&agent)[1..], ["framework".to_owned(), "run fine".into()][..]);
 }
 
 /// As in the recording `tasks-bad-resource-poisons-accept`.
@@ -185,13 +140,7 @@ fn tasks_are_judged_one_by_one() {
 fn an_ill_formed_resource_spoils_all_tasks() {
     let (mut world, scheduler, _) = subscribed();
     let bad = json!({"resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": -1}}]});
-    world.launch(
-        "m-O0",
-        vec![
-            task("good", "m-S0", "cpus:0.1"),
-            task_with("bad", "m-S0", bad),
-        ],
-    );
+    world.launch("m-O0", vec![task("good", "m-S0", "cpus:0.1"), task_with("bad", "m-S0", bad)]);
     let spoilt = world.said.iter().filter_map(|action| match action {
         Action::ToScheduler(_, event) => match &**event {
             wire::Event::Update(status) => status.message.clone(),
@@ -199,8 +148,7 @@ fn an_ill_formed_resource_spoils_all_tasks() {
         },
         _ => None,
     });
-    let message =
-        "Resource 'cpus(allocated: demo):-1' is invalid: Invalid scalar resource: value <= 0";
+    let message = "Resource 'cpus(allocated: demo):-1' is invalid: Invalid scalar resource: value <= 0";
     assert_eq!(spoilt.collect::<Vec<_>>(), [message, message]);
     assert_eq!(world.heard(&scheduler).len(), 2);
 }
@@ -212,19 +160,10 @@ fn two_offers_of_one_agent_go_together_of_two_agents_not() {
     world.pass_alive(1_100, &[&agent]);
     world.update(&agent, "t", TaskState::Finished, "u");
     world.pass_alive(1_100, &[&agent]);
-    let offers = [
-        "OFFERS m-O1 m-S0 0.5",
-        "TASK_FINISHED t - u",
-        "OFFERS m-O2 m-S0 1.5",
-    ];
+    let offers = ["OFFERS m-O1 m-S0 0.5", "TASK_FINISHED t - u", "OFFERS m-O2 m-S0 1.5"];
     assert_eq!(world.heard(&scheduler), offers);
     let both = vec!["m-O1".into(), "m-O2".into()];
-    world.call(Call::launch(
-        "m-0000".into(),
-        both,
-        vec![task("big", "m-S0", "cpus:2")],
-        None,
-    ));
+    world.call(Call::launch("m-0000".into(), both, vec![task("big", "m-S0", "cpus:2")], None));
     assert!(world.told(&agent).contains(&"run big".to_owned()));
 
     world.register(None, 5052, vec![]);
@@ -232,28 +171,15 @@ fn two_offers_of_one_agent_go_together_of_two_agents_not() {
     world.pass_alive(6_000, &[&agent]);
     let left = world.master.offers.keys().next_back().cloned().unwrap();
     let across = vec!["m-O3".into(), left];
-    world.call(Call::launch(
-        "m-0000".into(),
-        across,
-        vec![task("x", "m-S1", "cpus:1")],
-        None,
-    ));
-    assert!(
-        world
-            .heard(&scheduler)
-            .contains(&"TASK_DROPPED x INVALID_OFFERS".to_owned())
-    );
+    world.call(Call::launch("m-0000".into(), across, vec![task("x", "m-S1", "cpus:1")], None));
+    assert!(world.heard(&scheduler).contains(&"TASK_DROPPED x INVALID_OFFERS".to_owned()));
 }
 
 #[test]
 fn the_format_of_offers_follows_the_capabilities() {
     let mut world = World::new();
     world.register(None, 5051, vec![]);
-    let plain = FrameworkInfo {
-        roles: vec![],
-        capabilities: vec![],
-        ..info()
-    };
+    let plain = FrameworkInfo { roles: vec![], capabilities: vec![], ..info() };
     world.subscribe(plain);
     let offers = world.said.iter().find_map(|action| match action {
         Action::ToScheduler(_, event) => match &**event {
@@ -264,12 +190,7 @@ fn the_format_of_offers_follows_the_capabilities() {
     });
     let offer = &offers.unwrap()[0];
     assert_eq!(offer.allocation_info, None);
-    assert!(
-        offer
-            .resources
-            .iter()
-            .all(|r| r.allocation_info.is_none() && r.role.as_deref() == Some("*"))
-    );
+    assert!(offer.resources.iter().all(|r| r.allocation_info.is_none() && r.role.as_deref() == Some("*")));
 }
 
 #[test]
@@ -281,16 +202,6 @@ fn the_smaller_share_is_served_first() {
     let poor = world.subscribe(info());
     world.heard(&rich);
     world.pass_alive(6_000, &[&agent]);
-    assert!(
-        world
-            .heard(&poor)
-            .iter()
-            .any(|event| event.starts_with("OFFERS"))
-    );
-    assert!(
-        !world
-            .heard(&rich)
-            .iter()
-            .any(|event| event.starts_with("OFFERS"))
-    );
+    assert!(world.heard(&poor).iter().any(|event| event.starts_with("OFFERS")));
+    assert!(!world.heard(&rich).iter().any(|event| event.starts_with("OFFERS")));
 }

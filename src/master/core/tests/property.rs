@@ -67,10 +67,7 @@ impl Outside {
                 }
                 Action::ToAgent(stream, message) => {
                     if let ToAgent::Registered { agent_id, .. } = *message {
-                        let agent = self
-                            .agents
-                            .values_mut()
-                            .find(|(_, s)| s.as_ref() == Some(&stream));
+                        let agent = self.agents.values_mut().find(|(_, s)| s.as_ref() == Some(&stream));
                         agent.expect("only current streams are written to").0 = agent_id;
                     }
                 }
@@ -81,8 +78,7 @@ impl Outside {
 
     fn hear(&mut self, stream: &str, event: wire::Event) {
         if let wire::Event::Subscribed(body) = &event {
-            self.connected
-                .insert(body.framework_id.clone(), stream.to_owned());
+            self.connected.insert(body.framework_id.clone(), stream.to_owned());
         }
         let wire::Event::Update(status) = event else {
             return;
@@ -93,8 +89,7 @@ impl Outside {
         assert_eq!(owner, Some(framework), "an update for somebody else's task");
         self.updated.insert(status.task_id.clone());
         if let (Some(uuid), Some(agent)) = (status.uuid, status.agent_id) {
-            self.pending
-                .push((framework.clone(), agent, status.task_id, uuid));
+            self.pending.push((framework.clone(), agent, status.task_id, uuid));
         }
     }
 
@@ -122,10 +117,7 @@ impl Outside {
             }
             Step::Register { agent, with_id } => self.register(world, agent, with_id),
             Step::Cut { agent } => {
-                let stream = self
-                    .agents
-                    .get_mut(&agent)
-                    .and_then(|(_, stream)| stream.take());
+                let stream = self.agents.get_mut(&agent).and_then(|(_, stream)| stream.take());
                 if let Some(stream) = stream {
                     world.on(Event::AgentClosed { stream });
                 }
@@ -133,9 +125,7 @@ impl Outside {
             Step::Launch { offer, cpus_milli } => self.launch(world, offer, cpus_milli),
             Step::Decline { offer, seconds } => {
                 if let Some((id, framework)) = nth_offer(world, offer, &self.connected) {
-                    let filters = Some(Filters {
-                        refuse_seconds: Some(seconds),
-                    });
+                    let filters = Some(Filters { refuse_seconds: Some(seconds) });
                     world.call(Call::decline(framework, vec![id], filters));
                 }
             }
@@ -148,14 +138,8 @@ impl Outside {
             }
             Step::Acknowledge { .. } => {}
             Step::Kill { task } => {
-                let chosen = self
-                    .launched
-                    .iter()
-                    .nth(task)
-                    .map(|(t, f)| (t.clone(), f.clone()));
-                if let Some((task, framework)) =
-                    chosen.filter(|(_, f)| self.connected.contains_key(f))
-                {
+                let chosen = self.launched.iter().nth(task).map(|(t, f)| (t.clone(), f.clone()));
+                if let Some((task, framework)) = chosen.filter(|(_, f)| self.connected.contains_key(f)) {
                     world.call(Call::kill(framework, task, None, None));
                 }
             }
@@ -170,14 +154,7 @@ impl Outside {
                 }
             }
             Step::Pass { ms, alive } => {
-                let alive = if alive {
-                    self.agents
-                        .values()
-                        .filter_map(|(_, s)| s.clone())
-                        .collect()
-                } else {
-                    vec![]
-                };
+                let alive = if alive { self.agents.values().filter_map(|(_, s)| s.clone()).collect() } else { vec![] };
                 let alive: Vec<&str> = alive.iter().map(String::as_str).collect();
                 world.pass_alive(ms, &alive);
             }
@@ -186,36 +163,17 @@ impl Outside {
 
     /// An agent comes with all the live tasks that the master has there.
     fn register(&mut self, world: &mut World, agent: usize, with_id: bool) {
-        let id = self
-            .agents
-            .get(&agent)
-            .map(|(id, _)| id.clone())
-            .filter(|_| with_id);
+        let id = self.agents.get(&agent).map(|(id, _)| id.clone()).filter(|_| with_id);
         let mut tasks = Vec::new();
         for (framework_id, framework) in &world.master.frameworks {
-            for task in framework
-                .tasks
-                .values()
-                .chain(framework.unreachable.values())
-            {
+            for task in framework.tasks.values().chain(framework.unreachable.values()) {
                 if Some(&task.info.agent_id) == id.as_ref() {
-                    let state = if task.state.is_terminal() {
-                        task.state
-                    } else {
-                        TaskState::Running
-                    };
-                    tasks.push(AgentTask {
-                        framework_id: framework_id.clone(),
-                        ..reported(task.info.clone(), state)
-                    });
+                    let state = if task.state.is_terminal() { task.state } else { TaskState::Running };
+                    tasks.push(AgentTask { framework_id: framework_id.clone(), ..reported(task.info.clone(), state) });
                 }
             }
         }
-        let stream = world.register(
-            id.as_ref().map(AgentId::as_str),
-            5051 + u16::try_from(agent).unwrap(),
-            tasks,
-        );
+        let stream = world.register(id.as_ref().map(AgentId::as_str), 5051 + u16::try_from(agent).unwrap(), tasks);
         let id = world.master.agent_of(&stream).cloned().unwrap();
         self.agents.insert(agent, (id, Some(stream)));
     }
@@ -226,41 +184,26 @@ impl Outside {
         };
         let agent = world.master.offers[&id].agent_id.clone();
         let task_id = format!("t{}", self.next());
-        self.launched
-            .insert(task_id.as_str().into(), framework.clone());
+        self.launched.insert(task_id.as_str().into(), framework.clone());
         let resources = format!("cpus:{};mem:32", f64::from(cpus_milli) / 1000.0);
         let tasks = vec![task(&task_id, agent.as_str(), &resources)];
         world.call(Call::launch(framework, vec![id], tasks, None));
     }
 
     fn update(&mut self, world: &mut World, task: usize, state: usize) {
-        let states = [
-            TaskState::Starting,
-            TaskState::Running,
-            TaskState::Finished,
-            TaskState::Failed,
-            TaskState::Killing,
-        ];
+        let states =
+            [TaskState::Starting, TaskState::Running, TaskState::Finished, TaskState::Failed, TaskState::Killing];
         let all = world.master.frameworks.iter();
-        let all =
-            all.flat_map(|(id, f)| f.tasks.values().map(move |t| (id.clone(), t.info.clone())));
+        let all = all.flat_map(|(id, f)| f.tasks.values().map(move |t| (id.clone(), t.info.clone())));
         let Some((framework_id, info)) = all.collect::<Vec<_>>().get(task).cloned() else {
             return;
         };
-        let stream = self
-            .agents
-            .values()
-            .find(|(id, _)| *id == info.agent_id)
-            .and_then(|(_, s)| s.clone());
+        let stream = self.agents.values().find(|(id, _)| *id == info.agent_id).and_then(|(_, s)| s.clone());
         let Some(stream) = stream else { return };
         let mut status = TaskStatus::new(info.task_id, states[state]);
         status.uuid = Some(format!("u{}", self.next()));
         status.agent_id = Some(info.agent_id);
-        let message = FromAgent::StatusUpdate {
-            framework_id,
-            status: Box::new(status),
-            latest_state: states[state],
-        };
+        let message = FromAgent::StatusUpdate { framework_id, status: Box::new(status), latest_state: states[state] };
         world.on(Event::FromAgent { stream, message });
     }
 
@@ -268,33 +211,18 @@ impl Outside {
         let master = &world.master;
         for (id, agent) in &master.agents {
             let mut sum = master.used(|_, task| task.info.agent_id == *id);
-            assert!(
-                agent.total.contains(&sum),
-                "{id} is used beyond what it has"
-            );
+            assert!(agent.total.contains(&sum), "{id} is used beyond what it has");
             sum.add(&master.offered(|offered| offered.agent_id == *id));
-            assert!(
-                agent.total.contains(&sum),
-                "{id} is offered beyond what is free"
-            );
+            assert!(agent.total.contains(&sum), "{id} is offered beyond what is free");
             if agent.stream.is_some() {
                 sum.add(&master.free(id));
-                assert_eq!(
-                    sum, agent.total,
-                    "used + offered + free is the total of {id}"
-                );
+                assert_eq!(sum, agent.total, "used + offered + free is the total of {id}");
             }
         }
         for (id, offered) in &master.offers {
-            assert!(
-                self.connected.contains_key(&offered.framework_id),
-                "{id} is nobody's"
-            );
+            assert!(self.connected.contains_key(&offered.framework_id), "{id} is nobody's");
             let agent = &master.agents[&offered.agent_id];
-            assert!(
-                agent.stream.is_some(),
-                "{id} is of an agent that is cut off"
-            );
+            assert!(agent.stream.is_some(), "{id} is of an agent that is cut off");
         }
         for (task, owner) in &self.launched {
             let Some(framework) = master.frameworks.get(owner) else {
@@ -303,31 +231,19 @@ impl Outside {
             let known = framework.tasks.contains_key(task)
                 || framework.unreachable.contains_key(task)
                 || framework.completed.iter().any(|t| t.info.task_id == *task);
-            assert!(
-                known || self.updated.contains(task),
-                "{task} vanished without a word"
-            );
+            assert!(known || self.updated.contains(task), "{task} vanished without a word");
         }
         for stream in self.connected.values() {
-            let owners = master
-                .frameworks
-                .values()
-                .filter(|f| f.stream.as_ref() == Some(stream));
+            let owners = master.frameworks.values().filter(|f| f.stream.as_ref() == Some(stream));
             assert_eq!(owners.count(), 1, "a stream belongs to one framework");
         }
     }
 }
 
-fn nth_offer(
-    world: &World,
-    n: usize,
-    connected: &BTreeMap<FrameworkId, String>,
-) -> Option<(OfferId, FrameworkId)> {
+fn nth_offer(world: &World, n: usize, connected: &BTreeMap<FrameworkId, String>) -> Option<(OfferId, FrameworkId)> {
     let offers = world.master.offers.iter();
     let mut offers = offers.filter(|(_, o)| connected.contains_key(&o.framework_id));
-    offers
-        .nth(n)
-        .map(|(id, offered)| (id.clone(), offered.framework_id.clone()))
+    offers.nth(n).map(|(id, offered)| (id.clone(), offered.framework_id.clone()))
 }
 
 proptest! {
