@@ -86,7 +86,6 @@ impl Hub {
     }
 
     /// Takes a request in; its [`Ticket`] carries its orders and ends it when dropped.
-    #[must_use]
     pub fn admit(self: &Arc<Self>, patient: bool) -> Ticket {
         let sender = watch::Sender::new(Order::Wait);
         let orders = sender.subscribe();

@@ -71,7 +71,7 @@ pub(super) fn is_mounted(mount_table: &str, point: &Path, kind: &str) -> bool {
         .lines()
         .filter(|line| line.split(' ').nth(4).is_some_and(|field| Path::new(field) == point))
         .filter_map(|line| line.split_once(" - ")?.1.split(' ').next())
-        .last()
+        .next_back()
         == Some(kind)
 }
 

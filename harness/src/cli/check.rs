@@ -26,7 +26,7 @@ impl Check {
                 }
                 Ok(text) => match read(&name, &text) {
                     Ok(scenario) => {
-                        println!("{name}: {} ({} steps)", scenario.name, scenario.steps.len())
+                        println!("{name}: {} ({} steps)", scenario.name, scenario.steps.len());
                     }
                     Err(mistakes) => {
                         eprintln!("{:?}", miette::Report::new(mistakes));

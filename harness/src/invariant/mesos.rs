@@ -89,7 +89,8 @@ fn judge_election(look: &Look<'_>, leader: &str, address: &str, evidence: &mut E
         Ok(Ok(candidates)) => match candidates.first() {
             Some((_, first)) if first == address => {}
             first => {
-                evidence.broken(format!("the first candidate in ZooKeeper is {first:?}; expected {leader} ({address})"))
+                evidence
+                    .broken(format!("the first candidate in ZooKeeper is {first:?}; expected {leader} ({address})"));
             }
         },
         Ok(Err(why)) | Err(why) => evidence.unknown(format!("the masters' election could not be read: {why}")),

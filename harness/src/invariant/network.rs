@@ -115,7 +115,7 @@ fn judge_sessions(look: &Look<'_>, machine: &str, view: &RoutesView, evidence: &
         match view.bgp.iter().find(|(name, _)| name.ends_with(&mapped)) {
             Some((_, state)) if state == "Established" => {}
             Some((_, state)) => {
-                evidence.broken(format!("{machine}'s BGP session with {peer}: expected Established, found {state}"))
+                evidence.broken(format!("{machine}'s BGP session with {peer}: expected Established, found {state}"));
             }
             None => evidence.broken(format!("{machine} has no BGP session with {peer}; it has {:?}", view.bgp.keys())),
         }

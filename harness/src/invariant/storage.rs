@@ -43,7 +43,7 @@ fn cross_read(look: &Look<'_>, evidence: &mut Evidence) {
             Some(Ok(false)) => evidence
                 .broken(format!("slot {slot} reads something else than slot {} wrote under /shared", view.writer)),
             Some(Err(why)) => {
-                evidence.broken(format!("slot {slot} can't read what slot {} wrote under /shared: {why}", view.writer))
+                evidence.broken(format!("slot {slot} can't read what slot {} wrote under /shared: {why}", view.writer));
             }
             None => evidence.unknown(format!("slot {slot} was not asked to read what slot {} wrote", view.writer)),
         }

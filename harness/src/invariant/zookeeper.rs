@@ -17,7 +17,7 @@ impl Invariant for ZooKeeper {
                     Some(Ok(server)) if server.mode == "leader" => leaders.push(name.as_str()),
                     Some(Ok(server)) if server.mode == "follower" => {}
                     Some(Ok(server)) => {
-                        evidence.broken(format!("{name} is '{}'; expected leader or follower", server.mode))
+                        evidence.broken(format!("{name} is '{}'; expected leader or follower", server.mode));
                     }
                     Some(Err(why)) => evidence.broken(format!("{name} doesn't answer: {why}")),
                     None => evidence.unknown(format!("{name} was not asked")),

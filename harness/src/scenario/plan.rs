@@ -185,10 +185,13 @@ fn draws(storm: &Storm, step: &str, seed: u64) -> Vec<Draw> {
     let total: u32 = storm.faults.iter().map(|fault| fault.weight).sum();
     let mut drawn = vec![];
     let mut at_ms = 0;
-    while total > 0 {
+    if total == 0 {
+        return drawn;
+    }
+    loop {
         at_ms += rng.random_range(storm.every_min_ms.max(1)..=storm.every_max_ms.max(1));
         if at_ms > storm.for_ms {
-            break;
+            return drawn;
         }
         let act = &weighted(&storm.faults, rng.random_range(0..total)).act;
         let hold = match Hold::of(act.kind, act.target, act.for_ms) {
@@ -197,7 +200,6 @@ fn draws(storm: &Storm, step: &str, seed: u64) -> Vec<Draw> {
         };
         drawn.push(Draw { id: format!("{step}.{}", drawn.len() + 1), at_ms, kind: act.kind, target: act.target, hold });
     }
-    drawn
 }
 
 fn weighted(faults: &[StormFault], mut ticket: u32) -> &StormFault {
