@@ -43,7 +43,7 @@ if [ "$fast" = no ]; then
   else
     failed_steps=$((failed_steps + 1))
   fi
-  for scenario in ${ACCEPTANCE:-}; do
+  for scenario in ${ACCEPTANCE:-scenarios/steady.toml scenarios/leader-loss.toml}; do
     if target/debug/stormbed run "$scenario" </dev/null; then
       passed_scenarios=$((passed_scenarios + 1))
     else

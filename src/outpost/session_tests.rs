@@ -141,7 +141,7 @@ async fn hello_comes_first_and_once() {
     assert!(runner.ask(3, hello()).await.is_err());
     let mut stranger = Runner::new();
     let mut other = hello();
-    other["protocol"] = json!(99);
+    other["with"]["protocol"] = json!(99);
     assert!(stranger.ask(1, other).await.unwrap_err().contains("99"));
 }
 

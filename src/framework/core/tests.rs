@@ -104,11 +104,13 @@ fn launched(actions: &[Action]) -> Vec<(Slot, u64, Bootstrap)> {
 }
 
 fn killed(actions: &[Action]) -> Vec<&str> {
-    let id = |action| match action {
-        &Action::Kill { ref task_id, .. } => Some(task_id.as_str()),
-        _ => None,
-    };
-    actions.iter().filter_map(id).collect()
+    let mut ids = Vec::new();
+    for action in actions {
+        if let Action::Kill { task_id, .. } = action {
+            ids.push(task_id.as_str());
+        }
+    }
+    ids
 }
 
 fn declined(actions: &[Action]) -> Option<f64> {

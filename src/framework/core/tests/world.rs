@@ -436,7 +436,7 @@ impl World {
                 self.step(Op::Deliver(0));
             }
             self.step(Op::Probe);
-            if self.now.0 % 1_000 == 0 {
+            if self.now.0.is_multiple_of(1_000) {
                 self.refused.clear();
             }
         }
