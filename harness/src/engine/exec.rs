@@ -55,7 +55,7 @@ pub struct ExecStream {
     pub id: String,
     /// The command's standard input.
     pub input: Pin<Box<dyn AsyncWrite + Send>>,
-    /// The command's standard output. Its standard error goes to the log of this program.
+    /// The command's standard output. Its standard error goes to this program's log, at level debug.
     pub output: Pin<Box<dyn AsyncRead + Send>>,
 }
 
@@ -88,7 +88,7 @@ impl Engine {
                     Some(Ok(message))
                 }
                 Ok(other) => {
-                    tracing::warn!(command = %name, "{}", other.to_string().trim_end());
+                    tracing::debug!(command = %name, "{}", other.to_string().trim_end());
                     None
                 }
                 Err(e) => Some(Err(std::io::Error::other(e))),
