@@ -8,6 +8,8 @@ final=$seeds/$1
 root=$seeds/.new-$2
 socket=unix:///run/seed.sock
 if [ -d "$final" ]; then echo there; exit 0; fi
+# What a killed run left half made.
+find "$seeds" -maxdepth 1 -name '.new-*' -mmin +30 -exec rm -rf {} + 2>/dev/null || true
 mkdir -p "$root"
 dockerd --data-root "$root" --exec-root /run/seed --host "$socket" --bridge=none --iptables=false >/var/log/seed.log 2>&1 &
 engine=$!
@@ -25,8 +27,8 @@ done
 docker --host "$socket" load >&2
 kill "$engine"
 wait "$engine" || true
-# Of older seeds the newest stays, for a checkout beside this one; what is in use is hard-linked and doesn't suffer.
-ls -1t "$seeds" | tail -n +2 | while read -r old; do rm -rf "${seeds:?}/$old"; done
+# Of older seeds the newest three stay, for checkouts beside this one; what is in use is hard-linked and doesn't suffer.
+ls -1t "$seeds" | tail -n +4 | while read -r old; do rm -rf "${seeds:?}/$old"; done
 # Two runs may have made the same: the first wins.
 mv -T "$root" "$final" 2>/dev/null || { rm -rf "$root"; [ -d "$final" ]; }
 echo made

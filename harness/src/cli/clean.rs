@@ -2,7 +2,7 @@
 
 use super::{connect, standing, teller};
 use crate::engine::LABEL_CACHE;
-use crate::image::set;
+use crate::image::{seed, set};
 use crate::run::{Home, RunError};
 use crate::topology::{TopologyError, down};
 
@@ -17,8 +17,7 @@ pub(super) async fn run(home: &Home) -> Result<u8, TopologyError> {
         return Err(RunError::Held { id }.into());
     }
     engine.remove_networks_and_volumes(LABEL_CACHE, "1").await?;
-    let note = home.directory().join("seeded");
-    let _ = std::fs::remove_file(note);
+    seed::doubt(home.directory());
     let removed = set::remove_all(&engine).await?;
     tell(&format!("the cache volume and {removed} images are gone"));
     Ok(0)

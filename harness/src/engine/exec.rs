@@ -49,7 +49,7 @@ pub struct ExecStream {
     pub id: String,
     /// The command's standard input.
     pub input: Pin<Box<dyn AsyncWrite + Send>>,
-    /// The command's standard output. Its standard error goes to the log of this program.
+    /// The command's standard output. Its standard error goes to this program's log, at level debug.
     pub output: Pin<Box<dyn AsyncRead + Send>>,
 }
 
@@ -74,7 +74,7 @@ impl Engine {
             let kept = match item {
                 Ok(LogOutput::StdOut { message } | LogOutput::Console { message }) => Some(Ok(message)),
                 Ok(other) => {
-                    tracing::info!(command = %name, "{}", other.to_string().trim_end());
+                    tracing::debug!(command = %name, "{}", other.to_string().trim_end());
                     None
                 }
                 Err(e) => Some(Err(std::io::Error::other(e))),

@@ -27,8 +27,8 @@ pub struct Listed {
     pub labels: BTreeMap<String, String>,
 }
 
-/// How many removals the engine gets at a time.
-const REMOVALS_AT_ONCE: usize = 8;
+/// How many removals the engine gets at a time: they wait for the kernel, not for a core.
+const REMOVALS_AT_ONCE: usize = 16;
 /// Rounds of removal: the second finds what a call that was cut off still made; a handful is plenty.
 const ROUNDS_MAX: u32 = 10;
 

@@ -63,12 +63,18 @@ async fn make(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result<(), I
     list.write_all(sources::to_deb822(&found).as_bytes())
         .and_then(|()| list.flush())
         .map_err(ImageError::file(list.path()))?;
+    // Its working directory goes with ours, whatever ends it. The unprivileged user of apt must get in.
+    let work = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempdir()
+        .map_err(file)?;
     let running = tokio::process::Command::new("sh")
         .arg("-c")
         .arg(SCRIPT)
         .arg("mkbase.sh")
         .arg(SUITE)
         .arg(list.path())
+        .env("TMPDIR", work.path())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

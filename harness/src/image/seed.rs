@@ -46,7 +46,7 @@ pub async fn ensure(
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<(), ImageError> {
     let born = born(engine, volume).await?;
-    let note = owner.home.join("seeded");
+    let note = note(owner.home);
     let wanted = format!("{volume} {born} {}", name(images));
     // A note beside the runs' state spares a container per start; it names the volume's birth, so it dies with it.
     if std::fs::read_to_string(&note).is_ok_and(|text| text == wanted) {
@@ -58,6 +58,17 @@ pub async fn ensure(
     engine.remove(&container).await?;
     made?;
     std::fs::write(&note, wanted).map_err(ImageError::file(&note))
+}
+
+/// The note that says which seed is there.
+fn note(home: &Path) -> std::path::PathBuf {
+    home.join("seeded")
+}
+
+/// Forgets what is known about the seed: the next start looks for itself. Another user of the volume may have removed it.
+pub fn doubt(home: &Path) {
+    // Without a note there is nothing to forget.
+    let _ = std::fs::remove_file(note(home));
 }
 
 /// Makes the volume if it isn't there; returns the time of its making.
@@ -93,6 +104,11 @@ async fn start(engine: &Engine, volume: &str, images: &ImageSet, owner: Owner<'_
 
 async fn make(engine: &Engine, container: &str, images: &ImageSet, run: &str) -> Result<(), EngineError> {
     engine.upload(container, &[("/seed.sh", 0o755, SCRIPT.as_bytes())]).await?;
+    // Looked for first: the engine takes seconds before an archive's first byte.
+    let seed = path(images);
+    if engine.exec(container, &["test", "-d", &seed], b"", SEED_MAX).await?.code == 0 {
+        return Ok(());
+    }
     let archive = engine.docker().export_image(&images.node).boxed();
     let command = ["/seed.sh", name(images), run];
     let output = engine.exec_streaming(container, &command, archive, SEED_MAX).await?;

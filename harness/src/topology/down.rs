@@ -28,15 +28,21 @@ impl Topology {
 /// If the engine can't remove something. The folder stays then.
 pub async fn remove(engine: &Engine, home: &Home, run: Run) -> Result<(), TopologyError> {
     let state = State::read(run.folder()).ok();
-    engine.remove_containers(LABEL_RUN, run.id()).await?;
-    let cached = async {
+    let sweeper = async {
         match &state {
-            Some(state) => clear_cache(engine, home, state).await,
-            // Nothing was started that could have written there.
+            Some(state) => Sweeper::start(engine, home, state).await,
+            // Nothing was started that could have written to the cache.
+            None => Ok(None),
+        }
+    };
+    let (sweeper, ()) = tokio::try_join!(sweeper, engine.remove_containers(LABEL_RUN, run.id()))?;
+    let cleared = async {
+        match sweeper {
+            Some(sweeper) => sweeper.clear().await,
             None => Ok(()),
         }
     };
-    tokio::try_join!(cached, engine.remove_networks_and_volumes(LABEL_RUN, run.id()))?;
+    tokio::try_join!(cleared, engine.remove_networks_and_volumes(LABEL_RUN, run.id()))?;
     Ok(run.forget()?)
 }
 
@@ -55,7 +61,7 @@ pub async fn sweep(engine: &Engine, home: &Home, progress: &(dyn Fn(&str) + Sync
     let ours = home.directory().display().to_string();
     let known = home.runs()?;
     for id in engine.label_values(LABEL_RUN, LABEL_HOME, &ours).await? {
-        if !known.contains(&id) {
+        if !known.iter().any(|run| id == *run || id == sweepers_label(run)) {
             progress(&format!("removing what the run {id} left behind"));
             engine.remove_containers(LABEL_RUN, &id).await?;
             engine.remove_networks_and_volumes(LABEL_RUN, &id).await?;
@@ -65,32 +71,52 @@ pub async fn sweep(engine: &Engine, home: &Home, progress: &(dyn Fn(&str) + Sync
     Ok(swept)
 }
 
-/// Removes the run's directory on the cache volume, from a container that lives for nothing else.
-async fn clear_cache(engine: &Engine, home: &Home, state: &State) -> Result<(), EngineError> {
-    let volume = &state.config.cache_volume;
-    let present = engine.image_id(&state.images.router).await?.is_some();
-    if !present || engine.docker().inspect_volume(volume).await.is_err() {
-        // `clean` was here: the volume, or what could have filled it, is gone.
-        return Ok(());
-    }
-    let spec = ContainerSpec {
-        name: format!("stormbed-{}-clear", state.id),
-        hostname: "clear".into(),
-        image: state.images.router.clone(),
-        command: vec!["sleep".into(), REMOVE_MAX.as_secs().to_string()],
-        labels: machines::labels(&state.id, home),
-        volumes: vec![(volume.clone(), CACHE.to_owned())],
-        ..ContainerSpec::default()
-    };
-    let container = engine.create(&spec).await?;
-    let directory = Path::new(CACHE).join("runs").join(&state.id).display().to_string();
-    let cleared = async {
+/// The run label of a run's [`Sweeper`]: not the run's own, or it would be removed with the containers.
+fn sweepers_label(run: &str) -> String {
+    format!("{run}-clear")
+}
+
+/// A container that removes the run's directory from the cache volume. It starts while the machines end, and works when
+/// they are gone.
+struct Sweeper<'a> {
+    engine: &'a Engine,
+    container: String,
+    directory: String,
+}
+
+impl<'a> Sweeper<'a> {
+    async fn start(engine: &'a Engine, home: &Home, state: &State) -> Result<Option<Self>, EngineError> {
+        let volume = &state.config.cache_volume;
+        let present = engine.image_id(&state.images.router).await?.is_some();
+        if !present || engine.docker().inspect_volume(volume).await.is_err() {
+            // `clean` was here: the volume, or what could have filled it, is gone.
+            return Ok(None);
+        }
+        let label = sweepers_label(&state.id);
+        // One that was cut off has the name.
+        engine.remove_containers(LABEL_RUN, &label).await?;
+        let spec = ContainerSpec {
+            name: format!("stormbed-{label}"),
+            hostname: "clear".into(),
+            image: state.images.router.clone(),
+            command: vec!["sleep".into(), REMOVE_MAX.as_secs().to_string()],
+            labels: machines::labels(&label, home),
+            volumes: vec![(volume.clone(), CACHE.to_owned())],
+            ..ContainerSpec::default()
+        };
+        let container = engine.create(&spec).await?;
         engine.start(&container).await?;
-        let command = ["rm", "-rf", "--one-file-system", directory.as_str()];
-        let output = engine.exec(&container, &command, b"", REMOVE_MAX).await?;
-        output.success(&format!("removing {directory} from the cache volume"))
-    };
-    let cleared = cleared.await;
-    engine.remove(&container).await?;
-    cleared.map(|_| ())
+        let directory = Path::new(CACHE).join("runs").join(&state.id);
+        Ok(Some(Self { engine, container, directory: directory.display().to_string() }))
+    }
+
+    async fn clear(self) -> Result<(), EngineError> {
+        // The hosts' directories at the same time.
+        let script = r#"for host in "$0"/*; do rm -rf "$host" & done; wait; rm -rf "$0""#;
+        let command = ["sh", "-c", script, self.directory.as_str()];
+        let cleared = self.engine.exec(&self.container, &command, b"", REMOVE_MAX).await;
+        self.engine.remove(&self.container).await?;
+        let what = format!("removing {} from the cache volume", self.directory);
+        cleared?.success(&what).map(|_| ())
+    }
 }

@@ -59,6 +59,9 @@ const HTTP_GET: &str = r#"exec 3<>"/dev/tcp/$0/$1" && printf 'GET %s HTTP/1.0\r\
 /// Asks each ZooKeeper server for its mode.
 const ZOOKEEPER_MODES: &str = r#"port=$0; for a; do ( exec 3<>"/dev/tcp/$a/$port" && printf srvr >&3 && timeout 2 cat <&3 ) 2>/dev/null | grep '^Mode:' || echo "Mode: none"; done"#;
 
+/// A FUSE mount shows before its servers answer: ask it something.
+const MOUNTED: &str = r#"mountpoint -q "$0" && timeout 5 stat -f "$0" >/dev/null"#;
+
 impl Topology {
     /// Waits for one stage.
     ///
@@ -155,9 +158,9 @@ impl Topology {
     async fn look_at_storage(&self) -> Result<(), Missing> {
         let mount = self.plan().cluster().shared_on_host.display().to_string();
         for host in self.plan().of(Role::Host) {
-            self.ask(&host.name, r#"mountpoint -q "$0""#, &[&mount])
+            self.ask(&host.name, MOUNTED, &[&mount])
                 .await
-                .map_err(|_| missing(&host.name, format!("{mount} isn't mounted on {}", host.name)))?;
+                .map_err(|_| missing(&host.name, format!("{mount} doesn't answer on {}", host.name)))?;
         }
         Ok(())
     }

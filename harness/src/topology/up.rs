@@ -54,6 +54,7 @@ pub async fn up(
         Err(error) => {
             // A machine that ended explains more than the call that met it.
             let error = topology.all_run().await.err().unwrap_or(error);
+            seed::doubt(home.directory());
             if options.keep_failed {
                 topology.set_phase(Phase::Standing)?;
             } else {
