@@ -18,7 +18,7 @@ use crate::registry::ETCD_CLIENT_PORT;
 /// A live endpoint accepts within a millisecond.
 const CONNECT_MAX: Duration = Duration::from_millis(300);
 /// Status and member list are answered from memory within milliseconds; a frozen endpoint must not cost the tick more than this.
-const LOOK_MAX: Duration = Duration::from_millis(800);
+const LOOK_MAX: Duration = Duration::from_millis(400);
 /// A linearizable read at one endpoint, before the next is asked: an election fits in.
 const RANGE_MAX: Duration = Duration::from_secs(3);
 

@@ -17,9 +17,10 @@ use super::world::World;
 
 /// The outpost gives each endpoint less than this, so that one that is frozen doesn't spoil the answer about the others.
 const LOOK_MAX: Duration = Duration::from_millis(1_000);
-/// Idle, the proxy answers in 5 ms (median under the judge's own load 35 ms, n = 234). Jupyter has one thread: while it starts a
-/// kernel on two busy cores it was seen to answer after 1.2 s, which is slow and not broken. Ticks overlap, so none waits for this.
-const STATUS_MAX: Duration = Duration::from_millis(1_800);
+/// Idle, the proxy answers in 5 ms (39 ms in the median under the judge's own load, p99 0.54 s, n = 810). While Jupyter moves, the proxy
+/// holds the request back, and the tick with it: with two looks at etcd (0.4 s each, if a member is dead) it stays below the 2 s that may
+/// lie between two looks. A single late answer breaks nothing: a promise is broken only after 2 s.
+const STATUS_MAX: Duration = Duration::from_millis(700);
 
 /// Looks once at everything. Returns when the first probe began, when the last one ended, and what they saw.
 pub async fn look(world: &World) -> (Millis, Millis, Fast) {
