@@ -2,6 +2,8 @@
 //!
 //! Needs an engine and an image with a shell, named by `STORMBED_NODE_IMAGE`.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;

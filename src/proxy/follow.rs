@@ -2,7 +2,7 @@
 //! nobody, and the first word of a new leader counts. The core sorts out which word is the newest.
 //!
 //! A watch tells of a new record within milliseconds, but a watch at a dead peer stays silent for ever. So each task also
-//! reads the record every [`CHECK`], and at once when a request could not reach the leader; a read that fails ends the
+//! reads the record every `CHECK`, and at once when a request could not reach the leader; a read that fails ends the
 //! connection. That makes http2 keep-alive, which etcd answers with a hang-up when it comes too often, unnecessary.
 
 use std::net::Ipv4Addr;

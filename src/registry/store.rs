@@ -1,6 +1,6 @@
 //! Reading, watching and writing the registry in etcd.
 //!
-//! Every write of a node passes [`Store::fenced`]: one transaction on "no higher incarnation of this slot has registered".
+//! Every write of a node passes `Store::fenced`: one transaction on "no higher incarnation of this slot has registered".
 
 use std::future::Future;
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! Which part to start, stop or signal when. Pure; [`super::shell`] carries out its actions.
+//! Which part to start, stop or signal when. Pure; the shell carries out its actions.
 //!
 //! Life of a part:
 //! ```text

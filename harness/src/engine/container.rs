@@ -42,7 +42,7 @@ pub struct ContainerSpec {
     pub publish: Option<(u16, u16)>,
     /// Capabilities beyond the engine's default.
     pub capabilities: Vec<String>,
-    /// A machine of its own (see [`machine`]).
+    /// A machine of its own (see `machine` below).
     pub machine: bool,
     /// User (`uid:gid`); root when absent.
     pub user: Option<String>,

@@ -1,4 +1,4 @@
-//! The agent's decisions: registration, tasks, status updates. Pure; [`super::shell`] feeds it events and carries out its actions.
+//! The agent's decisions: registration, tasks, status updates. Pure; the shell feeds it events and carries out its actions.
 //!
 //! Life of a task here (what the framework is told in capitals):
 //! ```text
