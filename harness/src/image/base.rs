@@ -9,7 +9,7 @@ use std::time::Duration;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::TryStreamExt;
 
-use super::{ImageError, recipe::Packages, sources};
+use super::{ImageError, sources};
 use crate::engine::build::Build;
 use crate::engine::{Engine, LABEL_IMAGE};
 
@@ -57,7 +57,10 @@ async fn pull(engine: &Engine) -> bool {
 
 async fn make(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result<(), ImageError> {
     progress("no registry has it: making it with mmdebstrap (about half a minute)");
-    let found = sources::of_machine(Path::new("/etc/apt"), SUITE, &Packages::shipped().fallback_sources());
+    let found = sources::of_machine(Path::new("/etc/apt"), SUITE);
+    if found.is_empty() {
+        return Err(ImageError::NoArchive { suite: SUITE });
+    }
     let file = |e| ImageError::file("a temporary file")(e);
     let mut list = tempfile::Builder::new().suffix(".sources").tempfile().map_err(file)?;
     list.write_all(sources::to_deb822(&found).as_bytes())

@@ -47,6 +47,14 @@ pub enum ImageError {
         /// The end of what it wrote.
         tail: String,
     },
+    /// This machine's apt doesn't know Debian's archive.
+    #[error(
+        "the base image is in no registry that the engine reaches, and no apt source below /etc/apt names Debian's {suite}; add one (`deb <mirror> {suite} main`), or give the engine an image debian:{suite}-slim"
+    )]
+    NoArchive {
+        /// The suite that is needed.
+        suite: &'static str,
+    },
     /// `stormd` isn't there.
     #[error(
         "the program `stormd` isn't beside this one (looked in {looked}); build both with `cargo build --workspace --bins`, or say `make`"

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::sources::Source;
 use crate::engine::LABEL_IMAGE;
 use crate::engine::build::{Build, ContextFile};
 
@@ -13,8 +12,6 @@ use crate::engine::build::{Build, ContextFile};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Packages {
-    /// Debian's archive where the machine's own apt doesn't know it.
-    archive: Vec<Archive>,
     /// What stormd is linked against.
     runtime: Vec<String>,
     /// First stage of the ZooKeeper image.
@@ -29,25 +26,11 @@ pub struct Packages {
     builder: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Archive {
-    uri: String,
-    suites: Vec<String>,
-}
-
 impl Packages {
     /// The lists that this program was built with.
     #[must_use]
     pub fn shipped() -> Self {
         toml::from_str(include_str!("../../images/packages.toml")).expect("the shipped list is parsed in a unit test")
-    }
-
-    /// Debian's archive where the machine's own apt doesn't know it.
-    #[must_use]
-    pub fn fallback_sources(&self) -> Vec<Source> {
-        let source = |a: &Archive| Source { uri: a.uri.clone(), suites: a.suites.clone() };
-        self.archive.iter().map(source).collect()
     }
 }
 
@@ -180,7 +163,6 @@ mod tests {
     fn the_shipped_list_is_valid() {
         let packages = Packages::shipped();
         assert!(packages.node.iter().any(|p| p == "etcd-server"));
-        assert!(!packages.fallback_sources().is_empty());
         for recipe in Recipe::all(&packages) {
             assert!(!recipe.packages.is_empty(), "{}", recipe.name);
         }

@@ -15,9 +15,9 @@ pub struct Source {
 /// Keyring of Debian's archive: the same place on Debian machines and in the image itself.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Debian's own sources among the apt sources in `directory` (`/etc/apt`), or `fallback` if it has none for `suite`.
+/// Debian's own sources among the apt sources in `directory` (`/etc/apt`); none if `suite` itself isn't among them.
 #[must_use]
-pub fn of_machine(directory: &Path, suite: &str, fallback: &[Source]) -> Vec<Source> {
+pub fn of_machine(directory: &Path, suite: &str) -> Vec<Source> {
     let mut files = vec![directory.join("sources.list")];
     if let Ok(entries) = std::fs::read_dir(directory.join("sources.list.d")) {
         files.extend(entries.flatten().map(|e| e.path()));
@@ -35,7 +35,7 @@ pub fn of_machine(directory: &Path, suite: &str, fallback: &[Source]) -> Vec<Sou
         }
     }
     if !found.iter().any(|s| s.suites.iter().any(|x| x == suite)) {
-        return fallback.to_vec();
+        return Vec::new();
     }
     found
 }
@@ -119,7 +119,7 @@ mod tests {
              Enabled: no\nTypes: deb\nURIs: http://off.example/debian\nSuites: bookworm\nComponents: main\n",
         )?;
         std::fs::write(parts.join("x.list.disabled"), "deb http://x/debian bookworm main\n")?;
-        let found = of_machine(dir.path(), "bookworm", &[]);
+        let found = of_machine(dir.path(), "bookworm");
         let uris: Vec<&str> = found.iter().map(|s| s.uri.as_str()).collect();
         assert_eq!(uris, ["http://m.example/debian", "http://m.example/debian-security"]);
         let text = to_deb822(&found);
@@ -128,11 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_of_another_release_uses_the_fallback() -> std::io::Result<()> {
+    fn a_machine_of_another_release_has_none() -> std::io::Result<()> {
         let dir = tempfile::tempdir()?;
         std::fs::write(dir.path().join("sources.list"), "deb http://m/debian trixie main\n")?;
-        let fallback = [Source { uri: "http://f/debian".into(), suites: vec!["bookworm".into()] }];
-        assert_eq!(of_machine(dir.path(), "bookworm", &fallback), fallback);
+        assert_eq!(of_machine(dir.path(), "bookworm"), []);
         Ok(())
     }
 }
