@@ -70,8 +70,12 @@ pub struct MasterConfig {
     /// Port of the HTTP API.
     #[serde(default = "defaults::port_master")]
     pub port: u16,
-    /// `zk://host:port,…/path` of the election.
-    pub zk: String,
+    /// `zk://host:port,…/path` of the election; a master without it is the only one, and leads at once.
+    #[serde(default)]
+    pub zk: Option<String>,
+    /// Where a master without ZooKeeper keeps the agents that it knows of.
+    #[serde(default)]
+    pub work_dir: Option<PathBuf>,
     /// ZooKeeper session timeout.
     #[serde(default = "defaults::ms_10s")]
     pub zk_session_timeout_ms: u64,
@@ -93,6 +97,12 @@ pub struct MasterConfig {
     /// Offers are rescinded after this time; never when absent.
     #[serde(default)]
     pub offer_timeout_ms: Option<u64>,
+    /// The only roles that frameworks may subscribe to; any role when absent.
+    #[serde(default)]
+    pub roles: Option<Vec<String>>,
+    /// Whether frameworks may run as root.
+    #[serde(default = "defaults::yes")]
+    pub root_submissions: bool,
 }
 
 /// `stormd agent`.
@@ -106,12 +116,15 @@ pub struct AgentConfig {
     /// Port of the agent's HTTP endpoints.
     #[serde(default = "defaults::port_agent")]
     pub port: u16,
-    /// `zk://host:port,…/path` where the master is found.
-    pub zk: String,
+    /// Where the master is found: `zk://host:port,…/path`, or its `host:port` if it is the only one.
+    pub master: String,
     /// Where checkpoints and sandboxes lie.
     pub work_dir: PathBuf,
     /// Resources in Mesos's notation, e.g. `cpus:2;mem:2048;disk:1024`.
     pub resources: String,
+    /// Attributes in Mesos's notation, e.g. `rack:r1;level:3`; shown in offers.
+    #[serde(default)]
+    pub attributes: String,
     /// The engine that runs containers.
     #[serde(default = "defaults::docker_socket")]
     pub docker_socket: PathBuf,

@@ -19,7 +19,8 @@ use super::protocol::{RegisterAgent, TaskRef};
 use super::{AgentError, checkpoint, http};
 use crate::clock::Clock;
 use crate::config::AgentConfig;
-use crate::mesos::detector::detect;
+use crate::mesos::attributes;
+use crate::mesos::detector::locate;
 use crate::mesos::resources::Resources;
 use crate::mesos::types::{MESOS_VERSION, MasterInfo};
 
@@ -34,7 +35,8 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// See [`AgentError`].
 pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
     let resources = Resources::parse(&config.resources).map_err(AgentError::Configuration)?;
-    let url = config.zk.parse().map_err(|e| AgentError::Configuration(format!("{e}")))?;
+    let attributes = attributes::parse(&config.attributes).map_err(AgentError::Configuration)?;
+    let leader = locate(&config.master, ZK_SESSION).map_err(|e| AgentError::Configuration(e.to_string()))?;
     std::fs::create_dir_all(&config.work_dir)
         .map_err(|e| AgentError::Recovery(format!("cannot make {}: {e}", config.work_dir.display())))?;
     let info = RegisterAgent {
@@ -43,7 +45,7 @@ pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
         ip: config.ip,
         port: config.port,
         resources: resources.to_wire(None),
-        attributes: Vec::new(),
+        attributes,
         version: MESOS_VERSION.to_owned(),
     };
     let settings = Settings {
@@ -74,7 +76,7 @@ pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
         publish,
         started_s,
     };
-    shell.work(inbox, detect(url, ZK_SESSION)).await
+    shell.work(inbox, leader).await
 }
 
 fn wall_s() -> f64 {

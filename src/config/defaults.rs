@@ -11,6 +11,9 @@ pub(super) fn port_agent() -> u16 {
 pub(super) fn port_jupyter() -> u16 {
     8888
 }
+pub(super) fn yes() -> bool {
+    true
+}
 pub(super) fn five() -> u32 {
     5
 }

@@ -3,10 +3,11 @@
 //! * [`core`]: every decision of a leader, pure.
 //! * [`desk`]: the core at work: its clock, its streams, its registry.
 //! * [`http`]: requests and answers, in Mesos's order of checks. [`view`]: what operators are shown.
-//! * [`registry`]: the agents that masters know of, in ZooKeeper.
+//! * [`registry`]: the agents that masters know of, in ZooKeeper or a file.
 //!
 //! A master stands in the election as soon as it runs. Until it is elected it redirects to the leader; a leader that
-//! loses its place ends its process, as Mesos's does, because somebody else may lead already.
+//! loses its place ends its process, as Mesos's does, because somebody else may lead already. Without ZooKeeper a master is
+//! the only one and leads from its start.
 
 pub mod core;
 pub mod desk;
@@ -15,6 +16,7 @@ pub mod registry;
 pub mod view;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use self::core::Settings;
+use self::core::model::Registry;
 use crate::clock::Clock;
 use crate::config::MasterConfig;
 use crate::mesos::contender::{Standing, contend};
@@ -41,6 +44,9 @@ pub enum MasterError {
     /// The election's URL can't be read.
     #[error("the master's 'zk' can't be used")]
     Url(#[from] ZkUrlError),
+    /// There is no place for the registry.
+    #[error("a master without 'zk' keeps its registry in a file; give it a 'work_dir'")]
+    NoWorkDir,
     /// The port can't be had.
     #[error("the master can't listen on {address}; is another one running there?")]
     Listen {
@@ -65,17 +71,19 @@ pub enum MasterError {
 /// # Errors
 /// Always, in the end: with the reason.
 pub async fn run(config: MasterConfig) -> Result<(), MasterError> {
-    let url: ZkUrl = config.zk.parse()?;
     let session = Duration::from_millis(config.zk_session_timeout_ms);
     let id = uuid::Uuid::new_v4().to_string();
     let info = MasterInfo::announce(&id, config.ip, config.port, &config.hostname);
     let address = SocketAddr::from((config.ip, config.port));
+    let election = match (&config.zk, &config.work_dir) {
+        (Some(zk), _) => Election::Ensemble { url: zk.parse()?, session },
+        (None, Some(work_dir)) => Election::Alone { registry: work_dir.join("registry.json") },
+        (None, None) => return Err(MasterError::NoWorkDir),
+    };
     let listener = TcpListener::bind(address).await.map_err(|source| MasterError::Listen { address, source })?;
-    tracing::info!(%id, %address, %url, "master started");
+    tracing::info!(%id, %address, zk = config.zk, "master started");
 
-    let data = serde_json::to_vec(&info).expect("MasterInfo is plain data with text keys");
-    let leader = detect::<MasterInfo>(url.clone(), session);
-    let standing = contend(url.clone(), data, session);
+    let (leader, standing) = election.enter(&info);
     let desk = Arc::new(Desk::new(settings(&config), info, leader, Clock::start()));
     let listener = listener.tap_io(|stream| {
         // Events are small and someone waits for each; without the option they would wait for each other.
@@ -86,23 +94,55 @@ pub async fn run(config: MasterConfig) -> Result<(), MasterError> {
         ended = server => Err(MasterError::Serve(ended.err().unwrap_or_else(|| {
             std::io::Error::other("it stopped accepting connections")
         }))),
-        ended = lead(&desk, &url, session, standing) => Err(ended),
+        ended = lead(&desk, &election, standing) => Err(ended),
+    }
+}
+
+/// How it is settled who leads.
+enum Election {
+    /// By ZooKeeper, among several masters.
+    Ensemble {
+        /// Where.
+        url: ZkUrl,
+        /// The session's timeout.
+        session: Duration,
+    },
+    /// Not at all: this master is the only one.
+    Alone {
+        /// The file that holds the registry.
+        registry: PathBuf,
+    },
+}
+
+impl Election {
+    /// Stands in the election; returns who leads, and how we stand.
+    fn enter(&self, info: &MasterInfo) -> (watch::Receiver<Option<MasterInfo>>, watch::Receiver<Standing>) {
+        match self {
+            Self::Ensemble { url, session } => {
+                let data = serde_json::to_vec(info).expect("MasterInfo is plain data with text keys");
+                (detect::<MasterInfo>(url.clone(), *session), contend(url.clone(), data, *session))
+            }
+            // Nobody will ever change them, so their senders may go.
+            Self::Alone { .. } => (watch::channel(Some(info.clone())).1, watch::channel(Standing::Elected).1),
+        }
+    }
+
+    async fn open_registry(&self) -> Result<(RegistryStore, Registry), RegistryError> {
+        match self {
+            Self::Ensemble { url, session } => RegistryStore::open(url, *session).await,
+            Self::Alone { registry } => RegistryStore::open_file(registry),
+        }
     }
 }
 
 /// Waits for the election, leads, and returns why that ended.
-async fn lead(
-    desk: &Arc<Desk>,
-    url: &ZkUrl,
-    session: Duration,
-    mut standing: watch::Receiver<Standing>,
-) -> MasterError {
+async fn lead(desk: &Arc<Desk>, election: &Election, mut standing: watch::Receiver<Standing>) -> MasterError {
     if standing.wait_for(|s| *s != Standing::Standby).await.is_err() {
         return MasterError::LostLeadership;
     }
     tracing::info!("elected as the leading master");
     let led = async {
-        let (store, known) = match RegistryStore::open(url, session).await {
+        let (store, known) = match election.open_registry().await {
             Ok(opened) => opened,
             Err(error) => return MasterError::Registry(error),
         };
@@ -121,8 +161,14 @@ async fn lead(
             }
         }
     };
+    let lost = async {
+        // Whoever is alone has nobody to lose to: nothing is ever published.
+        if standing.wait_for(|s| *s == Standing::Lost).await.is_err() && matches!(election, Election::Alone { .. }) {
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
-        _ = standing.wait_for(|s| *s == Standing::Lost) => MasterError::LostLeadership,
+        () = lost => MasterError::LostLeadership,
         error = led => error,
     }
 }
@@ -135,5 +181,7 @@ fn settings(config: &MasterConfig) -> Settings {
         allocation_interval: Duration::from_millis(config.allocation_interval_ms),
         heartbeat_interval: Duration::from_millis(config.heartbeat_interval_ms),
         offer_timeout: config.offer_timeout_ms.map(Duration::from_millis),
+        roles: config.roles.clone(),
+        root_submissions: config.root_submissions,
     }
 }

@@ -1,8 +1,11 @@
-//! The agents that the masters know of, in one znode beside the election: `<path>-registry`.
+//! The agents that the masters know of, in one znode beside the election, `<path>-registry`; or in a file, for a master
+//! without ZooKeeper.
 //!
 //! A new leader writes it once before it serves, which fences its predecessor: every write names the version that it
 //! follows, so a master that was replaced without noticing can't write any more.
 
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use zookeeper_client::{Client, Error};
@@ -29,46 +32,105 @@ pub enum RegistryError {
         /// Why.
         source: serde_json::Error,
     },
+    /// The file can't be read or written.
+    #[error("the registry {path}: {source}; the master needs to write there")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
 }
 
-/// The registry's znode, held by one leader.
+/// The registry, held by one leader.
 #[derive(Debug)]
-pub struct RegistryStore {
+pub enum RegistryStore {
+    /// In ZooKeeper.
+    Znode(Box<Znode>),
+    /// In a file of the only master.
+    File(PathBuf),
+}
+
+impl RegistryStore {
+    /// Reads the registry in ZooKeeper and fences the leader before. Patient: the caller ends it with its leadership.
+    ///
+    /// # Errors
+    /// If the znode holds something else, or another master writes at the same time.
+    pub async fn open(election: &ZkUrl, session: Duration) -> Result<(Self, Registry), RegistryError> {
+        let (znode, known) = Znode::open(election, session).await?;
+        Ok((Self::Znode(Box::new(znode)), known))
+    }
+
+    /// Reads the registry in a file; an absent one is empty.
+    ///
+    /// # Errors
+    /// If the file can't be read or holds something else.
+    pub fn open_file(path: &Path) -> Result<(Self, Registry), RegistryError> {
+        let unread = |source| RegistryError::File { path: path.display().to_string(), source };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(unread)?;
+        }
+        let known = match std::fs::read(path) {
+            Ok(data) => parse(&data, &path.display().to_string())?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Registry::default(),
+            Err(error) => return Err(unread(error)),
+        };
+        Ok((Self::File(path.to_owned()), known))
+    }
+
+    /// Makes a registry durable. Patient with ZooKeeper: the caller ends it with its leadership.
+    ///
+    /// # Errors
+    /// If another master has written meanwhile, or the file can't be written.
+    pub async fn save(&mut self, registry: &Registry) -> Result<(), RegistryError> {
+        let data = serde_json::to_vec(registry).expect("a registry is plain data with text keys");
+        match self {
+            Self::Znode(znode) => znode.save(&data).await,
+            Self::File(path) => {
+                let failed = |source| RegistryError::File { path: path.display().to_string(), source };
+                replace(path, &data).map_err(failed)
+            }
+        }
+    }
+}
+
+fn parse(data: &[u8], path: &str) -> Result<Registry, RegistryError> {
+    serde_json::from_slice(data).map_err(|source| RegistryError::Content { path: path.to_owned(), source })
+}
+
+/// A reader finds the old or the new file, also after a loss of power.
+fn replace(path: &Path, data: &[u8]) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = std::fs::File::create(&new)?;
+    file.write_all(data)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)
+}
+
+/// The registry's znode.
+#[derive(Debug)]
+pub struct Znode {
     url: ZkUrl,
     session: Duration,
     client: Client,
     version: i32,
 }
 
-impl RegistryStore {
-    /// Reads the registry and fences the leader before. Patient with ZooKeeper: the caller ends it with its leadership.
-    ///
-    /// # Errors
-    /// If the znode holds something else, or another master writes at the same time.
-    pub async fn open(election: &ZkUrl, session: Duration) -> Result<(Self, Registry), RegistryError> {
+impl Znode {
+    async fn open(election: &ZkUrl, session: Duration) -> Result<(Self, Registry), RegistryError> {
         let url = ZkUrl { servers: election.servers.clone(), path: format!("{}-registry", election.path) };
         let client = url.open_patiently(session).await;
         let mut store = Self { url, session, client, version: 0 };
         let (data, version) = store.read().await;
         store.version = version;
-        let known = if data.is_empty() {
-            Registry::default()
-        } else {
-            serde_json::from_slice(&data)
-                .map_err(|source| RegistryError::Content { path: store.url.path.clone(), source })?
-        };
-        store.save(&known).await?;
+        let known = if data.is_empty() { Registry::default() } else { parse(&data, &store.url.path)? };
+        store.save(&serde_json::to_vec(&known).expect("a registry is plain data with text keys")).await?;
         Ok((store, known))
     }
 
-    /// Makes a registry durable. Patient with ZooKeeper: the caller ends it with its leadership.
-    ///
-    /// # Errors
-    /// If another master has written meanwhile.
-    pub async fn save(&mut self, registry: &Registry) -> Result<(), RegistryError> {
-        let data = serde_json::to_vec(registry).expect("a registry is plain data with text keys");
+    async fn save(&mut self, data: &[u8]) -> Result<(), RegistryError> {
         loop {
-            let written = self.client.set_data(&self.url.path, &data, Some(self.version)).await;
+            let written = self.client.set_data(&self.url.path, data, Some(self.version)).await;
             match written {
                 Ok(stat) => {
                     self.version = stat.version;
@@ -104,5 +166,26 @@ impl RegistryStore {
 
     fn fenced(&self) -> RegistryError {
         RegistryError::Fenced { path: self.url.path.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_keeps_what_was_saved() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("work/registry.json");
+        let (mut store, known) = RegistryStore::open_file(&path).expect("absent is empty");
+        assert_eq!(known, Registry::default());
+        let mut registry = Registry::default();
+        registry.admitted.insert("S0".into(), "host-1".into());
+        store.save(&registry).await.expect("written");
+        let (_, known) = RegistryStore::open_file(&path).expect("there");
+        assert_eq!(known, registry);
+        std::fs::write(&path, "no").expect("written");
+        let refused = RegistryStore::open_file(&path);
+        assert!(matches!(refused, Err(RegistryError::Content { .. })), "{refused:?}");
     }
 }

@@ -4,13 +4,42 @@
 //! leader; a session that ended (the client ends it by itself when no server answers for too long) means "no leader known"
 //! until a new one is open. A mere disconnection changes nothing.
 
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use zookeeper_client::{Client, Error};
 
-use super::zk::{RETRY_MS, ZkUrl, leading};
+use super::types::MasterInfo;
+use super::zk::{RETRY_MS, ZkUrl, ZkUrlError, leading};
+
+/// A text that names no master.
+#[derive(Debug, thiserror::Error)]
+pub enum LocationError {
+    /// It begins like a ZooKeeper URL and isn't one.
+    #[error(transparent)]
+    Url(#[from] ZkUrlError),
+    /// It is neither.
+    #[error("'{0}' names no master; expected zk://host:port,…/path, or the address ip:port of the only master")]
+    Address(String),
+}
+
+/// Follows the master at a location as Mesos's agents are told it: `zk://…` is an election, `ip:port` the only master.
+///
+/// # Errors
+/// If it is neither.
+pub fn locate(location: &str, session_timeout: Duration) -> Result<watch::Receiver<Option<MasterInfo>>, LocationError> {
+    if location.starts_with("zk://") {
+        return Ok(detect(location.parse()?, session_timeout));
+    }
+    let only: SocketAddrV4 = location.parse().map_err(|_| LocationError::Address(location.to_owned()))?;
+    let master = MasterInfo::announce("", *only.ip(), only.port(), &only.ip().to_string());
+    // Nobody will ever publish another one, so the sender may go.
+    let mut leader = watch::channel(Some(master)).1;
+    leader.mark_changed();
+    Ok(leader)
+}
 
 /// Follows the election at `url` in a task of its own; the receiver holds the leader's data, read from JSON, or `None`.
 ///

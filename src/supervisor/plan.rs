@@ -238,7 +238,7 @@ mod tests {
         [agent]
         ip = "198.18.0.31"
         hostname = "host-1"
-        zk = "zk://198.18.0.11:2181/mesos"
+        master = "zk://198.18.0.11:2181/mesos"
         work_dir = "/var/lib/mesos"
         resources = "cpus:2;mem:2048"
     "#;

@@ -242,7 +242,8 @@ impl Plan {
             ip: machine.address,
             hostname: machine.address.to_string(),
             port: MASTER_PORT,
-            zk: self.zk(ELECTION_PATH),
+            zk: Some(self.zk(ELECTION_PATH)),
+            work_dir: None,
             zk_session_timeout_ms: timing.session_ms,
             agent_ping_timeout_ms: timing.agent_ping_ms,
             max_agent_ping_timeouts: timing.agent_pings,
@@ -250,6 +251,8 @@ impl Plan {
             allocation_interval_ms: 1_000,
             heartbeat_interval_ms: 15_000,
             offer_timeout_ms: None,
+            roles: None,
+            root_submissions: true,
         }
     }
 
@@ -331,7 +334,7 @@ impl Plan {
             ip: machine.address,
             hostname: machine.name.clone(),
             port: AGENT_PORT,
-            zk: self.zk(ELECTION_PATH),
+            master: self.zk(ELECTION_PATH),
             work_dir: format!("{STATE_DIR}/mesos-agent").into(),
             resources: format!(
                 "cpus:{};mem:{};disk:{}",
@@ -339,6 +342,7 @@ impl Plan {
                 share * config.node_mem_mb,
                 10_240
             ),
+            attributes: String::new(),
             docker_socket: "/var/run/docker.sock".into(),
             registration_backoff_ms: 500,
             status_update_retry_ms: 10_000,

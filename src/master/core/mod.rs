@@ -49,6 +49,10 @@ pub struct Settings {
     pub heartbeat_interval: Duration,
     /// Offers are rescinded after this; never when absent.
     pub offer_timeout: Option<Duration>,
+    /// The only roles that frameworks may subscribe to; any when absent.
+    pub roles: Option<Vec<String>>,
+    /// Whether frameworks may run as root.
+    pub root_submissions: bool,
 }
 
 /// What happens to a master. Streams are named by their ids, which are never reused.

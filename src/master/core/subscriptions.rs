@@ -1,5 +1,6 @@
 //! Frameworks come, come again, are cut off, and end.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::model::Framework;
@@ -37,6 +38,7 @@ impl Master {
 
     fn check_subscription(&self, id: Option<&FrameworkId>, subscribe: &Subscribe) -> Result<(), String> {
         validate::framework(&subscribe.framework_info, &subscribe.suppressed_roles)?;
+        self.check_flags(&subscribe.framework_info)?;
         let Some(id) = id else { return Ok(()) };
         validate::id(id.as_str())?;
         if self.is_completed(id) {
@@ -45,6 +47,21 @@ impl Master {
         let known = self.frameworks.get(id).filter(|framework| !framework.recovered);
         if known.is_some_and(|f| f.info.principal != subscribe.framework_info.principal) {
             return Err("Changing framework's principal is not allowed.".to_owned());
+        }
+        Ok(())
+    }
+
+    /// What this master's own settings forbid.
+    fn check_flags(&self, info: &FrameworkInfo) -> Result<(), String> {
+        if let Some(allowed) = &self.settings.roles {
+            let foreign: BTreeSet<_> =
+                info.all_roles().into_iter().filter(|role| role != "*" && !allowed.contains(role)).collect();
+            if !foreign.is_empty() {
+                return Err(format!("Roles {} are not present in the master's --roles", validate::braced(&foreign)));
+            }
+        }
+        if info.user == "root" && !self.settings.root_submissions {
+            return Err("User 'root' is not allowed to run frameworks without --root_submissions set".to_owned());
         }
         Ok(())
     }

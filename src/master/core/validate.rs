@@ -39,8 +39,7 @@ pub(super) fn framework(info: &FrameworkInfo, suppressed: &[String]) -> Result<(
         let mut seen = BTreeSet::new();
         let duplicates: BTreeSet<_> = info.roles.iter().filter(|role| !seen.insert(*role)).cloned().collect();
         if !duplicates.is_empty() {
-            let list: Vec<_> = duplicates.into_iter().collect();
-            return Err(format!("'FrameworkInfo.roles' contains duplicate items: {{ {} }}", list.join(", ")));
+            return Err(format!("'FrameworkInfo.roles' contains duplicate items: {}", braced(&duplicates)));
         }
         for name in &info.roles {
             role(name).map_err(|why| format!("'FrameworkInfo.roles' contains invalid role: {why}"))?;
@@ -54,16 +53,31 @@ pub(super) fn framework(info: &FrameworkInfo, suppressed: &[String]) -> Result<(
         }
     }
     if info.failover_timeout.is_nan() || info.failover_timeout.abs() > DURATION_MAX_S {
-        let timeout = info.failover_timeout;
-        return Err(format!("The framework failover_timeout ({timeout:e}) is invalid"));
+        return Err(format!("The framework failover_timeout ({}) is invalid", short(info.failover_timeout)));
     }
     let roles = info.all_roles();
     let foreign: BTreeSet<_> = suppressed.iter().filter(|role| !roles.contains(role)).cloned().collect();
     if !foreign.is_empty() {
-        let list: Vec<_> = foreign.into_iter().collect();
-        return Err(format!("Suppressed roles {{ {} }} are not contained in the set of roles", list.join(", ")));
+        return Err(format!("Suppressed roles {} are not contained in the set of roles", braced(&foreign)));
     }
     Ok(())
+}
+
+/// `{ a, b }`.
+pub(super) fn braced(items: &BTreeSet<String>) -> String {
+    let items: Vec<_> = items.iter().map(String::as_str).collect();
+    format!("{{ {} }}", items.join(", "))
+}
+
+/// A large number as C++ streams write it: at most six significant digits, and `e+09` from a million on.
+fn short(number: f64) -> String {
+    if !number.is_finite() {
+        return number.to_string().to_lowercase();
+    }
+    let scientific = format!("{number:.5e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let digits = digits.trim_end_matches('0').trim_end_matches('.');
+    format!("{digits}e+{exponent:0>2}")
 }
 
 /// A role's name; `*` stands for itself.
@@ -72,7 +86,7 @@ fn role(name: &str) -> Result<(), String> {
         return Ok(());
     }
     if name.is_empty() {
-        return Err("Empty role name is invalid".to_owned());
+        return Err("Role names cannot be the empty string".to_owned());
     }
     if name.starts_with('/') {
         return Err(format!("Role '{name}' cannot start with a slash"));

@@ -33,6 +33,8 @@ async fn serve() -> Served {
         allocation_interval: Duration::from_secs(1),
         heartbeat_interval: Duration::from_secs(15),
         offer_timeout: None,
+        roles: None,
+        root_submissions: true,
     };
     let me = MasterInfo::announce("me", Ipv4Addr::LOCALHOST, 5050, "me.test");
     let (leader, known) = watch::channel(None);

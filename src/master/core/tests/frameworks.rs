@@ -88,6 +88,7 @@ fn refusals_come_inside_of_the_stream() {
         |roles: &[&str]| FrameworkInfo { roles: roles.iter().map(|role| (*role).to_owned()).collect(), ..info() };
     let invalid = |why: &str| format!("ERROR 'FrameworkInfo.roles' contains invalid role: {why}");
     for (info, error) in [
+        (roles(&[""]), invalid("Role names cannot be the empty string")),
         (roles(&["/a"]), invalid("Role '/a' cannot start with a slash")),
         (roles(&["a/"]), invalid("Role 'a/' cannot end with a slash")),
         (roles(&["a//b"]), invalid("Role 'a//b' cannot contain two adjacent slashes")),
@@ -100,7 +101,7 @@ fn refusals_come_inside_of_the_stream() {
         ),
         (
             FrameworkInfo { failover_timeout: 1e300, ..info() },
-            "ERROR The framework failover_timeout (1e300) is invalid".into(),
+            "ERROR The framework failover_timeout (1e+300) is invalid".into(),
         ),
     ] {
         let mut world = World::new();
@@ -108,6 +109,29 @@ fn refusals_come_inside_of_the_stream() {
         assert_eq!(world.heard(&stream), [error, "end".into()]);
         assert!(world.master.frameworks.is_empty());
     }
+}
+
+/// The words of the recording `subscribe-flags-refusals`.
+#[test]
+fn a_masters_flags_refuse_users_and_roles() {
+    let flags = Settings { roles: Some(vec!["demo".into(), "prod".into()]), root_submissions: false, ..settings() };
+    let framework = |user: &str, roles: &[&str]| FrameworkInfo {
+        user: user.into(),
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        ..info()
+    };
+    for (info, error) in [
+        (framework("root", &["demo"]), "User 'root' is not allowed to run frameworks without --root_submissions set"),
+        (framework("daemon", &["demo", "dev"]), "Roles { dev } are not present in the master's --roles"),
+        (framework("daemon", &["demo/sub"]), "Roles { demo/sub } are not present in the master's --roles"),
+    ] {
+        let mut world = World::with(flags.clone(), Registry::default());
+        let stream = world.subscribe(info);
+        assert_eq!(world.heard(&stream), [format!("ERROR {error}"), "end".into()]);
+    }
+    let mut world = World::with(flags, Registry::default());
+    world.subscribe(framework("daemon", &["*", "prod"]));
+    assert_eq!(world.master.frameworks.len(), 1);
 }
 
 #[test]

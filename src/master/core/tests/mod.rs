@@ -33,6 +33,8 @@ pub(super) fn settings() -> Settings {
         allocation_interval: Duration::from_secs(1),
         heartbeat_interval: Duration::from_secs(15),
         offer_timeout: None,
+        roles: None,
+        root_submissions: true,
     }
 }
 
