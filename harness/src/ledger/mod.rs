@@ -62,6 +62,8 @@ struct Entry {
 /// Where one scenario's items lie.
 #[derive(Debug, Clone)]
 struct Places {
+    /// Name of the play, unique in the run.
+    name: String,
     /// Prefix of the etcd keys.
     keys: String,
     /// Directory of the files, relative to the volume.
@@ -88,6 +90,7 @@ impl Ledger {
     pub fn start(world: &World, name: &str, newest: watch::Receiver<Option<Arc<Seen>>>) -> Self {
         let root = Keys::testbed(&world.shape.cluster);
         let places = Places {
+            name: name.to_owned(),
             keys: format!("{root}ledger/{}/{name}/", world.run),
             files: world.directory(&format!("ledger/{name}/files")),
             notebooks: world.directory(&format!("ledger/{name}/notebooks")),

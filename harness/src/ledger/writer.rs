@@ -123,7 +123,7 @@ fn endpoints(world: &World, seen: Option<&Seen>, turn: usize) -> Vec<Ipv4Addr> {
 impl Client {
     async fn operate(self, kind: Kind) {
         let number = self.number;
-        let content = format!("{} {number} of run {}", kind.as_str(), self.world.run);
+        let content = content(kind, number, &self.places.name, &self.world.run);
         let (item, (begin, end, outcome)) = match kind {
             Kind::Etcd => {
                 let item = format!("k{number:06}");
@@ -173,6 +173,21 @@ impl Client {
     }
 }
 
+/// What an item holds: nothing else that any run writes is the same, so an item found in another's place shows as altered.
+fn content(kind: Kind, number: usize, name: &str, run: &str) -> String {
+    format!("{} {number} of {name} in run {run}", kind.as_str())
+}
+
 fn done(reply: Reply) -> Option<()> {
     (reply == Reply::Done).then_some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_item_of_two_plays_differs() {
+        assert_ne!(content(Kind::Etcd, 0, "1-node-loss", "r"), content(Kind::Etcd, 0, "2-node-loss", "r"));
+    }
 }

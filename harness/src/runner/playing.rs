@@ -54,12 +54,12 @@ impl Running<'_> {
                 return reports;
             }
         };
-        for plan in plans {
+        for (ordinal, plan) in (1..).zip(plans) {
             if self.interrupt.is_cancelled() {
                 break;
             }
             self.progress.line(&format!("{}: {}", plan.scenario, plan.about));
-            let running = self.scenario(plan, &world, &mut observer, &mut journal);
+            let running = self.scenario(plan, place(ordinal, plan), &world, &mut observer, &mut journal);
             let report = match AssertUnwindSafe(running).catch_unwind().await {
                 Ok(report) => report,
                 Err(panic) => {
@@ -109,6 +109,7 @@ impl Running<'_> {
     async fn scenario(
         &mut self,
         plan: &Plan,
+        place: String,
         world: &World,
         observer: &mut Observer,
         journal: &mut Journal,
@@ -122,7 +123,7 @@ impl Running<'_> {
             progress: self.progress,
             interrupt: self.interrupt,
         };
-        let mut session = Session::new(shared, plan);
+        let mut session = Session::new(shared, plan, place);
         let ended = played(&mut session).await;
         session.release().await;
         let lost = session.shared.observer.dropped() - lost;
@@ -151,6 +152,11 @@ impl Running<'_> {
     }
 }
 
+/// Name of a scenario's play, unique in the run: the same file may be given many times.
+fn place(ordinal: u32, plan: &Plan) -> String {
+    format!("{ordinal}-{}", plan.scenario)
+}
+
 /// Plays a scenario to its end; returns the ledger's account.
 async fn played(session: &mut Session<'_>) -> Result<LedgerOutcome, Stop> {
     if !session.steady().await? {
@@ -159,7 +165,7 @@ async fn played(session: &mut Session<'_>) -> Result<LedgerOutcome, Stop> {
     }
     session.judge_from_here();
     let newest = session.shared.observer.newest();
-    let ledger = Ledger::start(session.shared.world, &session.plan.scenario, newest);
+    let ledger = Ledger::start(session.shared.world, &session.place, newest);
     session.pass(LEDGER_FIRST).await?;
     session.steps().await?;
     session.finish(ledger).await
@@ -203,4 +209,18 @@ pub(super) fn told(panic: &(dyn std::any::Any + Send)) -> String {
     let text =
         panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
     format!("the harness panicked: {}", text.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Cluster;
+
+    #[test]
+    fn one_scenario_played_twice_has_two_places() {
+        let cluster = Cluster::default();
+        let plan = Plan { scenario: "node-loss".into(), about: String::new(), cluster, seed: 1, steps: Vec::new() };
+        let places: Vec<String> = (1..).zip([&plan, &plan]).map(|(ordinal, plan)| place(ordinal, plan)).collect();
+        assert_eq!(places, ["1-node-loss", "2-node-loss"]);
+    }
 }

@@ -54,6 +54,8 @@ pub(super) struct Shared<'a> {
 pub(super) struct Session<'a> {
     pub(super) shared: Shared<'a>,
     pub(super) plan: &'a Plan,
+    /// Name of this play, unique in the run.
+    pub(super) place: String,
     pub(super) history: History,
     /// All faults of the plan, in its order.
     pub(super) faults: Vec<Fault>,
@@ -72,7 +74,7 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(shared: Shared<'a>, plan: &'a Plan) -> Self {
+    pub(super) fn new(shared: Shared<'a>, plan: &'a Plan, place: String) -> Self {
         let now = shared.world.clock.now();
         let shape = (*shared.world.shape).clone();
         Self {
@@ -80,6 +82,7 @@ impl<'a> Session<'a> {
             faults: planned_faults(plan),
             shared,
             plan,
+            place,
             seen: None,
             hit: BTreeSet::new(),
             due: BTreeMap::new(),
@@ -330,7 +333,7 @@ impl<'a> Session<'a> {
 
     /// Unique in the run: scenarios number their faults alike.
     fn name_of(&self, index: usize) -> String {
-        format!("{}/{}", self.plan.scenario, self.faults[index].id)
+        format!("{}/{}", self.place, self.faults[index].id)
     }
 }
 
