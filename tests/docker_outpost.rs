@@ -131,9 +131,9 @@ impl Outpost {
         self.ask(Call::Inject { fault, act }).await
     }
 
-    async fn undo(&mut self, fault: &str) -> Result<Reply, String> {
+    async fn undo(&mut self, fault: &str, act: Act) -> Result<Reply, String> {
         let fault = fault.to_owned();
-        self.ask(Call::Undo { fault }).await
+        self.ask(Call::Undo { fault, act }).await
     }
 
     /// Ends the stream and waits for the outpost to let go.
@@ -179,9 +179,9 @@ async fn what_it_froze_thaws_when_it_is_told_to_or_its_stream_ends() {
     assert_eq!(node.status().await, Some(ContainerStateStatusEnum::PAUSED));
     assert_eq!(outpost.containers().await[0].state, ContainerState::Paused);
     assert!(outpost.inject("f1", pause()).await.is_err(), "the name is taken");
-    assert_eq!(outpost.undo("f1").await, Ok(Reply::Done));
+    assert_eq!(outpost.undo("f1", pause()).await, Ok(Reply::Done));
     assert_eq!(node.status().await, Some(ContainerStateStatusEnum::RUNNING));
-    assert!(outpost.undo("f1").await.is_err(), "it isn't held any more");
+    assert_eq!(outpost.undo("f1", pause()).await, Ok(Reply::Done), "it is over already");
 
     assert_eq!(outpost.inject("f2", pause()).await, Ok(Reply::Done));
     outpost.end().await;
@@ -194,8 +194,8 @@ async fn undoing_succeeds_when_the_target_is_gone() {
     let node = Node::start("gone").await;
     let mut outpost = Outpost::open(&node.cluster).await;
     let pause = Act::PauseContainer { container: node.id.clone() };
-    assert_eq!(outpost.inject("f", pause).await, Ok(Reply::Done));
+    assert_eq!(outpost.inject("f", pause.clone()).await, Ok(Reply::Done));
     node.remove().await;
-    assert_eq!(outpost.undo("f").await, Ok(Reply::Done));
+    assert_eq!(outpost.undo("f", pause).await, Ok(Reply::Done));
     outpost.end().await;
 }

@@ -1,5 +1,5 @@
 //! Faults that an outpost makes, holds and undoes. A fault is held from before it is made: whatever becomes of the attempt,
-//! it will be undone.
+//! it will be undone. What has no undo is held no longer than its making takes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +49,8 @@ impl Faults {
             if made.is_err() {
                 // Whether or not a part of it was done.
                 let _ = unmake(&engine, &held.act).await;
+            }
+            if made.is_err() || !has_undo(&held.act) {
                 faults.lock().remove(&fault);
             }
             made
@@ -56,13 +58,15 @@ impl Faults {
         making.await.map_err(text)?
     }
 
-    /// Undoes a held fault.
+    /// Undoes a fault, held or not: an outpost before this one may have made `act` and ended before it could undo it.
     ///
     /// # Errors
-    /// If it isn't held, or the engine fails; then it is still held.
-    pub async fn undo(&self, engine: &Docker, fault: &str) -> Result<(), String> {
+    /// If the engine fails; what was held is still held then.
+    pub async fn undo(&self, engine: &Docker, fault: &str, act: &Act) -> Result<(), String> {
         let held = self.lock().get(fault).cloned();
-        let held = held.ok_or_else(|| format!("fault '{fault}' is not held"))?;
+        let Some(held) = held else {
+            return unmake(engine, act).await;
+        };
         let _turn = held.turn.lock().await;
         unmake(engine, &held.act).await?;
         self.lock().remove(fault);
@@ -71,9 +75,10 @@ impl Faults {
 
     /// Undoes everything, at the same time; what fails is logged.
     pub async fn undo_all(&self, engine: &Docker) {
-        let faults: Vec<String> = self.lock().keys().cloned().collect();
-        join_all(faults.iter().map(|fault| async move {
-            match self.undo(engine, fault).await {
+        let faults: Vec<(String, Arc<Held>)> =
+            self.lock().iter().map(|(fault, held)| (fault.clone(), Arc::clone(held))).collect();
+        join_all(faults.iter().map(|(fault, held)| async move {
+            match self.undo(engine, fault, &held.act).await {
                 Ok(()) => tracing::info!(fault, "undone at the end"),
                 Err(error) => tracing::error!(fault, error, "cannot be undone"),
             }
@@ -89,6 +94,14 @@ impl Faults {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Held>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody must end it. A killed container is the system's to bring back.
+fn has_undo(act: &Act) -> bool {
+    match act {
+        Act::KillContainer { .. } => false,
+        Act::PauseContainer { .. } => true,
     }
 }
 
@@ -116,5 +129,59 @@ async fn unmake(engine: &Docker, act: &Act) -> Result<(), String> {
                 _ => Ok(()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::{StatusCode, Uri};
+    use bollard::API_DEFAULT_VERSION;
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    type Asked = Arc<Mutex<Vec<String>>>;
+
+    /// An engine that does everything it is told, and the paths that it was asked for.
+    fn engine(dir: &std::path::Path) -> (Docker, Asked) {
+        let asked = Asked::default();
+        let note = Arc::clone(&asked);
+        let router = Router::new().fallback(move |uri: Uri| async move {
+            let path = uri.path().trim_start_matches('/').to_owned();
+            note.lock().unwrap().push(path);
+            StatusCode::NO_CONTENT
+        });
+        let socket = dir.join("engine.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let engine = Docker::connect_with_unix(&socket.to_string_lossy(), 5, API_DEFAULT_VERSION).unwrap();
+        (engine, asked)
+    }
+
+    #[tokio::test]
+    async fn a_kill_is_not_held_once_made_and_a_pause_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (engine, _asked) = engine(dir.path());
+        let faults = Arc::new(Faults::default());
+        let kill = |container: &str| Act::KillContainer { container: container.into() };
+        faults.inject(engine.clone(), "s1".into(), kill("a")).await.unwrap();
+        faults.inject(engine.clone(), "s1".into(), kill("b")).await.unwrap();
+        assert!(faults.is_empty());
+        let pause = Act::PauseContainer { container: "a".into() };
+        faults.inject(engine.clone(), "s2".into(), pause.clone()).await.unwrap();
+        let again = faults.inject(engine.clone(), "s2".into(), pause.clone()).await;
+        assert!(again.unwrap_err().contains("held already"));
+        faults.undo(&engine, "s2", &pause).await.unwrap();
+        assert!(faults.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_an_outpost_before_has_frozen_is_thawed_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (engine, asked) = engine(dir.path());
+        let pause = Act::PauseContainer { container: "a".into() };
+        Faults::default().undo(&engine, "s1", &pause).await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), ["containers/a/unpause"]);
     }
 }

@@ -121,8 +121,8 @@ impl Hands for Machine {
                 let engine = self.engine()?.clone();
                 self.faults.inject(engine, fault, act).await.map(|()| Reply::Done)
             }
-            Call::Undo { fault } => {
-                let undo = self.faults.undo(self.engine()?, &fault);
+            Call::Undo { fault, act } => {
+                let undo = self.faults.undo(self.engine()?, &fault, &act);
                 undo.await.map(|()| Reply::Done)
             }
             Call::Logs { lines_max } => {

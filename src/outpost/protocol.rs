@@ -113,10 +113,13 @@ pub enum Call {
         /// What to do.
         act: Act,
     },
-    /// Undo a held fault. Undoing one that isn't held is an error; a target that is gone meanwhile is not. Answer: [`Reply::Done`].
+    /// Undo a fault. One that isn't held is undone by what it did: another outpost may have made it and ended since. A target
+    /// that is gone meanwhile is no error. Answer: [`Reply::Done`].
     Undo {
         /// The fault.
         fault: String,
+        /// What was done.
+        act: Act,
     },
     /// The last lines of every log on this machine. Answer: [`Reply::Logs`].
     Logs {

@@ -24,15 +24,10 @@ pub fn is_undone_by_us(fault: &Fault) -> bool {
 /// If it isn't acknowledged. It may have taken place all the same: undo is owed.
 pub async fn inject(world: &World, name: &str, fault: &Fault) -> Result<(), String> {
     let victim = fault.victim.as_ref().ok_or("the fault has no victim")?;
-    let container = victim.container.clone();
     match &victim.host {
         Some(host) => {
-            let act = match fault.kind {
-                FaultKind::Kill => Act::KillContainer { container },
-                FaultKind::Pause => Act::PauseContainer { container },
-            };
-            let fault = name.to_owned();
-            at_host(world, host, Call::Inject { fault, act }).await
+            let call = Call::Inject { fault: name.to_owned(), act: act(fault.kind, victim) };
+            at_host(world, host, call).await
         }
         None => {
             let verb = match fault.kind {
@@ -53,11 +48,20 @@ pub async fn undo(world: &World, name: &str, fault: &Fault) -> Result<(), String
     match (&victim.host, fault.kind) {
         (Some(_), FaultKind::Kill) => Ok(()),
         (Some(host), FaultKind::Pause) => {
-            let fault = name.to_owned();
-            at_host(world, host, Call::Undo { fault }).await
+            let call = Call::Undo { fault: name.to_owned(), act: act(fault.kind, victim) };
+            at_host(world, host, call).await
         }
         (None, FaultKind::Kill) => outside(world, victim, Verb::Start).await,
         (None, FaultKind::Pause) => outside(world, victim, Verb::Unpause).await,
+    }
+}
+
+/// What the victim's outpost does.
+fn act(kind: FaultKind, victim: &Victim) -> Act {
+    let container = victim.container.clone();
+    match kind {
+        FaultKind::Kill => Act::KillContainer { container },
+        FaultKind::Pause => Act::PauseContainer { container },
     }
 }
 
