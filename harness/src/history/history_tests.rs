@@ -229,6 +229,42 @@ fn a_missed_bound_is_a_fail_and_a_starved_judge_makes_it_invalid() {
     run.verdict(Verdict::Invalid, &["hosts", "starved"]);
 }
 
+/// The good run with a second fault 1 s after the first, and a bound on etcd, which is back after 10 s.
+fn hit_twice(with_previous: bool, within_ms: u64) -> Run {
+    let mut run = Run::good();
+    run.plan = plan(&[(Some(Name::Etcd), within_ms)], &[]);
+    let second = PlannedStep { id: "s2".into(), with_previous, recovered: vec![], ..run.plan.steps[0].clone() };
+    run.plan.steps.push(second);
+    let mut second = killed();
+    second.id = "s2".into();
+    second.life.inject_begin = Some(Millis(KILL + 1_000));
+    run.faults.push(second);
+    run
+}
+
+#[test]
+fn a_fault_of_the_same_group_does_not_cut_a_bound() {
+    hit_twice(true, 5_000).verdict(Verdict::Fail, &["etcd", "must hold 5s after fault s1", "it took 10.1 s"]);
+    assert_eq!(hit_twice(true, 12_000).report().verdict, Verdict::Pass);
+}
+
+#[test]
+fn a_bound_that_could_not_be_judged_is_invalid() {
+    hit_twice(false, 5_000).verdict(Verdict::Invalid, &["etcd", "after fault s1", "before that could be judged"]);
+    let mut stopped = hit_twice(false, 5_000);
+    stopped.errors.push("an outpost did not start".into());
+    assert!(stopped.report().why.iter().all(|finding| finding.verdict != Verdict::Invalid));
+}
+
+#[test]
+fn a_storm_without_faults_is_invalid() {
+    let mut calm = Run::good();
+    calm.faults.clear();
+    calm.plan.steps[0].act = PlannedAct::Storm { for_ms: 1_000, draws: vec![] };
+    calm.look = Box::new(|now| Cluster::steady().at(now));
+    calm.verdict(Verdict::Invalid, &["drew no fault"]);
+}
+
 #[test]
 fn what_no_fault_excuses_is_a_fail_beyond_its_grace() {
     let broken = |from: u64, to: u64| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use stormbed::clock::Millis;
 
 use super::breaks::judged_while;
-use super::recovery::{Window, recovery};
+use super::recovery::{Window, in_window, recovery};
 use super::tick::{Key, Tick, keys};
 use super::{Ending, FINAL_HOLD_MS, History, breaks, coverage, event, ledger};
 use crate::fault::Fault;
@@ -35,11 +35,11 @@ impl History {
         let mut why = breaks::breaches(ticks);
         why.extend(breaks::unexcused(ticks, faults));
         why.extend(ledger::audit(ending.ledger));
-        for fault in faults {
-            why.extend(missed_bounds(ticks, faults, fault, ending));
-        }
-        why.extend(ending.harness_errors.iter().map(|error| finding(Verdict::Broken, error.clone())));
         let complete = !ending.interrupted && ending.harness_errors.is_empty();
+        // What ended before its time can't have been judged.
+        let bounds = faults.iter().flat_map(|fault| missed_bounds(ticks, fault, ending));
+        why.extend(bounds.filter(|finding| complete || finding.verdict == Verdict::Fail));
+        why.extend(ending.harness_errors.iter().map(|error| finding(Verdict::Broken, error.clone())));
         if ending.interrupted {
             why.push(finding(Verdict::Interrupted, "ended by the user".to_owned()));
         }
@@ -173,6 +173,9 @@ impl History {
                 why.push(invalid(text, report.began));
             }
         }
+        if storm.is_some_and(|storm| storm.draws == 0) {
+            why.push(invalid("the storm drew no fault at all".to_owned(), None));
+        }
         if let Some(storm) = storm
             && storm.effective * 100 < storm.draws * EFFECTIVE_PERCENT_MIN
         {
@@ -218,14 +221,15 @@ fn recoveries(ticks: &[Tick], faults: &[Fault]) -> Vec<Recovery> {
     all
 }
 
-/// Bounds of the fault's step that were missed, with the evidence for it.
-fn missed_bounds(ticks: &[Tick], faults: &[Fault], fault: &Fault, ending: &Ending<'_>) -> Vec<Finding> {
+/// Bounds of the fault's step that were missed, with the evidence for it. Faults of the same group are part of what the bound
+/// is about: they don't cut it.
+fn missed_bounds(ticks: &[Tick], fault: &Fault, ending: &Ending<'_>) -> Vec<Finding> {
     let Some(step) = ending.plan.step_of(&fault.id) else {
         return vec![];
     };
     let mut findings = vec![];
     for bound in &step.recovered {
-        let Some(window) = Window::of(fault, bound.clock, faults) else {
+        let Some(window) = Window::of(fault, bound.clock, strangers(fault, ending)) else {
             continue;
         };
         for key in bound_keys(ticks, bound) {
@@ -233,6 +237,16 @@ fn missed_bounds(ticks: &[Tick], faults: &[Fault], fault: &Fault, ending: &Endin
         }
     }
     findings
+}
+
+/// Faults of other groups.
+fn strangers<'a>(fault: &Fault, ending: &Ending<'a>) -> impl Iterator<Item = &'a Fault> {
+    let group = ending.plan.group_of(&fault.id);
+    let plan = ending.plan;
+    ending.faults.iter().filter(move |other| {
+        let step = plan.step_of(&other.id);
+        !step.is_some_and(|step| group.iter().any(|partner| partner.id == step.id))
+    })
 }
 
 /// A bound on one invariant binds its fast evidence, if it has any; `all` binds everything.
@@ -265,19 +279,30 @@ fn missed_bound(ticks: &[Tick], fault: &Fault, bound: &Bound, window: Window, ke
         Some(seconds) => format!("it took {seconds:.1} s"),
         None => "it did not hold again while the clock ran".to_owned(),
     };
-    let what = format!(
-        "{} ({:?}) must hold {} after fault {} ({} clock), but {took}",
+    let promise = format!(
+        "{} ({:?}) must hold {} after fault {} ({} clock)",
         key.0,
         key.1,
         format_ms(bound.within_ms),
         fault.id,
         bound.clock
     );
+    let what = format!("{promise}, but {took}");
     if let Some(why) = late.iter().find_map(|tick| tick.broken(key)) {
         let (verdict, starved) = judged_while(ticks, window.start, back.or(ticks.last().map(|t| t.end))?);
         return Some(Finding { verdict, at: Some(due), why: format!("{what}{starved}: {why}") });
     }
-    (!late.is_empty()).then(|| invalid(format!("{what}; past the bound there is no evidence that tells"), Some(due)))
+    if !late.is_empty() {
+        return Some(invalid(format!("{what}; past the bound there is no evidence that tells"), Some(due)));
+    }
+    let within = in_window(ticks, window);
+    // It came back in time, and the clock was cut before it had held for long enough.
+    let in_time = within.iter().any(|tick| !tick.holds(key)) && within.iter().any(|tick| tick.begin >= due);
+    let judged = recovered.outcome == Outcome::Recovered || in_time;
+    (!judged).then(|| {
+        let text = "but the clock ended before that could be judged; hold the fault longer, or give a smaller bound";
+        invalid(format!("{promise}, {text}"), Some(window.start))
+    })
 }
 
 fn judge_report(ticks: &[Tick]) -> JudgeReport {

@@ -47,14 +47,14 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The window of this clock; none if it never started.
-    pub fn of(fault: &Fault, clock: RecoveryClock, faults: &[Fault]) -> Option<Self> {
+    /// The window of this clock; none if it never started. A begin of one of `faults` cuts it.
+    pub fn of<'a>(fault: &Fault, clock: RecoveryClock, faults: impl IntoIterator<Item = &'a Fault>) -> Option<Self> {
         let start = match clock {
             RecoveryClock::Failover => fault.life.inject_begin?,
             RecoveryClock::Rejoin => undo_begin(fault)?,
         };
         let next = faults
-            .iter()
+            .into_iter()
             .filter(|other| other.id != fault.id)
             .filter_map(Fault::began)
             .filter(|began| *began > start)
@@ -99,7 +99,7 @@ pub(super) fn recovery(ticks: &[Tick], fault: &Fault, clock: RecoveryClock, wind
 }
 
 /// Ticks that saw something of the window.
-fn in_window(ticks: &[Tick], window: Window) -> &[Tick] {
+pub(super) fn in_window(ticks: &[Tick], window: Window) -> &[Tick] {
     let from = ticks.partition_point(|tick| tick.end <= window.start);
     let to = window.cut.map_or(ticks.len(), |cut| ticks.partition_point(|tick| tick.end <= cut));
     &ticks[from..to.max(from)]

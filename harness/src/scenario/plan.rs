@@ -148,6 +148,18 @@ impl Plan {
             .collect()
     }
 
+    /// The group of the step that makes this fault: a step and those that come `with = "previous"`. Its faults are held together.
+    #[must_use]
+    pub fn group_of(&self, fault: &str) -> &[PlannedStep] {
+        let is_it = |step: &PlannedStep| self.step_of(fault).is_some_and(|its| its.id == step.id);
+        let Some(at) = self.steps.iter().position(is_it) else {
+            return &[];
+        };
+        let first = self.steps[..=at].iter().rposition(|step| !step.with_previous).unwrap_or(0);
+        let later = self.steps[at + 1..].iter().take_while(|step| step.with_previous).count();
+        &self.steps[first..=at + later]
+    }
+
     /// The step that makes this fault.
     #[must_use]
     pub fn step_of(&self, fault: &str) -> Option<&PlannedStep> {
@@ -258,6 +270,21 @@ mod tests {
         assert_eq!(faults.len(), drawn(&plan).len());
         assert_eq!(faults[0].id, "s1.1");
         assert_eq!(plan.step_of("s1.1").map(|step| step.id.as_str()), Some("s1"));
+    }
+
+    #[test]
+    fn a_group_reaches_from_its_first_step_to_the_last_that_comes_with_it() {
+        let plan = Plan::draw(&stormy(60_000, (2_000, 8_000), [3, 1], None), 7);
+        let step = |id: &str, with_previous| PlannedStep { id: id.into(), with_previous, ..plan.steps[0].clone() };
+        let steps = vec![step("s1", false), step("s2", false), step("s3", true), step("s4", true), step("s5", false)];
+        let plan = Plan { steps, ..plan };
+        let group = |fault| plan.group_of(fault).iter().map(|step| step.id.as_str()).collect::<Vec<_>>();
+        assert_eq!(group("s1"), ["s1"]);
+        for fault in ["s2", "s3", "s4.7"] {
+            assert_eq!(group(fault), ["s2", "s3", "s4"]);
+        }
+        assert_eq!(group("s5"), ["s5"]);
+        assert_eq!(group("s9"), Vec::<&str>::new());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::duration::format_ms;
 use super::event::Event;
 use super::fields::{Fields, Value, choice, kind, list, ms, number, text};
 use super::physics::{floor_ms, is_held, possible};
+use super::plan::HOLD_MAX_MS;
 use super::{Act, Bound, Cluster, FaultAct, RecoveryClock, Step, Storm, StormFault, duration};
 use crate::fault::{FaultKind, Role, Target, TargetClass};
 use crate::invariant::Name;
@@ -179,11 +180,31 @@ fn read_recovered(value: &Value<'_>, act: Option<&FaultAct>, d: &mut Diagnosis<'
                     bounds.extend(read_bound(key, RecoveryClock::Rejoin, value, d));
                 }
             }
-        } else {
-            bounds.extend(read_bound(key, RecoveryClock::Failover, value, d));
+        } else if let Some(bound) = read_bound(key, RecoveryClock::Failover, value, d) {
+            refuse_beyond_hold(&bound, act, value, d);
+            bounds.push(bound);
         }
     }
     bounds
+}
+
+/// The undo ends the failover's clock: a bound that lies beyond it would never be judged.
+fn refuse_beyond_hold(bound: &Bound, act: Option<&FaultAct>, value: &Value<'_>, d: &mut Diagnosis<'_>) {
+    let Some(act) = act.filter(|act| is_held(act.kind, act.target.class)) else {
+        return;
+    };
+    let hold_ms = act.for_ms.unwrap_or(HOLD_MAX_MS);
+    if bound.within_ms >= hold_ms {
+        d.mistake(
+            value.span(),
+            format!(
+                "{} can't be judged: the fault is undone after {}, which ends this clock",
+                format_ms(bound.within_ms),
+                format_ms(hold_ms)
+            ),
+            "give a smaller bound, hold the fault longer with 'for', or bound 'rejoin', which counts from the undo".to_owned(),
+        );
+    }
 }
 
 fn read_bound(key: &str, clock: RecoveryClock, value: &Value<'_>, d: &mut Diagnosis<'_>) -> Option<Bound> {
@@ -220,6 +241,15 @@ fn read_storm(value: &Value<'_>, cluster: &Cluster, d: &mut Diagnosis<'_>) -> Op
         }
     }
     let (every_min_ms, every_max_ms) = every?;
+    if let Some(for_ms) = for_ms
+        && for_ms < every_max_ms
+    {
+        d.mistake(
+            fields.get("for")?.span(),
+            format!("a storm of {} may end before its first fault", format_ms(for_ms)),
+            format!("the first fault comes up to {} after its begin: let it last longer", format_ms(every_max_ms)),
+        );
+    }
     Some(Storm { for_ms: for_ms?, every_min_ms, every_max_ms, seed, faults })
 }
 

@@ -31,7 +31,7 @@ prefix = "storm"
 fault  = "pause"
 target = { mesos-master = "leader" }
 for    = "15s"
-recovered = { mesos = "15s", rejoin = { all = "20s" } }
+recovered = { mesos = "14s", rejoin = { all = "20s" } }
 
 [[step]]
 with      = "previous"
@@ -64,7 +64,7 @@ fn every_key_is_read() {
         (FaultKind::Pause, TargetClass::MesosMaster, Role::Leader, Some(15_000))
     );
     let bounds: Vec<_> = pause.recovered.iter().map(|b| (b.invariant, b.clock, b.within_ms)).collect();
-    assert_eq!(bounds, [(Some(Name::Mesos), RecoveryClock::Failover, 15_000), (None, RecoveryClock::Rejoin, 20_000)]);
+    assert_eq!(bounds, [(Some(Name::Mesos), RecoveryClock::Failover, 14_000), (None, RecoveryClock::Rejoin, 20_000)]);
     assert!(kill.with_previous && kill.wait_ms == 1_000);
     assert_eq!(kill.expect, [Event::EtcdLeaderChanged, Event::JupyterMoved, Event::SlotReplaced]);
     let Act::Storm(storm) = &storm.act else { panic!("{storm:?}") };
@@ -161,6 +161,25 @@ target = { node = 5 }
 [[step]]
 fault = "kill"
 watch = "5s"
+"#
+    ));
+}
+
+#[test]
+fn a_bound_or_a_storm_that_ends_before_it_could_fail_is_refused() {
+    insta::assert_snapshot!(refused(
+        r#"name = "x"
+[[step]]
+fault = "pause"
+target = { mesos-master = "leader" }
+for = "15s"
+recovered = { mesos = "15s", rejoin = { mesos = "40s" } }
+[[step]]
+fault = "kill"
+target = { zookeeper = "leader" }
+recovered = { all = "30s" }
+[[step]]
+storm = { for = "7s", every = "2s..8s", faults = [ { fault = "kill", target = { node = "any" } } ] }
 "#
     ));
 }
