@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use stormbed::outpost::protocol::{Act, Call, Reply};
+use stormbed::outpost::protocol::{Act, Call, ContainerState, Reply};
+use tokio::time::timeout;
 
 use super::{Fault, FaultKind, TargetClass, Victim};
 use crate::observe::fast::bounded;
-use crate::observe::machines::Verb;
+use crate::observe::machines::{Machines, Verb};
 use crate::observe::world::World;
 
 /// An engine takes 0.1 s for any of these on an idle machine, and seconds when the machine is full.
@@ -51,8 +52,36 @@ pub async fn undo(world: &World, name: &str, fault: &Fault) -> Result<(), String
             let call = Call::Undo { fault: name.to_owned(), act: act(fault.kind, victim) };
             at_host(world, host, call).await
         }
-        (None, FaultKind::Kill) => outside(world, victim, Verb::Start).await,
-        (None, FaultKind::Pause) => outside(world, victim, Verb::Unpause).await,
+        (None, kind) => end_outside(&*world.machines, &victim.container, kind).await,
+    }
+}
+
+/// Ends what a fault did to one of the topology's own containers. What is over already, by whomever, is no error.
+///
+/// # Errors
+/// If the engine doesn't do it, and doesn't say either that it is over.
+pub(super) async fn end_outside(machines: &dyn Machines, container: &str, kind: FaultKind) -> Result<(), String> {
+    let verb = match kind {
+        FaultKind::Kill => Verb::Start,
+        FaultKind::Pause => Verb::Unpause,
+    };
+    let late = |_| Err(format!("the engine did not do it within {} s", ACT_MAX.as_secs()));
+    let Err(why) = timeout(ACT_MAX, machines.act(container, verb)).await.unwrap_or_else(late) else {
+        return Ok(());
+    };
+    let Ok(Ok(parts)) = timeout(ACT_MAX, machines.parts()).await else {
+        return Err(why);
+    };
+    let state = parts.values().find(|part| part.id == container).map(|part| part.state);
+    if is_over(kind, state) { Ok(()) } else { Err(why) }
+}
+
+/// A container in this state (none: it is gone) shows nothing of the fault any more.
+fn is_over(kind: FaultKind, state: Option<ContainerState>) -> bool {
+    match (kind, state) {
+        (_, None) => true,
+        (FaultKind::Kill, Some(state)) => state == ContainerState::Running,
+        (FaultKind::Pause, Some(state)) => state != ContainerState::Paused,
     }
 }
 

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::inject::end_outside;
 use super::{Fault, FaultKind};
-use crate::observe::machines::{Machines, Verb};
+use crate::observe::machines::Machines;
 
 /// Name of the journal in a run's folder.
 pub const JOURNAL: &str = "undo.jsonl";
@@ -48,6 +49,19 @@ pub struct JournalError {
     pub path: PathBuf,
     /// What the system said.
     pub source: std::io::Error,
+}
+
+/// A topology that still shows the faults of a run that died.
+#[derive(Debug, thiserror::Error)]
+pub enum HealError {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Debts that could not be paid.
+    #[error(
+        "what a run before has broken can't be mended: {0}; try again, or remove the topology with `stormbed down`"
+    )]
+    Owed(String),
 }
 
 /// The journal of a run.
@@ -121,39 +135,49 @@ pub fn unsettled(text: &str) -> Vec<Debt> {
     debts
 }
 
-/// Pays every debt in a run's journal. Returns what it did and what failed, one sentence each.
+/// Pays every debt in a run's journal. Returns what it did, one sentence each.
 ///
 /// # Errors
-/// If the journal exists and can't be read.
-pub async fn heal(folder: &Path, machines: &dyn Machines) -> Result<Vec<String>, JournalError> {
+/// If the journal exists and can't be read or written, or a debt can't be paid: that one is still owed then.
+pub async fn heal(folder: &Path, machines: &dyn Machines) -> Result<Vec<String>, HealError> {
     let path = folder.join(JOURNAL);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(JournalError { path, source }),
+        Err(source) => return Err(JournalError { path, source }.into()),
     };
     let debts = unsettled(&text);
     let mut journal = Journal::open(folder)?;
     let mut told = Vec::new();
+    let mut owed = Vec::new();
     for debt in debts {
-        let (verb, did) = match debt.kind {
-            FaultKind::Kill => (Verb::Start, "started"),
-            FaultKind::Pause => (Verb::Unpause, "thawed"),
+        let did = match debt.kind {
+            FaultKind::Kill => "started",
+            FaultKind::Pause => "thawed",
         };
-        match machines.act(&debt.container, verb).await {
-            Ok(()) => told.push(format!("{did} {} (fault {})", debt.name, debt.fault)),
-            // Somebody else has done it, or the container is gone: either way nothing is owed.
-            Err(why) => told.push(format!("{} was left as it is: {why}", debt.name)),
+        match end_outside(machines, &debt.container, debt.kind).await {
+            Ok(()) => {
+                told.push(format!("{did} {} (fault {})", debt.name, debt.fault));
+                journal.settle(&debt.fault)?;
+            }
+            Err(why) => owed.push(format!("{} is not {did} (fault {}): {why}", debt.name, debt.fault)),
         }
-        journal.settle(&debt.fault)?;
     }
-    Ok(told)
+    if owed.is_empty() { Ok(told) } else { Err(HealError::Owed(owed.join("; "))) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+    use stormbed::outpost::protocol::{ContainerState, Hello};
+
     use super::super::{Role, Target, TargetClass, Victim};
     use super::*;
+    use crate::observe::machines::{OutpostStream, Verb};
+    use crate::observe::observation::PartView;
 
     fn fault(kind: FaultKind, host: Option<&str>) -> Fault {
         let class = TargetClass::ZooKeeper;
@@ -187,6 +211,57 @@ mod tests {
         let text = std::fs::read_to_string(folder.path().join(JOURNAL)).expect("it is there");
         let owed: Vec<_> = unsettled(&text).into_iter().map(|d| d.fault).collect();
         assert_eq!(owed, ["a/s4", "a/s2"]);
+    }
+
+    /// An engine that does nothing it is told, with one container in this state.
+    struct Stubborn(Option<ContainerState>);
+
+    impl Machines for Stubborn {
+        fn outposts(&self) -> Vec<String> {
+            Vec::new()
+        }
+        fn hello(&self, _: &str) -> Option<Hello> {
+            None
+        }
+        fn open_outpost<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<OutpostStream, String>> {
+            async { Err("there is none".to_owned()) }.boxed()
+        }
+        fn parts(&self) -> BoxFuture<'_, Result<BTreeMap<String, PartView>, String>> {
+            let part = self.0.map(|state| PartView { id: "abc".into(), state, started_unix_ms: 0 });
+            async { Ok(part.map(|part| ("zk-1".to_owned(), part)).into_iter().collect()) }.boxed()
+        }
+        fn act<'a>(&'a self, _: &'a str, _: Verb) -> BoxFuture<'a, Result<(), String>> {
+            async { Err("the engine says no".to_owned()) }.boxed()
+        }
+    }
+
+    /// What healing a debt of this kind says, and whether the debt is still owed then.
+    async fn healed(kind: FaultKind, state: Option<ContainerState>) -> (Result<Vec<String>, String>, bool) {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let mut journal = Journal::open(folder.path()).expect("it can be created");
+        journal.owe("a/s1", &fault(kind, None)).expect("written");
+        let healed = heal(folder.path(), &Stubborn(state)).await.map_err(|error| error.to_string());
+        let text = std::fs::read_to_string(folder.path().join(JOURNAL)).expect("it is there");
+        (healed, !unsettled(&text).is_empty())
+    }
+
+    #[tokio::test]
+    async fn a_debt_is_settled_only_when_it_is_paid_or_nothing_is_owed_any_more() {
+        use ContainerState::{Exited, Paused, Running};
+        for (kind, state) in [(FaultKind::Kill, Exited), (FaultKind::Pause, Paused)] {
+            let (told, owed) = healed(kind, Some(state)).await;
+            let why = told.expect_err("it can't be mended");
+            assert!(
+                owed && why.contains("zk-1") && why.contains("engine says no") && why.contains("stormbed down"),
+                "{why}"
+            );
+        }
+        for (kind, state) in
+            [(FaultKind::Kill, Some(Running)), (FaultKind::Pause, Some(Running)), (FaultKind::Kill, None)]
+        {
+            let (told, owed) = healed(kind, state).await;
+            assert!(told.is_ok() && !owed, "{kind} {state:?}: {told:?}");
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub struct Life {
     pub injected: Option<Millis>,
     /// When the effect was first seen.
     pub seen: Option<Millis>,
-    /// When the undo *began*: the clock of `rejoin` starts here.
+    /// When the undo *began* (its last try, if it took several): the clock of `rejoin` starts here.
     pub undo_begin: Option<Millis>,
     /// When the undo was acknowledged.
     pub undone: Option<Millis>,
@@ -79,9 +79,9 @@ impl Life {
         self.inject_begin.get_or_insert(now);
     }
 
-    /// The undo begins.
+    /// The undo begins, or is tried again: nothing can rejoin before a try that is acknowledged.
     pub fn begin_undo(&mut self, now: Millis) {
-        self.undo_begin.get_or_insert(now);
+        self.undo_begin = Some(now);
     }
 
     /// Moves on to `to`.

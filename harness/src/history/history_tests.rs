@@ -39,7 +39,8 @@ fn killed() -> Fault {
         led: false,
     });
     fault.life.begin(Millis(KILL));
-    for (stage, at) in [(Stage::Injected, 20), (Stage::Seen, 300), (Stage::Undone, 300)] {
+    let back = BACK - KILL + 100;
+    for (stage, at) in [(Stage::Injected, 20), (Stage::Seen, 300), (Stage::Undone, 300), (Stage::UndoneSeen, back)] {
         fault.life.step(stage, Millis(KILL + at)).expect("legal");
     }
     fault
@@ -318,6 +319,9 @@ fn a_pass_means_that_something_happened() {
     let mut unseen = Run::good();
     unseen.faults[0].life.seen = None;
     unseen.verdict(Verdict::Invalid, &["effect was never seen"]);
+    let mut lasting = Run::good();
+    lasting.faults[0].life.stage = Stage::Undone;
+    lasting.verdict(Verdict::Invalid, &["fault s1", "over was never seen"]);
     let mut eventless = Run::good();
     eventless.plan = plan(&[], &[Event::EtcdLeaderChanged]);
     eventless.verdict(Verdict::Invalid, &["etcd-leader-changed", "never came"]);

@@ -162,6 +162,11 @@ impl History {
                     .map(|text| invalid(format!("{named}, missed-role: {text}"), report.began)),
             );
         }
+        let seen = ending.faults.iter().filter(|fault| fault.life.seen.is_some());
+        why.extend(seen.filter(|fault| fault.life.stage != Stage::UndoneSeen).map(|fault| {
+            let text = format!("fault {} ({} {}): that it is over was never seen", fault.id, fault.kind, fault.target);
+            invalid(text, fault.life.undone.or(fault.life.inject_begin))
+        }));
         for (report, (kind, ops)) in
             reports.iter().flat_map(|report| report.ops_ok.iter().map(move |ops| (report, ops)))
         {

@@ -188,7 +188,7 @@ pub(super) fn not_run(plan: &Plan, clock: Clock, stop: &Stop) -> ScenarioReport 
 }
 
 /// The shape of a cluster that never was.
-fn nowhere() -> Shape {
+pub(super) fn nowhere() -> Shape {
     Shape {
         prefix: String::new(),
         cluster: String::new(),

@@ -28,6 +28,11 @@ use crate::target::Scene;
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// A sweep takes 3 s at most on a healthy cluster; its parts have bounds of their own, which add up to this.
 const SWEEP_MAX: Duration = Duration::from_secs(20);
+/// An undo that isn't acknowledged is tried again for this long: a stream to an outpost that broke is opened anew within 11 s,
+/// and one act of an engine on a full machine takes 10 s.
+const UNDO_WITHIN: Duration = Duration::from_secs(30);
+/// Between two tries.
+const UNDO_AGAIN: Duration = Duration::from_secs(1);
 /// Rest between sweeps while something still doesn't hold: the probes must not be the load.
 const SWEEP_REST_MS: u64 = 2_000;
 
@@ -65,6 +70,10 @@ pub(super) struct Session<'a> {
     pub(super) hit: BTreeSet<String>,
     /// When holds end, by index of the fault.
     pub(super) due: BTreeMap<usize, Millis>,
+    /// When the first try of an undo began, by index of a fault whose undo isn't acknowledged yet.
+    undoing: BTreeMap<usize, Millis>,
+    /// [`UNDO_WITHIN`]; tests have less time.
+    undo_within: Duration,
     /// Failures of the harness.
     pub(super) errors: Vec<String>,
     sweep: Option<(Millis, JoinHandle<()>)>,
@@ -86,6 +95,8 @@ impl<'a> Session<'a> {
             seen: None,
             hit: BTreeSet::new(),
             due: BTreeMap::new(),
+            undoing: BTreeMap::new(),
+            undo_within: UNDO_WITHIN,
             errors: Vec::new(),
             sweep: None,
             swept: None,
@@ -119,7 +130,7 @@ impl<'a> Session<'a> {
         self.seen = Some(seen.clone());
         self.advance_lives(&seen);
         self.collect_sweep().await;
-        self.end_holds().await;
+        self.end_holds().await?;
         self.show();
         Ok(seen)
     }
@@ -170,12 +181,13 @@ impl<'a> Session<'a> {
     }
 
     /// Ends holds whose time is over.
-    async fn end_holds(&mut self) {
+    async fn end_holds(&mut self) -> Result<(), Stop> {
         let now = self.now();
         let over: Vec<usize> = self.due.iter().filter(|(_, due)| **due <= now).map(|(index, _)| *index).collect();
         for index in over {
-            self.undo(index).await;
+            self.undo(index).await?;
         }
+        Ok(())
     }
 
     /// Makes a fault on this victim. Whatever comes of it is in the fault's life.
@@ -193,35 +205,57 @@ impl<'a> Session<'a> {
             Err(why) => {
                 self.tell_fault(index, &format!("was not acknowledged: {why}"));
                 // It may have taken place all the same.
-                self.undo(index).await;
+                self.undo(index).await?;
             }
         }
         Ok(())
     }
 
-    /// Undoes a fault, if that is ours to do and not done yet.
-    pub(super) async fn undo(&mut self, index: usize) {
+    /// Undoes a fault, if that is ours to do and not done yet. While the undo isn't acknowledged the fault stays in force, and
+    /// ticks try it again.
+    ///
+    /// # Errors
+    /// If it can't be undone: whatever is seen from here on is the testbed's doing.
+    pub(super) async fn undo(&mut self, index: usize) -> Result<(), Stop> {
         self.due.remove(&index);
-        let name = self.name_of(index);
+        let (name, now) = (self.name_of(index), self.now());
         let fault = &mut self.faults[index];
         if !fault.life.in_force() {
-            return;
+            return Ok(());
         }
-        fault.life.begin_undo(self.shared.world.clock.now());
-        if let Err(why) = inject::undo(self.shared.world, &name, &self.faults[index]).await {
-            // Whether it is over anyway (a thawed or vanished victim) the observations tell; if not, that is reported there.
-            self.tell_fault(index, &format!("undo was not acknowledged: {why}"));
-        } else if let Err(error) = self.shared.journal.settle(&name) {
-            self.errors.push(error.to_string());
+        fault.life.begin_undo(now);
+        let first = *self.undoing.entry(index).or_insert(now);
+        let Err(why) = inject::undo(self.shared.world, &name, &self.faults[index]).await else {
+            self.undoing.remove(&index);
+            if let Err(error) = self.shared.journal.settle(&name) {
+                self.errors.push(error.to_string());
+            }
+            self.step(index, Stage::Undone, "undone");
+            return Ok(());
+        };
+        self.tell_fault(index, &format!("undo was not acknowledged: {why}"));
+        let now = self.now();
+        if now.since(first) >= self.undo_within {
+            let fault = &self.faults[index];
+            let text = format!("fault {} ({} {}) can't be undone: {why}", fault.id, fault.kind, fault.target);
+            return Err(Stop::Broken(text));
         }
-        self.step(index, Stage::Undone, "undone");
+        self.due.insert(index, now + UNDO_AGAIN);
+        Ok(())
     }
 
     /// Undoes everything that is still in force.
     pub(super) async fn release(&mut self) {
         for index in (0..self.faults.len()).rev() {
-            if is_undone_by_us(&self.faults[index]) {
-                self.undo(index).await;
+            // Ends: each try either undoes it, or comes nearer to the bound on all tries.
+            while is_undone_by_us(&self.faults[index]) && self.faults[index].life.in_force() {
+                if let Err(Stop::Broken(why)) = self.undo(index).await {
+                    self.errors.push(why);
+                    break;
+                }
+                if self.due.contains_key(&index) {
+                    tokio::time::sleep(UNDO_AGAIN).await;
+                }
             }
         }
         if let Some((_, sweep)) = self.sweep.take() {
@@ -382,6 +416,10 @@ fn planned_faults(plan: &Plan) -> Vec<Fault> {
     }
     faults
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod session_tests;
 
 #[cfg(test)]
 mod tests {

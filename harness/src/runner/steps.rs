@@ -132,7 +132,7 @@ impl Session<'_> {
                 continue;
             };
             if hold == Hold::UntilConverged {
-                self.undo(*index).await;
+                self.undo(*index).await?;
             }
         }
         // The holds that end by time.

@@ -202,7 +202,8 @@ fn refuse_beyond_hold(bound: &Bound, act: Option<&FaultAct>, value: &Value<'_>, 
                 format_ms(bound.within_ms),
                 format_ms(hold_ms)
             ),
-            "give a smaller bound, hold the fault longer with 'for', or bound 'rejoin', which counts from the undo".to_owned(),
+            "give a smaller bound, hold the fault longer with 'for', or bound 'rejoin', which counts from the undo"
+                .to_owned(),
         );
     }
 }

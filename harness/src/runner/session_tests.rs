@@ -1,0 +1,127 @@
+//! A session on machines that answer as a test tells them to.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use stormbed::clock::Clock;
+use stormbed::outpost::protocol::{ContainerState, Hello};
+
+use super::*;
+use crate::fault::{FaultKind, Role, Target, TargetClass};
+use crate::observe::jupyter::Jupyter;
+use crate::observe::machines::{Machines, OutpostStream, Verb};
+use crate::observe::observation::PartView;
+use crate::runner::playing::nowhere;
+use crate::scenario::Cluster;
+use crate::scenario::plan::{Hold, PlannedStep};
+
+/// One ZooKeeper server; the engine refuses so many acts before it does one.
+#[derive(Default)]
+struct Fake {
+    refusals: AtomicUsize,
+    paused: Mutex<bool>,
+}
+
+impl Machines for Fake {
+    fn outposts(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn hello(&self, _: &str) -> Option<Hello> {
+        None
+    }
+    fn open_outpost<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<OutpostStream, String>> {
+        async { Err("there is none".to_owned()) }.boxed()
+    }
+    fn parts(&self) -> BoxFuture<'_, Result<BTreeMap<String, PartView>, String>> {
+        let paused = *self.paused.lock().expect("no test panics with it");
+        let state = if paused { ContainerState::Paused } else { ContainerState::Running };
+        let part = PartView { id: "id-zk-1".into(), state, started_unix_ms: 0 };
+        async { Ok(BTreeMap::from([("zk-1".to_owned(), part)])) }.boxed()
+    }
+    fn act<'a>(&'a self, _: &'a str, verb: Verb) -> BoxFuture<'a, Result<(), String>> {
+        let refused = verb == Verb::Unpause
+            && self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok();
+        if !refused {
+            *self.paused.lock().expect("no test panics with it") = verb == Verb::Pause;
+        }
+        async move { if refused { Err("the engine says no".to_owned()) } else { Ok(()) } }.boxed()
+    }
+}
+
+fn pausing() -> Plan {
+    let target = Target { class: TargetClass::ZooKeeper, role: Role::Any };
+    let act = PlannedAct::Fault { kind: FaultKind::Pause, target, hold: Hold::For { ms: 100 } };
+    let step = PlannedStep {
+        id: "s1".into(),
+        with_previous: false,
+        wait_ms: 0,
+        act,
+        expect: Vec::new(),
+        recovered: Vec::new(),
+    };
+    let cluster = Cluster::default();
+    Plan { scenario: "x".into(), about: String::new(), cluster, seed: 1, steps: vec![step] }
+}
+
+fn victim() -> Victim {
+    Victim {
+        class: TargetClass::ZooKeeper,
+        name: "zk-1".into(),
+        host: None,
+        container: "id-zk-1".into(),
+        node: None,
+        member: None,
+        term: None,
+        led: false,
+    }
+}
+
+/// Runs a test's body on a session of its own.
+async fn on_session(fake: Fake, body: impl AsyncFnOnce(&mut Session<'_>)) {
+    let clock = Clock::start();
+    let jupyter = Jupyter::new("http://127.0.0.1:9", "t").expect("a client");
+    let world = World::open("r", clock, nowhere(), Arc::new(fake), jupyter);
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let mut run = RunFolder::create(folder.path(), "r").expect("it can be made");
+    let mut journal = Journal::open(folder.path()).expect("it can be made");
+    let (mut observer, progress) = (Observer::start(world.clone()), Progress::detect(clock));
+    let shared = Shared {
+        world: &world,
+        observer: &mut observer,
+        folder: &mut run,
+        journal: &mut journal,
+        progress: &progress,
+        interrupt: &CancellationToken::new(),
+    };
+    let plan = pausing();
+    body(&mut Session::new(shared, &plan, "1-x".into())).await;
+}
+
+#[tokio::test]
+async fn an_undo_that_fails_is_tried_again_while_the_fault_stays_in_force() {
+    let fake = Fake { refusals: AtomicUsize::new(1), ..Fake::default() };
+    on_session(fake, async |session| {
+        session.inject(0, victim()).await.expect("it is made");
+        session.undo(0).await.expect("there is time for another try");
+        assert!(session.faults[0].life.in_force());
+        let undone = |session: &Session<'_>| !session.faults[0].life.in_force();
+        assert_eq!(session.until(Duration::from_secs(5), undone).await, Ok(true));
+        assert_eq!(session.errors, Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fault_that_cannot_be_undone_is_an_error_of_the_harness() {
+    let fake = Fake { refusals: AtomicUsize::new(usize::MAX), ..Fake::default() };
+    on_session(fake, async |session| {
+        session.inject(0, victim()).await.expect("it is made");
+        session.undo_within = Duration::ZERO;
+        session.release().await;
+        assert!(session.faults[0].life.in_force());
+        assert!(session.errors.iter().any(|e| e.contains("can't be undone: the engine says no")), "{:?}", session.errors);
+    })
+    .await;
+}
