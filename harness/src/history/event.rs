@@ -10,13 +10,16 @@ use crate::fault::{Fault, Role, TargetClass, Victim};
 use crate::invariant::truth::Truth;
 use crate::scenario::event::Event;
 
-/// When this event was first seen after the injection (end of the tick).
-pub(super) fn seen(ticks: &[Tick], fault: &Fault, event: Event) -> Option<Millis> {
+/// When this event was first seen after the injection (end of the tick). What is seen from `until` on, when something else was
+/// broken, proves nothing about this fault.
+pub(super) fn seen(ticks: &[Tick], fault: &Fault, event: Event, until: Option<Millis>) -> Option<Millis> {
     let began = fault.began()?;
     let at = ticks.partition_point(|tick| tick.end <= began);
     let (before, after) = ticks.split_at(at);
     let changed = change(before, fault.victim.as_ref()?, event)?;
-    after.iter().filter(|tick| tick.begin >= began).find(|tick| changed(&tick.truth)).map(|tick| tick.end)
+    let in_time = |tick: &&Tick| until.is_none_or(|until| tick.end <= until);
+    let mut after = after.iter().filter(|tick| tick.begin >= began).take_while(in_time);
+    after.find(|tick| changed(&tick.truth)).map(|tick| tick.end)
 }
 
 type Changed<'a> = Box<dyn Fn(&Truth) -> bool + 'a>;
@@ -45,7 +48,7 @@ fn change<'a>(before: &'a [Tick], victim: &'a Victim, event: Event) -> Option<Ch
         }
         Event::SlotLeft => {
             let (slot, _) = victim.node?;
-            Box::new(move |now| !now.members.contains(&slot) && !now.unsure.contains(&slot))
+            Box::new(move |now| !now.members.contains(&slot) && !now.unsure.contains(&slot) && now.is_forgotten(slot))
         }
         Event::MesosMasterChanged => {
             let former = &latest().find_map(|truth| truth.mesos_leader.as_ref())?.name;
@@ -69,8 +72,9 @@ pub(super) fn missed_role(ticks: &[Tick], fault: &Fault) -> Option<String> {
     };
     let at = ticks.partition_point(|tick| tick.end <= began);
     let before = ticks[..at].iter().rev().find(|tick| leads(&tick.truth, victim).is_some());
-    // Ticks that ended before the act was acknowledged may still show the world before it.
-    let during = ticks[at..].iter().take_while(|tick| tick.end <= hit);
+    // Until the act was acknowledged ticks may show the world before it, or its own consequence: that another one leads. That
+    // the victim leads is never a consequence of its being hit.
+    let during = ticks[at..].iter().take_while(|tick| !must_lead && tick.end <= hit);
     let wrong = before
         .into_iter()
         .chain(during)

@@ -24,7 +24,7 @@ use crate::fault::Fault;
 use crate::invariant::truth::Truth;
 use crate::invariant::{Judgements, Name, Tier};
 use crate::observe::observation::{Observation, Shape};
-use crate::report::Outcome;
+use crate::report::{Finding, Outcome};
 use crate::scenario::RecoveryClock;
 use crate::scenario::event::Event;
 use crate::scenario::plan::Plan;
@@ -43,6 +43,8 @@ pub struct History {
     shape: Shape,
     began: Millis,
     ticks: Vec<Tick>,
+    /// Safety that was seen broken before this history began.
+    earlier: Vec<Finding>,
 }
 
 /// Whether everything (that can) holds again on a fault's clock.
@@ -75,7 +77,14 @@ impl History {
     /// Begins when the cluster is steady.
     #[must_use]
     pub fn begin(shape: Shape, now: Millis) -> Self {
-        Self { shape, began: now, ticks: vec![] }
+        Self { shape, began: now, ticks: vec![], earlier: vec![] }
+    }
+
+    /// A new history from now on: what was before isn't judged, except for safety, which nothing excuses.
+    #[must_use]
+    pub fn begin_anew(&self, now: Millis) -> Self {
+        let earlier = self.earlier.iter().cloned().chain(breaks::breaches(&self.ticks)).collect();
+        Self { shape: self.shape.clone(), began: now, ticks: vec![], earlier }
     }
 
     /// Takes one tick. `faults` are all faults of the scenario so far, in the state that they had when the tick began.
@@ -130,7 +139,7 @@ impl History {
     /// When the event that the fault should cause was first seen (end of that tick).
     #[must_use]
     pub fn event_seen(&self, fault: &Fault, event: Event) -> Option<Millis> {
-        event::seen(&self.ticks, fault, event)
+        event::seen(&self.ticks, fault, event, None)
     }
 
     /// How long everything has held to the last tick: all N slots are members, nothing settles, both tiers hold, no fault is held.

@@ -32,7 +32,8 @@ impl History {
         let fault_reports: Vec<FaultReport> = faults.iter().map(|fault| self.fault_report(fault, ending)).collect();
         let coverage = coverage::coverage(ticks, faults);
         let storm = self.storm_count(ending);
-        let mut why = breaks::breaches(ticks);
+        let mut why = self.earlier.clone();
+        why.extend(breaks::breaches(ticks));
         why.extend(breaks::unexcused(ticks, faults));
         why.extend(ledger::audit(ending.ledger));
         let complete = !ending.interrupted && ending.harness_errors.is_empty();
@@ -71,6 +72,7 @@ impl History {
 
     fn fault_report(&self, fault: &Fault, ending: &Ending<'_>) -> FaultReport {
         let expected = ending.plan.step_of(&fault.id).map(|step| step.expect.as_slice()).unwrap_or_default();
+        let until = next_group(fault, ending);
         let ops_ok = fault.began().map_or_else(BTreeMap::new, |began| {
             let kinds = ending.ledger.iter();
             kinds.map(|(kind, outcome)| (kind.clone(), ledger::ops_ok(outcome, began))).collect()
@@ -86,7 +88,7 @@ impl History {
             effect_seen: fault.life.seen.is_some(),
             expected: expected
                 .iter()
-                .map(|event| ExpectedSeen { event: *event, seen_at: event::seen(&self.ticks, fault, *event) })
+                .map(|event| ExpectedSeen { event: *event, seen_at: event::seen(&self.ticks, fault, *event, until) })
                 .collect(),
             ops_ok,
         }
@@ -252,6 +254,12 @@ fn strangers<'a>(fault: &Fault, ending: &Ending<'a>) -> impl Iterator<Item = &'a
         let step = plan.step_of(&other.id);
         !step.is_some_and(|step| group.iter().any(|partner| partner.id == step.id))
     })
+}
+
+/// When the first fault of a later group began.
+fn next_group(fault: &Fault, ending: &Ending<'_>) -> Option<Millis> {
+    let began = fault.began()?;
+    strangers(fault, ending).filter_map(Fault::began).filter(|other| *other > began).min()
 }
 
 /// A bound on one invariant binds its fast evidence, if it has any; `all` binds everything.

@@ -10,6 +10,7 @@
 //! * *Settling*: a slot from the start of its container until 5 s after its member votes. Tables with or without it are right.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use stormbed::clock::Millis;
 use stormbed::config::{Incarnation, Slot};
 use stormbed::outpost::protocol::{ContainerState, ContainerView, EtcdView};
 
+use super::hosts::parse;
 use crate::observe::observation::{Observation, Probe, Shape};
 
 /// A slot settles for this long after its member votes: registration, tables and keys follow within a lease and a watch.
@@ -41,8 +43,10 @@ pub struct Truth {
     pub zookeeper_leader: Option<ZooKeeperLeader>,
     /// The leading Mesos master, if there is one.
     pub mesos_leader: Option<MesosLeader>,
-    /// Slots of running, unpaused containers that listen on Jupyter's port.
+    /// Slots of running, unpaused containers that this tick saw listen on Jupyter's port.
     pub serving_jupyter: BTreeSet<Slot>,
+    /// Slots that each running node's /etc/hosts names, if it was read in this tick: not the truth, but who has noticed it.
+    pub named: BTreeMap<Slot, BTreeSet<Slot>>,
     /// `/api/status` through the proxy said 200 with the token.
     pub jupyter_answers: bool,
     /// Id of the framework that was first seen active: it must never change.
@@ -107,6 +111,15 @@ impl Truth {
         self.settling.union(&self.unsure).copied().collect()
     }
 
+    /// No settled member's /etc/hosts names this slot any more.
+    #[must_use]
+    pub fn is_forgotten(&self, slot: Slot) -> bool {
+        let mut others = self.core();
+        others.remove(&slot);
+        let forgets = |other: &Slot| self.named.get(other).is_some_and(|named| !named.contains(&slot));
+        !others.is_empty() && others.iter().all(forgets)
+    }
+
     /// This container runs this slot now.
     #[must_use]
     pub fn runs(&self, slot: Slot, container: &str) -> bool {
@@ -167,8 +180,11 @@ impl TruthTracker {
             ..Truth::default()
         };
         for (host, view, fresh) in &views {
-            if view.listening.contains(&self.shape.jupyter_port) {
+            if *fresh && view.listening.contains(&self.shape.jupyter_port) {
                 truth.serving_jupyter.insert(view.slot);
+            }
+            if let (true, Ok(file)) = (*fresh, &view.hosts_file) {
+                truth.named.insert(view.slot, self.slots_named(file));
             }
             truth.running.entry(view.slot).or_default().push(RunningNode {
                 incarnation: view.incarnation,
@@ -201,6 +217,13 @@ impl TruthTracker {
             .filter(|(_, view)| view.state == ContainerState::Running)
             .map(|(host, view)| (host.clone(), view.clone(), fresh(host)))
             .collect()
+    }
+
+    /// The slots whose addresses this hosts file gives numbered names.
+    fn slots_named(&self, file: &str) -> BTreeSet<Slot> {
+        let named: BTreeSet<Ipv4Addr> = parse(&self.shape.prefix, file).into_values().flatten().collect();
+        let slots = self.shape.addresses.iter().filter(|(_, address)| named.contains(address));
+        slots.map(|(slot, _)| *slot).collect()
     }
 
     /// Puts a running slot among members, settling and unsure.
@@ -334,7 +357,7 @@ fn active_framework(seen: &Observation, shape: &Shape) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invariant::fixture::Cluster;
+    use crate::invariant::fixture::{Cluster, Roles, hosts_file_of};
 
     #[test]
     fn a_steady_cluster_shows_its_roles() {
@@ -397,6 +420,23 @@ mod tests {
         }
         let truth = cluster.truth();
         assert_eq!(truth.unsure.len(), 5);
+        assert!(truth.serving_jupyter.is_empty(), "nothing was seen to listen in this tick");
+    }
+
+    #[test]
+    fn a_slot_is_forgotten_when_no_other_member_names_it() {
+        let mut cluster = Cluster::steady();
+        assert!(!cluster.truth().is_forgotten(3));
+        let mut without = Roles::default();
+        without.present.remove(&3);
+        for slot in [0, 1, 2] {
+            cluster.container(slot).hosts_file = Ok(hosts_file_of(&without));
+        }
+        assert!(!cluster.truth().is_forgotten(3), "slot 4 still names it");
+        cluster.container(4).hosts_file = Err("no such process".into());
+        assert!(!cluster.truth().is_forgotten(3), "nobody knows what slot 4 names");
+        cluster.container(4).hosts_file = Ok(hosts_file_of(&without));
+        assert!(cluster.truth().is_forgotten(3));
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub enum Event {
     JupyterMoved,
     /// A higher incarnation of the victim's slot runs.
     SlotReplaced,
-    /// The victim's slot is a member no more.
+    /// The victim's slot is a member no more, and no other member's /etc/hosts names it.
     SlotLeft,
     /// Another master than before leads.
     MesosMasterChanged,

@@ -13,6 +13,9 @@ pub const ELECTION_MAX_MS: u64 = 2_000;
 /// ZooKeeper's followers leave a silent leader after syncLimit × tickTime.
 pub const SYNC_MS: u64 = 2_500;
 
+/// A node that falls silent stays registered until its lease ends.
+pub const LEASE_MS: u64 = 5_000;
+
 /// Events that this fault on this target causes for certain (a slot given by number may or may not lead).
 #[must_use]
 pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
@@ -46,6 +49,7 @@ pub fn floor_ms(kind: FaultKind, event: Event) -> (u64, &'static str) {
         (Event::ZooKeeperLeaderChanged, FaultKind::Pause) => {
             (SYNC_MS, "ZooKeeper's followers leave a silent leader after 2.5 s")
         }
+        (Event::SlotLeft, FaultKind::Pause) => (LEASE_MS, "a registration's lease lasts 5 s"),
         (Event::ZooKeeperLeaderChanged | Event::SlotReplaced | Event::SlotLeft, _) => (0, ""),
     }
 }
