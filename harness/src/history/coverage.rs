@@ -18,7 +18,7 @@ pub const FAST_GAP_MS: u64 = 2_000;
 /// Longest time without deep evidence.
 pub const DEEP_GAP_MS: u64 = 8_000;
 
-/// Coverage of every invariant's tiers.
+/// Coverage of every invariant's tiers over the time that no fault excuses.
 pub(super) fn coverage(ticks: &[Tick], faults: &[Fault]) -> Vec<Coverage> {
     let moves = unprovoked_moves(ticks, faults);
     keys(ticks).into_iter().map(|key| cover(ticks, faults, &moves, key)).collect()
@@ -33,11 +33,13 @@ fn cover(ticks: &[Tick], faults: &[Fault], moves: &[Millis], key: Key) -> Covera
     for tick in ticks {
         let span = ms(tick.end.since(last));
         last = tick.end;
-        total += span;
-        let excused = tick.excuse(key.0, faults).is_some() || moved_before(moves, tick.end);
-        if excused {
+        // Time in which nothing is asked for must not make up for the time in which something is.
+        if tick.excuse(key.0, faults).is_some() || moved_before(moves, tick.end) {
             gap = 0;
-        } else if evident(tick, key) {
+            continue;
+        }
+        total += span;
+        if evident(tick, key) {
             // Between two ticks nobody looked; as long as that is short, the next look tells.
             gap_ms_max = gap_ms_max.max(gap + span);
             without += span.saturating_sub(gap_max);
@@ -49,7 +51,7 @@ fn cover(ticks: &[Tick], faults: &[Fault], moves: &[Millis], key: Key) -> Covera
         }
     }
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run are far below 2^52")]
-    let percent = if total == 0 { 0.0 } else { 100.0 - without as f64 * 100.0 / total as f64 };
+    let percent = if total == 0 { 100.0 } else { 100.0 - without as f64 * 100.0 / total as f64 };
     Coverage { invariant: key.0, tier: key.1, percent, gap_ms_max }
 }
 
@@ -70,7 +72,7 @@ fn gap_max_ms(tier: Tier) -> u64 {
 }
 
 /// etcd moved by itself: deep evidence has to be gathered anew, and there is no leader for a moment.
-fn moved_before(moves: &[Millis], at: Millis) -> bool {
+pub(super) fn moved_before(moves: &[Millis], at: Millis) -> bool {
     moves.iter().any(|moved| *moved <= at && at <= *moved + Duration::from_millis(UNPROVOKED_GRACE_MS))
 }
 

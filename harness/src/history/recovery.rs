@@ -154,7 +154,7 @@ fn shows(tick: &Tick, fault: &Fault, clock: RecoveryClock, window: Window) -> bo
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
 
@@ -178,6 +178,7 @@ mod tests {
             cpu_pressure: None,
             parts: BTreeMap::from([(KEY, part)]),
             breaches: BTreeMap::new(),
+            blind: BTreeSet::new(),
             truth: Truth::default(),
             held: false,
         }

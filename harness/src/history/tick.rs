@@ -1,6 +1,6 @@
 //! One tick as a history remembers it: judgements, truth and the judge's own condition, without the raw probes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stormbed::clock::Millis;
 
@@ -24,6 +24,8 @@ pub(super) struct Tick {
     pub cpu_pressure: Option<f64>,
     pub parts: BTreeMap<Key, Part>,
     pub breaches: BTreeMap<Name, Breach>,
+    /// Invariants whose safety this tick can't tell about.
+    pub blind: BTreeSet<Name>,
     pub truth: Truth,
     /// A fault holds something down.
     pub held: bool,
@@ -33,6 +35,7 @@ impl Tick {
     pub fn of(seen: &Observation, truth: &Truth, judged: &Judgements, faults: &[Fault]) -> Self {
         let mut parts = BTreeMap::new();
         let mut breaches = BTreeMap::new();
+        let mut blind = BTreeSet::new();
         for (name, judged) in judged {
             for tier in [Tier::Fast, Tier::Deep] {
                 if let Some(part) = judged.part(tier) {
@@ -41,6 +44,8 @@ impl Tick {
             }
             if let Some(breach) = &judged.breach {
                 breaches.insert(*name, breach.clone());
+            } else if judged.blind {
+                blind.insert(*name);
             }
         }
         Self {
@@ -50,6 +55,7 @@ impl Tick {
             cpu_pressure: seen.runner.cpu_pressure,
             parts,
             breaches,
+            blind,
             truth: truth.clone(),
             held: Held::of(faults) != Held::default(),
         }

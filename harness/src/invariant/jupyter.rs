@@ -23,7 +23,8 @@ impl Invariant for Jupyter {
             why: format!("slots {serving:?} serve Jupyter at the same time; expected only the etcd leader's"),
             tolerated_ms: DOUBLE_MAX_MS,
         });
-        Judged { fast: Some(fast(look, serving)), deep: Some(deep(look)), breach }
+        let blind = look.seen.fast.containers.values().any(|probe| probe.result.is_err());
+        Judged { fast: Some(fast(look, serving)), deep: Some(deep(look)), breach, blind }
     }
 }
 
@@ -62,7 +63,7 @@ fn fast(look: &Look<'_>, serving: &BTreeSet<Slot>) -> Part {
                     leader.slot
                 ));
             }
-            if !serving.contains(&leader.slot) {
+            if !serving.contains(&leader.slot) && look.saw(leader.slot) {
                 evidence.broken(format!(
                     "slot {} leads etcd, but nothing listens on Jupyter's port {port} there",
                     leader.slot
@@ -168,5 +169,6 @@ mod tests {
             probe.result = Err("no answer".into());
         }
         cluster.unknown(&Jupyter, &["host-3"]);
+        assert!(cluster.judged(&Jupyter).blind && !Cluster::steady().judged(&Jupyter).blind);
     }
 }

@@ -120,6 +120,8 @@ pub struct Judged {
     pub deep: Option<Part>,
     /// A safety clause that this look shows broken. Nothing excuses it once it lasts longer than its bound.
     pub breach: Option<Breach>,
+    /// Evidence is missing that could show a safety clause broken: this look neither confirms nor ends a breach seen before.
+    pub blind: bool,
 }
 
 impl Judged {
@@ -205,6 +207,15 @@ pub struct Look<'a> {
     pub shape: &'a Shape,
     /// What held faults keep down.
     pub held: &'a Held,
+}
+
+impl Look<'_> {
+    /// This slot's host was looked at in this tick.
+    #[must_use]
+    pub fn saw(&self, slot: Slot) -> bool {
+        let mut nodes = self.truth.running.get(&slot).into_iter().flatten();
+        nodes.any(|node| self.seen.fast.containers.get(&node.host).is_some_and(|probe| probe.result.is_ok()))
+    }
 }
 
 /// A promise of the system.

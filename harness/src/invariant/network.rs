@@ -16,7 +16,7 @@ pub struct Network;
 
 impl Invariant for Network {
     fn judge(&self, look: &Look<'_>) -> Judged {
-        Judged { fast: Some(fast(look)), deep: Some(deep(look)), breach: None }
+        Judged { fast: Some(fast(look)), deep: Some(deep(look)), ..Judged::default() }
     }
 }
 
