@@ -124,7 +124,8 @@ impl Running<'_> {
             interrupt: self.interrupt,
         };
         let mut session = Session::new(shared, plan, place);
-        let ended = played(&mut session).await;
+        // Whatever was seen before a panic stays seen.
+        let ended = guarded(played(&mut session)).await;
         session.release().await;
         let lost = session.shared.observer.dropped() - lost;
         if lost > 0 {
@@ -159,16 +160,24 @@ fn place(ordinal: u32, plan: &Plan) -> String {
 
 /// Plays a scenario to its end; returns the ledger's account.
 async fn played(session: &mut Session<'_>) -> Result<LedgerOutcome, Stop> {
-    if !session.steady().await? {
+    let steady = session.steady().await;
+    if steady == Ok(false) {
         // The history of the vain wait says what was broken, without a fault to excuse it.
         return Ok(LedgerOutcome::new());
     }
+    // A cluster that was still settling when the wait was ended has broken no promise.
     session.judge_from_here();
+    steady?;
     let newest = session.shared.observer.newest();
     let ledger = Ledger::start(session.shared.world, &session.place, newest);
     session.pass(LEDGER_FIRST).await?;
     session.steps().await?;
     session.finish(ledger).await
+}
+
+/// A panic on the way is a failure of the harness.
+async fn guarded<T>(play: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    AssertUnwindSafe(play).catch_unwind().await.unwrap_or_else(|panic| Err(Stop::Broken(told(&*panic))))
 }
 
 /// The report on a scenario that could not be played.
@@ -215,6 +224,13 @@ pub(super) fn told(panic: &(dyn std::any::Any + Send)) -> String {
 mod tests {
     use super::*;
     use crate::scenario::Cluster;
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_of_the_harness() {
+        let ended: Result<(), Stop> = guarded(async { panic!("out of cheese") }).await;
+        assert!(matches!(ended, Err(Stop::Broken(why)) if why.contains("out of cheese")));
+        assert_eq!(guarded(async { Ok(1) }).await, Ok(1));
+    }
 
     #[test]
     fn one_scenario_played_twice_has_two_places() {

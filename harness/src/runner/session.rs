@@ -108,10 +108,9 @@ impl<'a> Session<'a> {
         self.shared.world.clock.now()
     }
 
-    /// A new history from here on: what was before isn't judged.
+    /// A new history from here on: what was before isn't judged, except for safety.
     pub(super) fn judge_from_here(&mut self) {
-        let shape = (*self.shared.world.shape).clone();
-        self.history = History::begin(shape, self.now());
+        self.history = self.history.begin_anew(self.now());
     }
 
     /// Takes the next tick, with all that follows from it.
@@ -133,6 +132,17 @@ impl<'a> Session<'a> {
         self.end_holds().await?;
         self.show();
         Ok(seen)
+    }
+
+    /// Takes ticks until one began after now: whoever acts on roles must not take them from a tick that waited in the queue.
+    pub(super) async fn fresh_tick(&mut self) -> Result<Arc<Seen>, Stop> {
+        let now = self.now();
+        loop {
+            let seen = self.tick().await?;
+            if seen.observation.begin >= now {
+                return Ok(seen);
+            }
+        }
     }
 
     fn judge(&mut self, seen: &Seen) {

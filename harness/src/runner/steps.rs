@@ -86,7 +86,7 @@ impl Session<'_> {
         };
         let within = Duration::from_millis(RESOLVE_WITHIN_MS);
         // The role must be live now, not in the tick before the wait.
-        self.tick().await?;
+        self.fresh_tick().await?;
         self.until(within, found).await?;
         let victim = self.seen.clone().and_then(|seen| {
             let among = candidates(&target, &self.scene(&seen));

@@ -46,7 +46,7 @@ impl Session<'_> {
         let Some(index) = self.index_of(&draw.id) else {
             return Err(Stop::Broken(format!("the plan has no fault {}", draw.id)));
         };
-        let seen = self.tick().await?;
+        let seen = self.fresh_tick().await?;
         let (eligible, why) = {
             let scene = self.scene(&seen);
             let mut why = "nothing holds the role now".to_owned();
