@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use ssh2::{Channel, Session};
 use tokio::task::spawn_blocking;
 
 use super::protocol::LoginView;
-use super::text;
+use super::{own_time, text};
 use crate::registry::SSH_PORT;
 
 /// A live node accepts within a millisecond.
@@ -51,10 +51,20 @@ pub async fn look(
 }
 
 fn logins(key: &str, from: Ipv4Addr, names: &[String], within: Duration) -> Result<Vec<(String, Login)>, String> {
-    let session = first_hop(key, from, within).map_err(|e| format!("first hop to {from}: {e}"))?;
+    // Who doesn't let us in in time has refused: the answer must not be lost in the request's own end.
+    let end_by = Instant::now() + own_time(within);
+    let session = first_hop(key, from, own_time(within)).map_err(|e| format!("first hop to {from}: {e}"))?;
     // All second hops are under way before the first is read.
-    let begun: Vec<_> = names.iter().map(|name| (name, begin(&session, name))).collect();
-    let ended = begun.into_iter().map(|(name, channel)| (name.clone(), channel.and_then(end)));
+    let hurry = || session.set_timeout(timeout_ms(end_by.saturating_duration_since(Instant::now())));
+    let begun = names.iter().map(|name| {
+        hurry();
+        (name, begin(&session, name))
+    });
+    let begun: Vec<_> = begun.collect();
+    let ended = begun.into_iter().map(|(name, channel)| {
+        hurry();
+        (name.clone(), channel.and_then(end))
+    });
     Ok(ended.collect())
 }
 
@@ -63,13 +73,18 @@ fn first_hop(key: &str, from: Ipv4Addr, within: Duration) -> Result<Session, Str
     let stream = TcpStream::connect_timeout(&address, CONNECT_MAX).map_err(text)?;
     let mut session = Session::new().map_err(text)?;
     // Per blocking step: a frozen node ends the thread, if later than the request.
-    session.set_timeout(u32::try_from(within.as_millis()).unwrap_or(u32::MAX).max(1));
+    session.set_timeout(timeout_ms(within));
     session.set_tcp_stream(stream);
     session.handshake().map_err(text)?;
     session
         .userauth_pubkey_memory(USER, None, key, None)
         .map_err(|error| format!("the operator's key isn't taken: {}", text(error)))?;
     Ok(session)
+}
+
+/// As the session takes it: zero would mean for ever.
+fn timeout_ms(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)
 }
 
 fn begin(session: &Session, name: &str) -> Result<Channel, String> {

@@ -11,7 +11,7 @@ use super::faults::Faults;
 use super::protocol::{Call, Hello, Reply};
 use super::session::Hands;
 use super::zookeeper::Ensemble;
-use super::{containers, etcd, files, gluster, logins, logs, mesos, reach, routes, text};
+use super::{containers, etcd, files, gluster, logins, logs, mesos, own_time, reach, routes, text};
 
 /// The inner engine's socket.
 const ENGINE: &str = "/var/run/docker.sock";
@@ -103,7 +103,7 @@ impl Hands for Machine {
             Call::EtcdRange { endpoints, prefix } => self.etcd.range(&endpoints, &prefix).await.map(Reply::EtcdRange),
             Call::FileWrite { path, content, container } => {
                 let root = self.volume(container).await?;
-                blocking(move || {
+                in_time(within, move || {
                     files::mounted(&root)?;
                     files::write(&root, &path, &content).map(|()| Reply::Done)
                 })
@@ -111,7 +111,7 @@ impl Hands for Machine {
             }
             Call::FileReadAll { dir, container } => {
                 let root = self.volume(container).await?;
-                blocking(move || {
+                in_time(within, move || {
                     files::mounted(&root)?;
                     files::read_all(&root, &dir).map(Reply::Files)
                 })
@@ -138,6 +138,16 @@ impl Hands for Machine {
             self.faults.undo_all(engine).await;
         }
     }
+}
+
+/// Work on the volume, which may hang: that it did not answer is an answer, and comes before the request's own end.
+async fn in_time(
+    within: Duration,
+    work: impl FnOnce() -> Result<Reply, String> + Send + 'static,
+) -> Result<Reply, String> {
+    let bound = own_time(within);
+    let late = |_| Err(format!("the volume did not answer within {} ms", bound.as_millis()));
+    tokio::time::timeout(bound, blocking(work)).await.unwrap_or_else(late)
 }
 
 async fn blocking(work: impl FnOnce() -> Result<Reply, String> + Send + 'static) -> Result<Reply, String> {

@@ -30,6 +30,8 @@ pub mod routes;
 pub mod session;
 pub mod zookeeper;
 
+use std::time::Duration;
+
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs an outpost on this process's standard streams until its input ends, its heartbeat stops, or it is told to stop.
@@ -51,6 +53,12 @@ pub async fn run() -> std::io::Result<()> {
     // Not by returning: a runtime waits for its blocking threads, and one may sit in a read of standard input or of a
     // frozen mount for ever.
     std::process::exit(0)
+}
+
+/// What a look that may hang gets of its request's time: that nobody answered is then said by the look itself, before the request
+/// ends without an answer.
+pub(crate) fn own_time(within: Duration) -> Duration {
+    within * 9 / 10
 }
 
 /// An error and its causes in one line, for an answer.

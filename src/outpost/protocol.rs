@@ -36,6 +36,24 @@ pub struct Answer {
     pub id: u64,
     /// The result, or why there is none.
     pub result: Result<Reply, String>,
+    /// There is no result because the outpost itself did not get round to it (too many requests, time over): that says nothing
+    /// about what was asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unasked: bool,
+}
+
+impl Answer {
+    /// What came of a request.
+    #[must_use]
+    pub fn of(id: u64, result: Result<Reply, String>) -> Self {
+        Self { id, result, unasked: false }
+    }
+
+    /// A request that came to nothing for reasons of the outpost's own.
+    #[must_use]
+    pub fn unasked(id: u64, why: String) -> Self {
+        Self { id, result: Err(why), unasked: true }
+    }
 }
 
 /// What a runner can ask for.
@@ -459,12 +477,12 @@ mod tests {
         let endpoints = BTreeMap::from([(3, Ipv4Addr::LOCALHOST)]);
         let line = serde_json::to_string(&Call::Etcd { endpoints })?;
         assert!(matches!(serde_json::from_str(&line)?, Call::Etcd { endpoints } if endpoints.contains_key(&3)));
-        let answer = Answer { id: 7, result: Ok(Reply::Etcd(BTreeMap::from([(0, Err("refused".into()))]))) };
+        let answer = Answer::of(7, Ok(Reply::Etcd(BTreeMap::from([(0, Err("refused".into()))]))));
         let back: Answer = serde_json::from_str(&serde_json::to_string(&answer)?)?;
         assert_eq!(back.result, answer.result);
-        let answer = Answer { id: 8, result: Ok(Reply::Done) };
+        let answer = Answer::unasked(8, "too busy".into());
         let back: Answer = serde_json::from_str(&serde_json::to_string(&answer)?)?;
-        assert_eq!(back.result, answer.result);
+        assert!(back.unasked && back.result == answer.result);
         Ok(())
     }
 

@@ -124,15 +124,18 @@ impl<H: Hands, F: FnOnce(Hello) -> Result<H, String>> Session<H, F> {
         };
         let Some(place) = self.place(&call) else {
             let busy = format!("{RUNNING_MAX} requests are running; ask again when one has been answered");
-            return self.answer(id, Err(busy)).await;
+            let _ = self.answers.send(Answer::unasked(id, busy)).await;
+            return;
         };
         let answers = self.answers.clone();
         self.running.spawn(async move {
-            let result = tokio::time::timeout(within, hands.call(call, within)).await;
-            let result = result.unwrap_or_else(|_| Err(format!("not done within {timeout_ms} ms")));
+            let answer = match tokio::time::timeout(within, hands.call(call, within)).await {
+                Ok(result) => Answer::of(id, result),
+                Err(_) => Answer::unasked(id, format!("not done within {timeout_ms} ms")),
+            };
             drop(place);
             // A closed outbox ends the session anyway.
-            let _ = answers.send(Answer { id, result }).await;
+            let _ = answers.send(answer).await;
         });
     }
 
@@ -158,7 +161,7 @@ impl<H: Hands, F: FnOnce(Hello) -> Result<H, String>> Session<H, F> {
     }
 
     async fn answer(&self, id: u64, result: Result<Reply, String>) {
-        let _ = self.answers.send(Answer { id, result }).await;
+        let _ = self.answers.send(Answer::of(id, result)).await;
     }
 }
 

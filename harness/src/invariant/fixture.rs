@@ -213,11 +213,11 @@ fn logins(roles: &Roles) -> Vec<LoginProbe> {
                 from,
                 container: format!("c{from}"),
                 to: name.clone(),
-                probe: probe(LoginView {
+                probe: probe(Ok(LoginView {
                     hostname: format!("storm-s{slot}"),
                     addresses: vec![address(*slot)],
                     took_ms: 80,
-                }),
+                })),
             });
         }
     }
@@ -228,10 +228,10 @@ fn deep(shape: &Shape, roles: &Roles) -> Deep {
     Deep {
         logins: logins(roles),
         kernel: Some(probe(KernelView { hostname: format!("storm-s{}", roles.leader), computed: true })),
-        cross_read: Some(probe(CrossReadView {
+        cross_read: Some(probe(Ok(CrossReadView {
             writer: 1,
-            readers: roles.present.iter().map(|slot| (*slot, Ok(true))).collect(),
-        })),
+            readers: roles.present.iter().map(|slot| (*slot, Ok(Ok(true)))).collect(),
+        }))),
         notebook: Some(probe(NotebookView { name: "n1.ipynb".into(), saved_by: Some(LEADER), intact: true })),
         reach: shape.hosts.iter().map(|host| (host.clone(), probe(ReachView { tried: 8, failed: vec![] }))).collect(),
         gluster: Some(probe(GlusterView { heal_pending: 0, split_brain: 0, bricks_online: 3, bricks: 3 })),

@@ -79,7 +79,14 @@ fn judge_login(look: &Look<'_>, tables: &[BTreeMap<String, Slot>], login: &Login
     evidence.uses(&login.probe);
     let meant: BTreeSet<Slot> = tables.iter().filter_map(|table| table.get(&login.to)).copied().collect();
     let what = format!("login from slot {} to {}", login.from, login.to);
-    match &login.probe.result {
+    let asked = match &login.probe.result {
+        Ok(asked) => asked,
+        Err(why) => {
+            evidence.unknown(format!("the {what} could not be tried: {why}"));
+            return;
+        }
+    };
+    match asked {
         Err(why) if tables.len() > 1 && tables.iter().any(|table| !table.contains_key(&login.to)) => {
             evidence.unknown(format!("{what} failed while the name may be absent: {why}"));
         }
@@ -119,19 +126,26 @@ mod tests {
     #[test]
     fn a_refused_login_is_rejected() {
         let mut cluster = Cluster::steady();
-        login(&mut cluster, 1, "storm-4").probe.result = Err("Host key verification failed".into());
+        login(&mut cluster, 1, "storm-4").probe.result = Ok(Err("Host key verification failed".into()));
         cluster.rejected(&Ssh, &["from slot 1 to storm-4", "Host key"]);
+    }
+
+    #[test]
+    fn a_login_that_could_not_be_tried_tells_nothing() {
+        let mut cluster = Cluster::steady();
+        login(&mut cluster, 1, "storm-4").probe.result = Err("no outpost is connected".into());
+        cluster.unknown(&Ssh, &["from slot 1 to storm-4", "could not be tried", "no outpost"]);
     }
 
     #[test]
     fn landing_elsewhere_is_rejected() {
         let mut cluster = Cluster::steady();
-        if let Ok(view) = &mut login(&mut cluster, 0, "storm-0").probe.result {
+        if let Ok(Ok(view)) = &mut login(&mut cluster, 0, "storm-0").probe.result {
             view.hostname = "storm-s3".into();
         }
         cluster.rejected(&Ssh, &["landed on storm-s3", "slot {2}"]);
         let mut cluster = Cluster::steady();
-        if let Ok(view) = &mut login(&mut cluster, 0, "storm-0").probe.result {
+        if let Ok(Ok(view)) = &mut login(&mut cluster, 0, "storm-0").probe.result {
             view.addresses = vec![address(3)];
         }
         cluster.rejected(&Ssh, &["expected the machine of slot {2}"]);
@@ -160,11 +174,11 @@ mod tests {
         cluster.container(3).id = "new".into();
         // The table without slot 3: storm-3 is slot 4.
         for from in [0, 1, 2] {
-            if let Ok(view) = &mut login(&mut cluster, from, "storm-3").probe.result {
+            if let Ok(Ok(view)) = &mut login(&mut cluster, from, "storm-3").probe.result {
                 view.hostname = "storm-s4".into();
                 view.addresses = vec![address(4)];
             }
-            login(&mut cluster, from, "storm-4").probe.result = Err("no such name".into());
+            login(&mut cluster, from, "storm-4").probe.result = Ok(Err("no such name".into()));
         }
         for l in &mut cluster.seen.deep.logins {
             l.probe.begin = Millis(BEGIN + 1);

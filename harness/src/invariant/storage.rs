@@ -31,20 +31,26 @@ fn cross_read(look: &Look<'_>, evidence: &mut Evidence) {
         return;
     }
     let view = match &probe.result {
-        Ok(view) => view,
-        Err(why) => {
+        Ok(Ok(view)) => view,
+        Ok(Err(why)) => {
             evidence.broken(format!("a node's file under /shared was not written: {why}"));
+            return;
+        }
+        Err(why) => {
+            evidence.unknown(format!("no node could be asked to write under /shared: {why}"));
             return;
         }
     };
     for slot in look.truth.core() {
         match view.readers.get(&slot) {
-            Some(Ok(true)) => {}
-            Some(Ok(false)) => evidence
+            Some(Ok(Ok(true))) => {}
+            Some(Ok(Ok(false))) => evidence
                 .broken(format!("slot {slot} reads something else than slot {} wrote under /shared", view.writer)),
-            Some(Err(why)) => {
+            Some(Ok(Err(why))) => {
                 evidence.broken(format!("slot {slot} can't read what slot {} wrote under /shared: {why}", view.writer));
             }
+            Some(Err(why)) => evidence
+                .unknown(format!("slot {slot} could not be asked to read what slot {} wrote: {why}", view.writer)),
             None => evidence.unknown(format!("slot {slot} was not asked to read what slot {} wrote", view.writer)),
         }
     }
@@ -99,13 +105,17 @@ mod tests {
 
     use super::*;
     use crate::invariant::fixture::{BEGIN, Cluster, probe};
-    use crate::observe::observation::{CrossReadView, NotebookView};
+    use crate::observe::observation::{Asked, CrossReadView, NotebookView};
 
     fn reader(slot: Slot, read: Result<bool, String>) -> Cluster {
+        asked(slot, Ok(read))
+    }
+
+    fn asked(slot: Slot, read: Asked<bool>) -> Cluster {
         let mut cluster = Cluster::steady();
-        let mut readers: std::collections::BTreeMap<_, _> = (0..5).map(|s| (s, Ok(true))).collect();
+        let mut readers: std::collections::BTreeMap<_, _> = (0..5).map(|s| (s, Ok(Ok(true)))).collect();
         readers.insert(slot, read);
-        cluster.seen.deep.cross_read = Some(probe(CrossReadView { writer: 1, readers }));
+        cluster.seen.deep.cross_read = Some(probe(Ok(CrossReadView { writer: 1, readers })));
         cluster
     }
 
@@ -120,9 +130,19 @@ mod tests {
         reader(3, Err("Transport endpoint is not connected".into())).rejected(&Storage, &["slot 3", "Transport"]);
         let mut cluster = Cluster::steady();
         if let Some(probe) = &mut cluster.seen.deep.cross_read {
-            probe.result = Err("read-only file system".into());
+            probe.result = Ok(Err("read-only file system".into()));
         }
         cluster.rejected(&Storage, &["read-only"]);
+    }
+
+    #[test]
+    fn who_could_not_be_asked_has_broken_nothing() {
+        asked(3, Err("the stream to host-1 ended".into())).unknown(&Storage, &["slot 3", "could not be asked", "ended"]);
+        let mut cluster = Cluster::steady();
+        if let Some(probe) = &mut cluster.seen.deep.cross_read {
+            probe.result = Err("no outpost on host-1".into());
+        }
+        cluster.unknown(&Storage, &["no outpost on host-1"]);
     }
 
     #[test]

@@ -15,8 +15,9 @@ use tokio::time::MissedTickBehavior;
 
 use super::fast::bounded;
 use super::jupyter::Saved;
-use super::observation::{CrossReadView, Deep, LoginProbe, NotebookView, ReachView};
+use super::observation::{Asked, CrossReadView, Deep, LoginProbe, NotebookView, ReachView};
 use super::observer::Seen;
+use super::outpost::Outpost;
 use super::world::{Actor, World, actors};
 
 /// Logins in rotation: each second from the next node to all others, which is four logins a second for five nodes. One way in
@@ -163,15 +164,16 @@ impl DeepTier {
         let outpost = outpost.or_else(|| self.world.central());
         let probe = self
             .world
-            .call(outpost, call, LOGIN_MAX, |r| match r {
+            .ask(outpost, call, LOGIN_MAX, |r| match r {
                 Reply::Logins(seen) => Some(seen),
                 _ => None,
             })
             .await;
         let fresh = names.into_iter().map(|to| {
             let result = match &probe.result {
-                Ok(seen) => seen.get(&to).cloned().unwrap_or_else(|| Err("the outpost left this login out".to_owned())),
-                Err(why) => Err(why.clone()),
+                Ok(Ok(seen)) => seen.get(&to).cloned().ok_or_else(|| "the outpost left this login out".to_owned()),
+                Ok(Err(first_hop)) => Ok(Err(first_hop.clone())),
+                Err(unasked) => Err(unasked.clone()),
             };
             LoginProbe {
                 from: from.slot,
@@ -196,14 +198,17 @@ impl DeepTier {
         let actors = self.actors();
         let number = self.number();
         let turn = usize::try_from(number).unwrap_or(0);
-        let Some(writer) = actors.get(turn % actors.len().max(1)) else {
+        // A node writes through its own host's outpost: who has none can't be asked, and another takes its turn.
+        let reached = |actor: &&Actor| self.world.outposts.get(&actor.host).is_some_and(Outpost::is_connected);
+        let writers: Vec<&Actor> = actors.iter().filter(reached).collect();
+        let Some(writer) = writers.get(turn % writers.len().max(1)) else {
             return;
         };
         let probe = bounded(self.world.clock, FILE_MAX * 3, self.cross_read_by(writer, &actors, number)).await;
         self.locked().cross_read = Some(probe);
     }
 
-    async fn cross_read_by(&self, writer: &Actor, readers: &[Actor], number: u64) -> Result<CrossReadView, String> {
+    async fn cross_read_by(&self, writer: &Actor, readers: &[Actor], number: u64) -> Asked<CrossReadView> {
         let dir = self.world.directory(&format!("cross/{number}"));
         let content = format!("written by slot {} as number {number}", writer.slot);
         let write = Call::FileWrite {
@@ -212,19 +217,21 @@ impl DeepTier {
             container: Some(writer.container.clone()),
         };
         let outpost = self.world.outposts.get(&writer.host);
-        let written = self.world.call(outpost, write, FILE_MAX, done).await;
-        written.result.map_err(|why| format!("slot {} did not write: {why}", writer.slot))?;
+        let written = self.world.ask(outpost, write, FILE_MAX, done).await;
+        if let Err(why) = written.result? {
+            return Ok(Err(format!("slot {} did not write: {why}", writer.slot)));
+        }
         let reads = readers.iter().map(|reader| {
             let call = Call::FileReadAll { dir: dir.clone(), container: Some(reader.container.clone()) };
             let (world, content) = (&self.world, &content);
             async move {
                 let outpost = world.outposts.get(&reader.host);
-                let read = world.call(outpost, call, FILE_MAX, files).await;
+                let read = world.ask(outpost, call, FILE_MAX, files).await;
                 let same = |files: std::collections::BTreeMap<String, String>| files.get("text") == Some(content);
-                (reader.slot, read.result.map(same))
+                (reader.slot, read.result.map(|answer| answer.map(same)))
             }
         });
-        Ok(CrossReadView { writer: writer.slot, readers: join_all(reads).await.into_iter().collect() })
+        Ok(Ok(CrossReadView { writer: writer.slot, readers: join_all(reads).await.into_iter().collect() }))
     }
 
     /// Reads back the notebook saved last time, which was before a move if there was one, and then saves the next.

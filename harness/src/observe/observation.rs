@@ -24,6 +24,10 @@ pub struct Probe<T> {
     pub result: Result<T, String>,
 }
 
+/// What came of a question to a part: the outer error says that it could not even be asked, which tells nothing about it; the
+/// inner one that it was asked, and refused or failed.
+pub type Asked<T> = Result<Result<T, String>, String>;
+
 /// The cluster that is being watched: fixed for a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
@@ -135,8 +139,8 @@ pub struct Deep {
     pub logins: Vec<LoginProbe>,
     /// A cell run on a kernel through the proxy.
     pub kernel: Option<Probe<KernelView>>,
-    /// A file written by one node and read by all.
-    pub cross_read: Option<Probe<CrossReadView>>,
+    /// A file written by one node and read by all; the inner error: it was not written.
+    pub cross_read: Option<Probe<Result<CrossReadView, String>>>,
     /// A notebook saved through the proxy earlier, read back through it now.
     pub notebook: Option<Probe<NotebookView>>,
     /// Echoes from every container of a host to every slot's address, by host.
@@ -154,8 +158,8 @@ pub struct LoginProbe {
     pub container: String,
     /// Host name logged in to.
     pub to: String,
-    /// The result.
-    pub probe: Probe<LoginView>,
+    /// The result ([`Asked`]).
+    pub probe: Probe<Result<LoginView, String>>,
 }
 
 /// A cell that printed its host name and a sum.
@@ -173,7 +177,7 @@ pub struct CrossReadView {
     /// The slot whose `/shared` was written.
     pub writer: Slot,
     /// By reader: true = read exactly what was written.
-    pub readers: BTreeMap<Slot, Result<bool, String>>,
+    pub readers: BTreeMap<Slot, Asked<bool>>,
 }
 
 /// A saved notebook read back.

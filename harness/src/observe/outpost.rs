@@ -60,13 +60,13 @@ pub struct Outpost {
 struct Pending {
     call: Call,
     timeout: Duration,
-    answer: oneshot::Sender<Probe<Reply>>,
+    answer: oneshot::Sender<Probe<Result<Reply, String>>>,
 }
 
 #[derive(Debug)]
 struct Flight {
     begin: Millis,
-    answer: oneshot::Sender<Probe<Reply>>,
+    answer: oneshot::Sender<Probe<Result<Reply, String>>>,
 }
 
 type Flights = Arc<Mutex<BTreeMap<u64, Flight>>>;
@@ -127,6 +127,12 @@ impl Outpost {
 
     /// One call. The outpost has `bound` for it.
     pub async fn call(&self, call: Call, bound: Duration) -> Probe<Reply> {
+        let Probe { begin, end, result } = self.ask(call, bound).await;
+        Probe { begin, end, result: result.flatten() }
+    }
+
+    /// One call, which tells an outpost that could not be asked (outer error) from what it answered.
+    pub async fn ask(&self, call: Call, bound: Duration) -> Probe<Result<Reply, String>> {
         let begin = self.clock.now();
         if let Some(why) = self.connected.borrow().clone() {
             return self.failed(begin, format!("no outpost on {}: {why}", self.machine));
@@ -287,7 +293,11 @@ impl Keeper {
             };
             // An unknown id is a heartbeat's, or one whose caller has given up.
             if let Some(flight) = locked(flights).remove(&answer.id) {
-                let _ = flight.answer.send(Probe { begin: flight.begin, end, result: answer.result });
+                let result = match answer.result {
+                    Err(why) if answer.unasked => Err(why),
+                    answered => Ok(answered),
+                };
+                let _ = flight.answer.send(Probe { begin: flight.begin, end, result });
             }
         }
     }

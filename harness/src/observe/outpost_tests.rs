@@ -65,8 +65,8 @@ async fn peer(stream: DuplexStream, mut answer: impl FnMut(Request) -> Vec<Answe
     while let Ok(Some(line)) = lines.next_line().await {
         let request: Request = serde_json::from_str(&line).expect("the client writes requests");
         let answers = match &request.call {
-            Call::Hello(_) => vec![Answer { id: request.id, result: Ok(Reply::Ready { protocol: PROTOCOL_VERSION }) }],
-            Call::Heartbeat => vec![Answer { id: request.id, result: Ok(Reply::Done) }],
+            Call::Hello(_) => vec![Answer::of(request.id, Ok(Reply::Ready { protocol: PROTOCOL_VERSION }))],
+            Call::Heartbeat => vec![Answer::of(request.id, Ok(Reply::Done))],
             _ => answer(request),
         };
         for answer in answers {
@@ -104,19 +104,16 @@ async fn answers_find_their_requests_in_any_order() {
             return Vec::new();
         }
         // The second request is answered first.
-        let done = |request: Request| Answer {
-            id: request.id,
-            result: match request.call {
-                Call::Routes => Err("routes".into()),
-                _ => Err("other".into()),
-            },
+        let done = |request: Request| match request.call {
+            Call::Routes => Answer::of(request.id, Err("routes".into())),
+            _ => Answer::unasked(request.id, "other".into()),
         };
         held.drain(..).rev().map(done).collect()
     }));
     outpost.ready(SECOND).await.expect("the peer greets");
-    let (routes, gluster) = tokio::join!(outpost.call(Call::Routes, SECOND), outpost.call(Call::Gluster, SECOND));
-    assert_eq!(routes.result, Err("routes".into()));
-    assert_eq!(gluster.result, Err("other".into()));
+    let (routes, gluster) = tokio::join!(outpost.ask(Call::Routes, SECOND), outpost.ask(Call::Gluster, SECOND));
+    assert_eq!(routes.result, Ok(Err("routes".into())), "asked, and refused");
+    assert_eq!(gluster.result, Err("other".into()), "not even asked");
     assert!(routes.begin <= routes.end);
 }
 
@@ -149,7 +146,7 @@ async fn a_stream_that_ends_fails_its_calls_and_is_opened_anew() {
 
     let (near, far) = tokio::io::duplex(1 << 16);
     streams.send(near).await.expect("the client takes streams");
-    tokio::spawn(peer(far, |request| vec![Answer { id: request.id, result: Ok(Reply::Done) }]));
+    tokio::spawn(peer(far, |request| vec![Answer::of(request.id, Ok(Reply::Done))]));
     outpost.ready(10 * SECOND).await.expect("the client reopens");
     let probe = outpost.call(Call::Gluster, SECOND).await;
     assert_eq!(probe.result, Ok(Reply::Done));
@@ -165,7 +162,7 @@ async fn a_frozen_peer_is_given_up() {
         let (read, mut write) = tokio::io::split(far);
         let mut lines = BufReader::new(read).lines();
         let _ = lines.next_line().await;
-        let ready = Answer { id: 0, result: Ok(Reply::Ready { protocol: PROTOCOL_VERSION }) };
+        let ready = Answer::of(0, Ok(Reply::Ready { protocol: PROTOCOL_VERSION }));
         let mut line = serde_json::to_vec(&ready).expect("answers are plain data");
         line.push(b'\n');
         let _ = write.write_all(&line).await;

@@ -87,11 +87,23 @@ impl World {
         bound: Duration,
         expect: fn(Reply) -> Option<T>,
     ) -> Probe<T> {
+        let Probe { begin, end, result } = self.ask(outpost, call, bound, expect).await;
+        Probe { begin, end, result: result.flatten() }
+    }
+
+    /// The same, telling what could not be asked (outer error) from what was answered.
+    pub async fn ask<T>(
+        &self,
+        outpost: Option<&Outpost>,
+        call: Call,
+        bound: Duration,
+        expect: fn(Reply) -> Option<T>,
+    ) -> Probe<Result<T, String>> {
         let Some(outpost) = outpost else {
             let now = self.clock.now();
             return Probe { begin: now, end: now, result: Err("no outpost is connected".to_owned()) };
         };
-        expecting(outpost.call(call, bound).await, expect)
+        expecting(outpost.ask(call, bound).await, expect)
     }
 
     /// A directory of this run on the shared volume, relative to the mount.
@@ -123,12 +135,12 @@ pub fn actors(truth: &Truth, shape: &Shape) -> Vec<Actor> {
 }
 
 /// Takes the expected kind of reply out of a probe.
-pub fn expecting<T>(probe: Probe<Reply>, expect: fn(Reply) -> Option<T>) -> Probe<T> {
-    Probe {
-        begin: probe.begin,
-        end: probe.end,
-        result: probe
-            .result
-            .and_then(|reply| expect(reply).ok_or_else(|| "the outpost answered something else".to_owned())),
-    }
+fn expecting<T>(probe: Probe<Result<Reply, String>>, expect: fn(Reply) -> Option<T>) -> Probe<Result<T, String>> {
+    let Probe { begin, end, result } = probe;
+    let result = match result {
+        Ok(Ok(reply)) => expect(reply).map(Ok).ok_or_else(|| "the outpost answered something else".to_owned()),
+        Ok(Err(refused)) => Ok(Err(refused)),
+        Err(why) => Err(why),
+    };
+    Probe { begin, end, result }
 }
