@@ -96,6 +96,7 @@ impl Outpost {
             jupyter_port: 8888,
             shared_mount: None,
             volume: "gv".into(),
+            brick: None,
             pool: "198.19.0.0/24".into(),
             masters: BTreeMap::new(),
             agents: BTreeMap::new(),

@@ -147,10 +147,9 @@ mod tests {
     fn engine(dir: &std::path::Path) -> (Docker, Asked) {
         let asked = Asked::default();
         let note = Arc::clone(&asked);
-        let router = Router::new().fallback(move |uri: Uri| async move {
-            let path = uri.path().trim_start_matches('/').to_owned();
-            note.lock().unwrap().push(path);
-            StatusCode::NO_CONTENT
+        let router = Router::new().fallback(move |uri: Uri| {
+            note.lock().unwrap().push(uri.path().trim_start_matches('/').to_owned());
+            std::future::ready(StatusCode::NO_CONTENT)
         });
         let socket = dir.join("engine.sock");
         let listener = UnixListener::bind(&socket).unwrap();

@@ -60,7 +60,7 @@ pub fn read_all(root: &Path, dir: &Path) -> Result<BTreeMap<String, String>, Str
     Ok(files)
 }
 
-fn below(root: &Path, path: &Path) -> Result<PathBuf, String> {
+pub(super) fn below(root: &Path, path: &Path) -> Result<PathBuf, String> {
     let normal = path.components().all(|part| matches!(part, Component::Normal(_)));
     if normal && path != Path::new("") {
         Ok(root.join(path))

@@ -11,7 +11,7 @@ use super::faults::Faults;
 use super::protocol::{Call, Hello, Reply};
 use super::session::Hands;
 use super::zookeeper::Ensemble;
-use super::{containers, etcd, files, gluster, logins, logs, mesos, own_time, reach, routes, text};
+use super::{bricks, containers, etcd, files, gluster, logins, logs, mesos, own_time, reach, routes, text};
 
 /// The inner engine's socket.
 const ENGINE: &str = "/var/run/docker.sock";
@@ -96,6 +96,10 @@ impl Hands for Machine {
             }
             Call::Reach { to } => reach::look(self.containers().await?, to).await,
             Call::Gluster => gluster::look(&self.hello.volume).await.map(Reply::Gluster),
+            Call::BrickSums { dirs } => {
+                let brick = self.hello.brick.clone().ok_or("this machine has no brick")?;
+                blocking(move || bricks::sums(&brick, &dirs).map(Reply::BrickSums)).await
+            }
             Call::EtcdPut { endpoints, key, value } => {
                 let put = self.etcd.put(&endpoints, &key, &value);
                 put.await.map(|()| Reply::Done)

@@ -6,13 +6,15 @@
 //! * [`protocol`]: what is said on the streams.
 //! * [`session`]: one stream from its first line to its end: order, bounds, heartbeat.
 //! * [`machine`]: which call goes to which of the following.
-//! * Looks: [`containers`], [`etcd`], [`routes`], [`mesos`], [`zookeeper`], [`logins`], [`reach`], [`gluster`], [`logs`].
+//! * Looks: [`containers`], [`etcd`], [`routes`], [`mesos`], [`zookeeper`], [`logins`], [`reach`], [`gluster`], [`bricks`],
+//!   [`logs`].
 //! * Acts: [`files`] (the ledger's), [`faults`].
 //! * [`inside`], [`listening`]: files and listening sockets of another process.
 //!
 //! Every look has a bound of its own below a second, so that one stuck part doesn't hide the others; logins, echoes,
 //! heal state and files have the request's.
 
+pub mod bricks;
 pub mod containers;
 pub mod etcd;
 pub mod faults;

@@ -92,6 +92,11 @@ pub enum Call {
     },
     /// Heal state and brick state of the volume. Answer: [`Reply::Gluster`].
     Gluster,
+    /// Checksums of the files in these directories on this host's own brick, past GlusterFS. Answer: [`Reply::BrickSums`].
+    BrickSums {
+        /// Relative to the volume.
+        dirs: Vec<PathBuf>,
+    },
     /// Put one key (linearizable) through any of the endpoints, trying one after another. Answer: [`Reply::Done`] = acknowledged.
     EtcdPut {
         /// Endpoints to try in this order; only the first that connects is used, an ambiguous outcome is an error.
@@ -163,6 +168,8 @@ pub struct Hello {
     pub shared_mount: Option<PathBuf>,
     /// Name of the GlusterFS volume.
     pub volume: String,
+    /// Directory of this machine's brick, if it has one.
+    pub brick: Option<PathBuf>,
     /// The pool (CIDR): routes to look for.
     pub pool: String,
     /// Mesos masters: name → `ip:port`.
@@ -234,6 +241,8 @@ pub enum Reply {
     },
     /// Heal and bricks.
     Gluster(GlusterView),
+    /// Path relative to the volume → SHA-256.
+    BrickSums(BTreeMap<String, String>),
     /// Key → value.
     EtcdRange(BTreeMap<String, String>),
     /// File name → content.
@@ -496,6 +505,7 @@ mod tests {
             jupyter_port: 1,
             shared_mount: None,
             volume: String::new(),
+            brick: None,
             pool: String::new(),
             masters: BTreeMap::new(),
             agents: BTreeMap::new(),

@@ -42,6 +42,7 @@ fn hello() -> Value {
         jupyter_port: 1,
         shared_mount: None,
         volume: String::new(),
+        brick: None,
         pool: "198.19.0.0/24".into(),
         masters: BTreeMap::new(),
         agents: BTreeMap::new(),

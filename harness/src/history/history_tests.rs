@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use stormbed::clock::Millis;
-use stormbed::outpost::protocol::ContainerState;
+use stormbed::outpost::protocol::{ContainerState, GlusterView};
 
 use super::ledger::{KindOutcome, LedgerOutcome, Op, OpOutcome};
+use super::volume::VolumeOutcome;
 use super::*;
 use crate::fault::life::Stage;
 use crate::fault::{FaultKind, Role, Target, TargetClass, Victim};
@@ -114,12 +115,18 @@ fn ledger() -> LedgerOutcome {
     BTreeMap::from([("etcd".to_owned(), KindOutcome { ops, found, altered: vec![] })])
 }
 
+fn volume() -> VolumeOutcome {
+    let state = Ok(GlusterView { heal_pending: 0, split_brain: 0, bricks_online: 3, bricks: 3 });
+    VolumeOutcome { state, bricks: (1..=3).map(|k| (format!("host-{k}"), Ok(BTreeMap::new()))).collect() }
+}
+
 /// A run: how the cluster looks at each time, which faults there were, what is known at the end.
 struct Run {
     look: Box<dyn Fn(u64) -> Cluster>,
     faults: Vec<Fault>,
     plan: Plan,
     ledger: LedgerOutcome,
+    volume: Option<VolumeOutcome>,
     errors: Vec<String>,
     interrupted: bool,
 }
@@ -131,6 +138,7 @@ impl Run {
             faults: vec![killed()],
             plan: plan(&[(Some(Name::Hosts), 5_000), (None, 30_000)], &[Event::SlotLeft, Event::SlotReplaced]),
             ledger: ledger(),
+            volume: Some(volume()),
             errors: vec![],
             interrupted: false,
         }
@@ -162,6 +170,7 @@ impl Run {
             plan: &self.plan,
             faults: &self.faults,
             ledger: &self.ledger,
+            volume: self.volume.as_ref(),
             ended: Millis(END_OF_RUN),
             harness_errors: self.errors.clone(),
             interrupted: self.interrupted,
@@ -310,7 +319,7 @@ fn excused_time_does_not_make_up_for_missing_evidence() {
     // The kill excuses etcd for 30 of 65 s; a second in eight without evidence is over 5 % of the rest, and less of the whole.
     let run = Run::looking(|now| {
         let mut cluster = cluster(now);
-        if now >= 52_000 && now < 62_000 && now % 4_000 < 1_000 {
+        if (52_000..62_000).contains(&now) && now % 4_000 < 1_000 {
             cluster.seen.fast.etcd_after.result = Err("no answer".into());
         }
         cluster
@@ -354,6 +363,7 @@ fn safety_that_was_broken_while_the_cluster_was_waited_for_stays_broken() {
         plan: &waiting.plan,
         faults: &[],
         ledger: &waiting.ledger,
+        volume: None,
         ended: cluster.seen.end,
         harness_errors: vec![],
         interrupted: true,
@@ -418,6 +428,15 @@ fn safety_is_never_excused() {
         kind.found = Some(vec![]);
     }
     lost.verdict(Verdict::Fail, &["ledger, etcd", "50 item(s)"]);
+    let mut unhealed = Run::good();
+    unhealed.volume =
+        unhealed.volume.map(|v| VolumeOutcome { state: v.state.map(|s| GlusterView { heal_pending: 1, ..s }), ..v });
+    unhealed.verdict(Verdict::Fail, &["the volume", "wait for heal"]);
+    unhealed.errors.push("an outpost did not start".into());
+    unhealed.verdict(Verdict::Fail, &["the volume", "wait for heal"]);
+    let mut unseen = Run::good();
+    unseen.volume = None;
+    unseen.verdict(Verdict::Invalid, &["the volume", "nobody looked"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod ledger;
 mod outcome;
 mod recovery;
 mod tick;
+pub mod volume;
 
 #[cfg(test)]
 mod history_tests;
@@ -31,6 +32,7 @@ use crate::scenario::plan::Plan;
 use ledger::LedgerOutcome;
 use recovery::{Window, recovery};
 use tick::{Key, Tick, keys};
+use volume::VolumeOutcome;
 
 /// At the end of a scenario everything holds, without excuses, for this long.
 pub const FINAL_HOLD_MS: u64 = 10_000;
@@ -65,6 +67,8 @@ pub struct Ending<'a> {
     pub faults: &'a [Fault],
     /// The ledger's account.
     pub ledger: &'a LedgerOutcome,
+    /// The volume after the last write; none if it didn't come to that.
+    pub volume: Option<&'a VolumeOutcome>,
     /// When the scenario ended.
     pub ended: Millis,
     /// Failures of the harness or of parts that didn't start, one sentence each: BROKEN.

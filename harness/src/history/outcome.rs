@@ -8,7 +8,7 @@ use stormbed::clock::Millis;
 use super::breaks::judged_while;
 use super::recovery::{Window, in_window, recovery};
 use super::tick::{Key, Tick, keys};
-use super::{Ending, FINAL_HOLD_MS, History, breaks, coverage, event, ledger};
+use super::{Ending, FINAL_HOLD_MS, History, breaks, coverage, event, ledger, volume};
 use crate::fault::Fault;
 use crate::fault::life::Stage;
 use crate::invariant::Tier;
@@ -39,7 +39,8 @@ impl History {
         let complete = !ending.interrupted && ending.harness_errors.is_empty();
         // What ended before its time can't have been judged.
         let bounds = faults.iter().flat_map(|fault| missed_bounds(ticks, fault, ending));
-        why.extend(bounds.filter(|finding| complete || finding.verdict == Verdict::Fail));
+        let volume = volume::audit(ending.volume);
+        why.extend(bounds.chain(volume).filter(|finding| complete || finding.verdict == Verdict::Fail));
         why.extend(ending.harness_errors.iter().map(|error| finding(Verdict::Broken, error.clone())));
         if ending.interrupted {
             why.push(finding(Verdict::Interrupted, "ended by the user".to_owned()));

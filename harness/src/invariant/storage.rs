@@ -3,8 +3,15 @@
 //!
 //! That nothing acknowledged is lost over a whole scenario is the ledger's account, judged by [`crate::history`].
 
+use std::time::Duration;
+
 use super::evidence::Evidence;
 use super::{Breach, Invariant, Judged, Look};
+
+/// A volume that was well is taken for well this long: one of its looks (every 10 s) may fail, and one may take its time.
+pub const WELL_AGE_MAX_MS: u64 = 25_000;
+/// One bad look stands for less than deep evidence may be broken without a fault (8 s): it takes two in a row.
+pub const ILL_AGE_MAX_MS: u64 = 7_000;
 
 /// The invariant.
 #[derive(Debug)]
@@ -82,12 +89,26 @@ fn notebook(look: &Look<'_>, evidence: &mut Evidence) -> Option<Breach> {
     }
 }
 
-/// The volume is asked in sweeps only, so its age says nothing about the rhythm of the evidence.
+/// The volume has an age of its own: a look at it takes seconds where others take milliseconds, and one that fails now and then
+/// leaves the last one standing. What stands too long tells nothing.
 fn volume(look: &Look<'_>, evidence: &mut Evidence) -> Option<Breach> {
-    let view = match &look.seen.deep.gluster {
-        Some(probe) => probe.result.as_ref().ok()?,
-        None => return None,
+    let Some(probe) = &look.seen.deep.gluster else {
+        evidence.unknown("the volume has not been looked at yet");
+        return None;
     };
+    let view = match &probe.result {
+        Ok(view) => view,
+        Err(why) => {
+            evidence.unknown(format!("the volume could not be looked at: {why}"));
+            return None;
+        }
+    };
+    let well = view.bricks_online == view.bricks && view.split_brain == 0;
+    let age = look.seen.end.since(probe.end);
+    if age > Duration::from_millis(if well { WELL_AGE_MAX_MS } else { ILL_AGE_MAX_MS }) {
+        evidence.unknown(format!("the newest look at the volume is {:.1} s old", age.as_secs_f64()));
+        return None;
+    }
     if view.bricks_online < view.bricks {
         evidence.broken(format!("bricks online: expected {}, found {}", view.bricks, view.bricks_online));
     }
@@ -104,7 +125,7 @@ mod tests {
     use stormbed::config::Slot;
 
     use super::*;
-    use crate::invariant::fixture::{BEGIN, Cluster, probe};
+    use crate::invariant::fixture::{BEGIN, Cluster, END, probe};
     use crate::observe::observation::{Asked, CrossReadView, NotebookView};
 
     fn reader(slot: Slot, read: Result<bool, String>) -> Cluster {
@@ -137,7 +158,8 @@ mod tests {
 
     #[test]
     fn who_could_not_be_asked_has_broken_nothing() {
-        asked(3, Err("the stream to host-1 ended".into())).unknown(&Storage, &["slot 3", "could not be asked", "ended"]);
+        asked(3, Err("the stream to host-1 ended".into()))
+            .unknown(&Storage, &["slot 3", "could not be asked", "ended"]);
         let mut cluster = Cluster::steady();
         if let Some(probe) = &mut cluster.seen.deep.cross_read {
             probe.result = Err("no outpost on host-1".into());
@@ -171,6 +193,27 @@ mod tests {
             view.bricks_online = 2;
         }
         cluster.rejected(&Storage, &["bricks online: expected 3, found 2"]);
+    }
+
+    #[test]
+    fn a_look_at_the_volume_grows_old() {
+        let aged = |age: u64, bricks_online: u32| {
+            let mut cluster = Cluster::steady();
+            let look = cluster.seen.deep.gluster.as_mut().expect("a look");
+            look.end = Millis(END - age);
+            look.result.as_mut().expect("a view").bricks_online = bricks_online;
+            cluster
+        };
+        aged(WELL_AGE_MAX_MS, 3).accepted(&Storage);
+        aged(WELL_AGE_MAX_MS + 1, 3).unknown(&Storage, &["the volume", "25.0 s old"]);
+        aged(ILL_AGE_MAX_MS, 2).rejected(&Storage, &["bricks online"]);
+        aged(ILL_AGE_MAX_MS + 1, 2).unknown(&Storage, &["the volume", "7.0 s old"]);
+        let mut cluster = Cluster::steady();
+        cluster.seen.deep.gluster = None;
+        cluster.unknown(&Storage, &["the volume has not been looked at"]);
+        cluster = Cluster::steady();
+        cluster.seen.deep.gluster.as_mut().expect("a look").result = Err("glusterd is away".into());
+        cluster.unknown(&Storage, &["the volume could not be looked at", "glusterd is away"]);
     }
 
     #[test]

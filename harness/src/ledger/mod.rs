@@ -5,6 +5,7 @@
 //! and nothing else is.
 
 mod account;
+mod volume;
 mod writer;
 
 use std::collections::BTreeMap;

@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::fast::bounded;
 use super::jupyter::Saved;
-use super::observation::{Asked, CrossReadView, Deep, LoginProbe, NotebookView, ReachView};
+use super::observation::{Asked, CrossReadView, Deep, LoginProbe, NotebookView, Probe, ReachView};
 use super::observer::Seen;
 use super::outpost::Outpost;
 use super::world::{Actor, World, actors};
@@ -28,6 +28,8 @@ const ROTATION_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_HOPS: usize = 2;
 /// The slower probes: the greatest gap in deep evidence is 8 s.
 const ROUND_EVERY: Duration = Duration::from_secs(5);
+/// A look at the volume starts a client of all its bricks, which takes a second or two: half as often as the rest.
+const VOLUME_EVERY: Duration = Duration::from_secs(10);
 /// A login takes 0.2 s; TCP gives a lost SYN its second try after 1 s and its third after 3.
 const LOGIN_MAX: Duration = Duration::from_secs(5);
 /// A kernel starts in 0.5–1.5 s on an idle machine.
@@ -85,10 +87,11 @@ impl DeepTier {
     pub async fn run(self: Arc<Self>) {
         tokio::join!(
             self.rotate_logins(),
-            self.every(Duration::ZERO, |tier| Box::pin(tier.kernel())),
-            self.every(ROUND_EVERY / 4, |tier| Box::pin(tier.cross_read())),
-            self.every(ROUND_EVERY / 2, |tier| Box::pin(tier.notebook())),
-            self.every(ROUND_EVERY / 4 * 3, |tier| Box::pin(tier.reach())),
+            self.every(ROUND_EVERY, Duration::ZERO, |tier| Box::pin(tier.kernel())),
+            self.every(ROUND_EVERY, ROUND_EVERY / 4, |tier| Box::pin(tier.cross_read())),
+            self.every(ROUND_EVERY, ROUND_EVERY / 2, |tier| Box::pin(tier.notebook())),
+            self.every(ROUND_EVERY, ROUND_EVERY / 4 * 3, |tier| Box::pin(tier.reach())),
+            self.every(VOLUME_EVERY, ROUND_EVERY / 8 * 7, |tier| Box::pin(tier.gluster())),
         );
     }
 
@@ -103,12 +106,12 @@ impl DeepTier {
         self.gluster().await;
     }
 
-    async fn every<'a, F>(&'a self, offset: Duration, probe: F)
+    async fn every<'a, F>(&'a self, rhythm: Duration, offset: Duration, probe: F)
     where
         F: Fn(&'a Self) -> futures_util::future::BoxFuture<'a, ()>,
     {
         tokio::time::sleep(offset).await;
-        let mut rhythm = tokio::time::interval(ROUND_EVERY);
+        let mut rhythm = tokio::time::interval(rhythm);
         rhythm.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             rhythm.tick().await;
@@ -179,7 +182,7 @@ impl DeepTier {
                 from: from.slot,
                 container: from.container.clone(),
                 to,
-                probe: super::observation::Probe { begin: probe.begin, end: probe.end, result },
+                probe: Probe { begin: probe.begin, end: probe.end, result },
             }
         });
         let fresh: Vec<LoginProbe> = fresh.collect();
@@ -307,7 +310,7 @@ impl DeepTier {
             _ => None,
         });
         let probe = probe.await;
-        self.locked().gluster = Some(probe);
+        keep_seen(&mut self.locked().gluster, probe);
     }
 }
 
@@ -324,6 +327,14 @@ impl<'a> Resting<'a> {
 impl Drop for Resting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A look that failed doesn't take the place of what was seen before it: that grows old instead.
+fn keep_seen<T>(board: &mut Option<Probe<T>>, fresh: Probe<T>) {
+    let seen = board.as_ref().is_some_and(|probe| probe.result.is_ok());
+    if fresh.result.is_ok() || !seen {
+        *board = Some(fresh);
     }
 }
 
@@ -367,7 +378,6 @@ mod tests {
 
     use stormbed::clock::Millis;
 
-    use super::super::observation::Probe;
     use super::*;
 
     fn actors(n: u32) -> Vec<Actor> {
@@ -388,6 +398,19 @@ mod tests {
             to: to.into(),
             probe: Probe { begin: Millis(at), end: Millis(at), result: Err("x".into()) },
         }
+    }
+
+    #[test]
+    fn a_failed_look_leaves_what_was_seen_to_grow_old() {
+        let look = |at, result| Probe { begin: Millis(at), end: Millis(at), result };
+        let failed = || Err("no answer".to_owned());
+        let mut board = None;
+        keep_seen(&mut board, look(1, failed()));
+        keep_seen(&mut board, look(2, Ok(())));
+        keep_seen(&mut board, look(3, failed()));
+        assert_eq!(board, Some(look(2, Ok(()))));
+        keep_seen(&mut board, look(4, Ok(())));
+        assert_eq!(board, Some(look(4, Ok(()))));
     }
 
     #[test]

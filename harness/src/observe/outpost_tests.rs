@@ -34,6 +34,7 @@ impl Machines for Fake {
             jupyter_port: 8888,
             shared_mount: None,
             volume: "v".into(),
+            brick: None,
             pool: "198.19.0.0/24".into(),
             masters: BTreeMap::new(),
             agents: BTreeMap::new(),

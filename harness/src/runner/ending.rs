@@ -5,13 +5,14 @@ use std::time::Duration;
 use stormbed::clock::Millis;
 
 use super::session::{Session, Stop};
-use crate::history::ledger::LedgerOutcome;
 use crate::history::{Ending, FINAL_HOLD_MS, FINAL_WITHIN_MS};
 use crate::ledger::Ledger;
 use crate::report::ScenarioReport;
 
 /// A fresh topology meets all invariants within 25 s on an idle machine; this is for a loaded one, and for what a scenario before has left.
 const STEADY_WITHIN: Duration = Duration::from_secs(120);
+/// What is under way ends (5 s), then three tries of reading (20 s each) while the volume heals (30 s).
+const ACCOUNT_WITHIN: Duration = Duration::from_secs(75);
 /// All invariants have held for this long before anything is broken.
 const STEADY_MS: u64 = 2_000;
 
@@ -31,22 +32,29 @@ impl Session<'_> {
         Ok(steady)
     }
 
-    /// The final judgement, with the ledger's account.
-    pub(super) async fn finish(&mut self, mut ledger: Ledger) -> Result<LedgerOutcome, Stop> {
-        self.enter("final judgement");
+    /// The final judgement: the ledger's account, and then, with nothing left to be done, that everything holds.
+    pub(super) async fn finish(&mut self, mut ledger: Ledger) -> Result<(), Stop> {
+        self.enter("account");
         let account = tokio::spawn(async move {
             ledger.stop().await;
-            ledger.account().await
+            tokio::join!(ledger.account(), ledger.volume())
         });
+        self.until(ACCOUNT_WITHIN, |_| account.is_finished()).await?;
+        if !account.is_finished() {
+            account.abort();
+        }
+        let (outcome, volume) =
+            account.await.map_err(|error| Stop::Broken(format!("the ledger's account failed: {error}")))?;
+        (self.ledger, self.volume) = (outcome, Some(volume));
+        self.enter("final judgement");
         let begin = self.now();
         let within = Duration::from_millis(FINAL_WITHIN_MS);
+        // Judged as it is when it has held for long enough: no tick is taken after that one.
         if !self.all_hold(begin, FINAL_HOLD_MS, within).await? {
             let text = self.lacking();
             self.say(&format!("not everything holds at the end: {text}"));
         }
-        // Its parts have bounds: what is under way, and three tries of reading.
-        self.until(Duration::from_secs(70), |_| account.is_finished()).await?;
-        account.await.map_err(|error| Stop::Broken(format!("the ledger's account failed: {error}")))
+        Ok(())
     }
 
     /// Waits until everything has held for `held_ms`, a whole sweep that began after `after` included.
@@ -74,11 +82,12 @@ impl Session<'_> {
     }
 
     /// The report on whatever came of it.
-    pub(super) fn report(&self, ledger: &LedgerOutcome, interrupted: bool) -> ScenarioReport {
+    pub(super) fn report(&self, interrupted: bool) -> ScenarioReport {
         self.history.outcome(&Ending {
             plan: self.plan,
             faults: &self.faults,
-            ledger,
+            ledger: &self.ledger,
+            volume: self.volume.as_ref(),
             ended: self.now(),
             harness_errors: self.errors.clone(),
             interrupted,

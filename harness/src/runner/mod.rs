@@ -6,7 +6,8 @@
 //! 3. For every scenario:
 //!    * *steady?*: every invariant holds, and a whole deep sweep agrees; else the scenario has failed before it began.
 //!    * for every step: inject → effect seen? → expected event seen? → hold → undo → undone seen? → converged?
-//!    * *final judgement*: no excuses, a whole sweep, held for 10 s; the ledger is read back.
+//!    * *account*: the writers stop, the ledger is read back, the bricks are compared.
+//!    * *final judgement*: no excuses, a whole sweep, held for 10 s.
 //! 4. *collect*: logs.
 //! 5. *report*.
 //! 6. *down*, unless it is to be kept.

@@ -132,15 +132,10 @@ impl Running<'_> {
             session.say(&format!("{lost} ticks were lost: the runner was too slow"));
         }
         let interrupted = ended == Err(Stop::Interrupted);
-        let ledger = match ended {
-            Ok(ledger) => ledger,
-            Err(Stop::Broken(why)) => {
-                session.errors.push(why);
-                LedgerOutcome::new()
-            }
-            Err(Stop::Interrupted) => LedgerOutcome::new(),
-        };
-        session.report(&ledger, interrupted)
+        if let Err(Stop::Broken(why)) = ended {
+            session.errors.push(why);
+        }
+        session.report(interrupted)
     }
 
     fn conclude(&mut self, report: &ScenarioReport) {
@@ -158,12 +153,12 @@ fn place(ordinal: u32, plan: &Plan) -> String {
     format!("{ordinal}-{}", plan.scenario)
 }
 
-/// Plays a scenario to its end; returns the ledger's account.
-async fn played(session: &mut Session<'_>) -> Result<LedgerOutcome, Stop> {
+/// Plays a scenario to its end.
+async fn played(session: &mut Session<'_>) -> Result<(), Stop> {
     let steady = session.steady().await;
     if steady == Ok(false) {
         // The history of the vain wait says what was broken, without a fault to excuse it.
-        return Ok(LedgerOutcome::new());
+        return Ok(());
     }
     // A cluster that was still settling when the wait was ended has broken no promise.
     session.judge_from_here();
@@ -187,6 +182,7 @@ pub(super) fn not_run(plan: &Plan, clock: Clock, stop: &Stop) -> ScenarioReport 
         plan,
         faults: &[],
         ledger: &LedgerOutcome::new(),
+        volume: None,
         ended: clock.now(),
         harness_errors: match stop {
             Stop::Interrupted => Vec::new(),
@@ -225,9 +221,13 @@ mod tests {
     use super::*;
     use crate::scenario::Cluster;
 
+    async fn panics() -> Result<(), Stop> {
+        panic!("out of cheese")
+    }
+
     #[tokio::test]
     async fn a_panic_is_a_failure_of_the_harness() {
-        let ended: Result<(), Stop> = guarded(async { panic!("out of cheese") }).await;
+        let ended = guarded(panics()).await;
         assert!(matches!(ended, Err(Stop::Broken(why)) if why.contains("out of cheese")));
         assert_eq!(guarded(async { Ok(1) }).await, Ok(1));
     }

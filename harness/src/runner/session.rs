@@ -17,6 +17,8 @@ use crate::fault::journal::Journal;
 use crate::fault::life::{Life, Stage};
 use crate::fault::{Fault, Victim};
 use crate::history::History;
+use crate::history::ledger::LedgerOutcome;
+use crate::history::volume::VolumeOutcome;
 use crate::invariant::{Held, Look, judge_all};
 use crate::observe::observer::{Observer, Seen};
 use crate::observe::world::World;
@@ -74,6 +76,9 @@ pub(super) struct Session<'a> {
     undoing: BTreeMap<usize, Millis>,
     /// [`UNDO_WITHIN`]; tests have less time.
     undo_within: Duration,
+    /// The ledger's account and the volume's state, once they are known.
+    pub(super) ledger: LedgerOutcome,
+    pub(super) volume: Option<VolumeOutcome>,
     /// Failures of the harness.
     pub(super) errors: Vec<String>,
     sweep: Option<(Millis, JoinHandle<()>)>,
@@ -97,6 +102,8 @@ impl<'a> Session<'a> {
             due: BTreeMap::new(),
             undoing: BTreeMap::new(),
             undo_within: UNDO_WITHIN,
+            ledger: LedgerOutcome::new(),
+            volume: None,
             errors: Vec::new(),
             sweep: None,
             swept: None,

@@ -121,7 +121,11 @@ async fn a_fault_that_cannot_be_undone_is_an_error_of_the_harness() {
         session.undo_within = Duration::ZERO;
         session.release().await;
         assert!(session.faults[0].life.in_force());
-        assert!(session.errors.iter().any(|e| e.contains("can't be undone: the engine says no")), "{:?}", session.errors);
+        assert!(
+            session.errors.iter().any(|e| e.contains("can't be undone: the engine says no")),
+            "{:?}",
+            session.errors
+        );
     })
     .await;
 }

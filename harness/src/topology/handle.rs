@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use stormbed::config::STORMD;
 use stormbed::outpost::protocol::{Hello, PROTOCOL_VERSION};
 
-use super::plan::{AGENT_PORT, ELECTION_PATH, MASTER_PORT, VOLUME, ZOOKEEPER_PORT};
+use super::plan::{AGENT_PORT, ELECTION_PATH, MASTER_PORT, VOLUME, ZOOKEEPER_PORT, brick};
 use super::secrets::Secrets;
 use super::{Plan, Role, TopologyError};
 use crate::engine::{Engine, EngineError, ExecStream, LABEL_MACHINE, LABEL_RUN};
@@ -140,6 +140,7 @@ impl Topology {
             jupyter_port: cluster.jupyter_port,
             shared_mount: is_host.then_some(cluster.shared_on_host),
             volume: VOLUME.to_owned(),
+            brick: is_host.then(brick),
             pool: cluster.pool,
             masters: self.plan.endpoints(Role::Master, MASTER_PORT),
             agents: self.plan.endpoints(Role::Host, AGENT_PORT),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use stormbed::config::{
     AgentConfig, BirdConfig, CalicoConfig, ClusterConfig, DockerConfig, FrameworkConfig, GlusterConfig, MasterConfig,
@@ -26,6 +27,12 @@ pub const PROXY_PORT: u16 = 8888;
 pub const ELECTION_PATH: &str = "/mesos";
 /// Name of the shared volume.
 pub const VOLUME: &str = "shared";
+
+/// Where every host has its brick.
+pub(super) fn brick() -> PathBuf {
+    format!("/bricks/{VOLUME}").into()
+}
+
 /// Where each host keeps what must outlive a container's end: slots' data, the agent's checkpoints, addresses.
 pub const STATE_DIR: &str = "/var/lib/stormbed";
 
@@ -320,7 +327,7 @@ impl Plan {
     fn gluster(&self) -> GlusterConfig {
         GlusterConfig {
             volume: VOLUME.into(),
-            brick: format!("/bricks/{VOLUME}").into(),
+            brick: brick(),
             servers: self.of(Role::Host).map(|m| m.address).collect(),
             mount: self.cluster().shared_on_host,
         }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Plan, Role, TopologyError, plan::VOLUME};
+use super::plan::{VOLUME, brick};
+use super::{Plan, Role, TopologyError};
 use crate::engine::Engine;
 
 const SCRIPT: &str = include_str!("storage.sh");
@@ -13,7 +14,7 @@ const SCRIPT: &str = include_str!("storage.sh");
 /// If the servers don't come up or refuse; the message has GlusterFS's own words.
 pub async fn make(engine: &Engine, plan: &Plan, first: &str, within: Duration) -> Result<(), TopologyError> {
     let timing = &plan.config.timing;
-    let brick = format!("/bricks/{VOLUME}");
+    let brick = brick().display().to_string();
     let (ping, heal) = (timing.storage_ping_s.to_string(), timing.storage_heal_s.to_string());
     let addresses: Vec<String> = plan.of(Role::Host).map(|m| m.address.to_string()).collect();
     let mut command = vec!["sh", "-c", SCRIPT, "storage.sh", VOLUME, &brick, &ping, &heal];

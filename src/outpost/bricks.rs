@@ -1,0 +1,64 @@
+//! What lies on this machine's brick, past GlusterFS: replicas that agree have the same files with the same content.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::files::below;
+
+/// Path relative to the volume → SHA-256 of the content, for every file in these directories (not below them). A directory
+/// that isn't there has no files.
+///
+/// # Errors
+/// If a directory or a file can't be read.
+pub fn sums(brick: &Path, dirs: &[PathBuf]) -> Result<BTreeMap<String, String>, String> {
+    let mut sums = BTreeMap::new();
+    for dir in dirs {
+        let full = below(brick, dir)?;
+        let failed = |error: std::io::Error| format!("{}: {error}", full.display());
+        let entries = match fs::read_dir(&full) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            if entry.file_type().map_err(failed)?.is_file() {
+                let content = fs::read(entry.path()).map_err(|error| format!("{}: {error}", entry.path().display()))?;
+                sums.insert(dir.join(entry.file_name()).display().to_string(), hex(&Sha256::digest(content)));
+            }
+        }
+    }
+    Ok(sums)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string never fails.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_files_sum_follows_its_content() {
+        let brick = tempfile::tempdir().unwrap();
+        let dirs = [PathBuf::from("ledger/files"), PathBuf::from("ledger/none")];
+        fs::create_dir_all(brick.path().join("ledger/files/deeper")).unwrap();
+        fs::write(brick.path().join("ledger/files/f1"), "abc").unwrap();
+        let before = sums(brick.path(), &dirs).unwrap();
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(before, BTreeMap::from([("ledger/files/f1".to_owned(), abc.to_owned())]));
+        fs::write(brick.path().join("ledger/files/f1"), "abd").unwrap();
+        assert_ne!(sums(brick.path(), &dirs).unwrap(), before);
+        assert!(sums(brick.path(), &["../elsewhere".into()]).is_err());
+    }
+}
