@@ -1,8 +1,8 @@
-//! Monotonic milliseconds: the only notion of time that the pure cores know.
+//! Monotonic milliseconds: the only notion of time that the pure cores know; and the engine's time stamps.
 
 use std::fmt;
 use std::ops::{Add, Sub};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -57,5 +57,27 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Millis {
         Millis::default() + self.zero.elapsed()
+    }
+}
+
+/// Milliseconds since the Unix epoch of a time as the engine writes it: RFC 3339, UTC (`2026-11-20T13:54:29.123456789Z`).
+/// None for what isn't one, and for `0001-01-01T00:00:00Z`, the engine's word for never.
+#[must_use]
+pub fn unix_ms(time: &str) -> Option<u64> {
+    let since_epoch = humantime::parse_rfc3339(time).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since_epoch.as_millis()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_times_are_read() {
+        assert_eq!(unix_ms("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(unix_ms("2024-02-29T12:30:45.5Z"), Some(1_709_209_845_500));
+        assert_eq!(unix_ms("2026-11-20T13:54:29.123456789Z"), Some(1_795_182_869_123));
+        assert_eq!(unix_ms("0001-01-01T00:00:00Z"), None, "never started");
+        assert_eq!(unix_ms("yesterday"), None);
     }
 }

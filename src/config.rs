@@ -368,8 +368,6 @@ pub struct CalicoConfig {
     pub state_dir: PathBuf,
     /// The pool (CIDR) that networks may use.
     pub pool: String,
-    /// The underlay's own network (CIDR), for the host's routes.
-    pub underlay: String,
 }
 
 /// BIRD on a machine: BGP with the peers, the pool's /32 routes in and out.

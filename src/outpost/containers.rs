@@ -11,6 +11,7 @@ use futures_util::future::try_join_all;
 
 use super::protocol::{ContainerState, ContainerView};
 use super::{inside, listening, text};
+use crate::clock::unix_ms;
 use crate::config::{LABEL_CLUSTER, LABEL_INCARNATION, LABEL_SLOT};
 
 /// The cluster's containers of this host in all states, each inspected and looked into at the same time.
@@ -115,38 +116,11 @@ fn label<T: std::str::FromStr>(id: &str, labels: &HashMap<String, String>, name:
     value.parse().map_err(|_| format!("label {name} of container {id} is '{value}', expected a number"))
 }
 
-/// Milliseconds since the Unix epoch of a time as the engine writes it: RFC 3339, UTC (`2026-11-20T13:54:29.123456789Z`).
-fn unix_ms(time: &str) -> Option<u64> {
-    let (date, clock) = time.strip_suffix('Z')?.split_once('T')?;
-    let mut date = date.splitn(3, '-').map(str::parse::<i64>);
-    let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
-    let mut clock = clock.splitn(3, ':');
-    let hours: u64 = clock.next()?.parse().ok()?;
-    let minutes: u64 = clock.next()?.parse().ok()?;
-    let (seconds, fraction) = clock.next().map(|s| s.split_once('.').unwrap_or((s, "0")))?;
-    let milliseconds: u64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
-    let seconds = (hours * 60 + minutes) * 60 + seconds.parse::<u64>().ok()?;
-    // Days since the epoch in the Gregorian calendar, years beginning in March so that a leap day ends one.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469;
-    let days = u64::try_from(days).ok()?;
-    Some((days * 86_400 + seconds) * 1000 + milliseconds)
-}
-
 #[cfg(test)]
 mod tests {
     use bollard::models::{ContainerConfig, EndpointSettings, NetworkSettings};
 
     use super::*;
-
-    #[test]
-    fn the_engines_times_are_read() {
-        assert_eq!(unix_ms("1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(unix_ms("2024-02-29T12:30:45.5Z"), Some(1_709_209_845_500));
-        assert_eq!(unix_ms("2026-11-20T13:54:29.123456789Z"), Some(1_795_182_869_123));
-        assert_eq!(unix_ms("0001-01-01T00:00:00Z"), None, "never started");
-        assert_eq!(unix_ms("yesterday"), None);
-    }
 
     fn exited(labels: &[(&str, &str)]) -> ContainerInspectResponse {
         let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

@@ -225,7 +225,6 @@ mod tests {
         [calico]
         state_dir = "/var/lib/stormbed/calico"
         pool = "198.19.0.0/24"
-        underlay = "198.18.0.0/24"
         [docker]
         data_root = "/pool/host-1"
         seed = "/pool/seed"

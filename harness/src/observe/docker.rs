@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join_all};
+use stormbed::clock::unix_ms;
 use stormbed::config::STORMD;
 use stormbed::outpost::protocol::{ContainerState, Hello};
 
@@ -131,37 +132,5 @@ fn state(text: &str) -> ContainerState {
         "restarting" => ContainerState::Restarting,
         "exited" => ContainerState::Exited,
         _ => ContainerState::Dead,
-    }
-}
-
-/// `2026-11-20T13:55:01.123456789Z`, as the engine writes times, in milliseconds since the Unix epoch.
-fn unix_ms(text: &str) -> Option<u64> {
-    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    if year < 1970 || !(1..=12).contains(&month) {
-        return None;
-    }
-    // Years that begin in March have their leap day at the end.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
-    let days = days.checked_sub(719_468)?;
-    let fraction = text.get(20..).unwrap_or_default();
-    let digits: String = fraction.chars().take_while(char::is_ascii_digit).collect();
-    let ms: u64 = format!("{digits:0<3}").get(..3)?.parse().ok()?;
-    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + ms)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_engines_times_are_read() {
-        assert_eq!(unix_ms("1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(unix_ms("2024-02-29T12:30:45.5Z"), Some(1_709_209_845_500));
-        assert_eq!(unix_ms("2026-11-20T00:00:00.123456789Z"), Some(1_795_132_800_123));
-        assert_eq!(unix_ms("0001-01-01T00:00:00Z"), None);
-        assert_eq!(unix_ms("soon"), None);
     }
 }

@@ -312,7 +312,6 @@ impl Plan {
             plugin_dir: "/run/docker/plugins".into(),
             state_dir: format!("{STATE_DIR}/calico").into(),
             pool: self.pool.clone(),
-            underlay: self.underlay.clone(),
         }
     }
 
