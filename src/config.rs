@@ -8,7 +8,7 @@
 mod defaults;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -341,7 +341,7 @@ pub struct NodeConfig {
 #[serde(deny_unknown_fields)]
 pub struct ProxyConfig {
     /// Address and port to listen on.
-    pub listen: std::net::SocketAddr,
+    pub listen: SocketAddr,
     /// The cluster's name.
     pub cluster: String,
     /// Address of every slot: where etcd (2379) is asked for the leader.
@@ -368,6 +368,16 @@ pub struct CalicoConfig {
     pub state_dir: PathBuf,
     /// The pool (CIDR) that networks may use.
     pub pool: String,
+}
+
+/// A program of Apache Mesos in the place of the embedded one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApacheConfig {
+    /// Where it listens when it is ready.
+    pub listen: SocketAddr,
+    /// Program and flags.
+    pub command: Vec<String>,
 }
 
 /// BIRD on a machine: BGP with the peers, the pool's /32 routes in and out.
@@ -434,8 +444,12 @@ pub struct SuperviseConfig {
     pub gluster: Option<GlusterConfig>,
     /// The Mesos agent (after engine, network and mount).
     pub agent: Option<AgentConfig>,
+    /// Apache's agent in its place.
+    pub apache_agent: Option<ApacheConfig>,
     /// The Mesos master.
     pub master: Option<MasterConfig>,
+    /// Apache's master in its place.
+    pub apache_master: Option<ApacheConfig>,
     /// The framework's scheduler (after BIRD).
     pub framework: Option<FrameworkConfig>,
     /// The proxy (after BIRD).

@@ -124,5 +124,10 @@ async fn one_slot_at_a_time_changes_the_membership() {
     assert!(store.lock_membership(1, 1, first).await.expect("the same slot may ask again"));
     assert!(!store.lock_membership(2, 1, lease(store).await).await.expect("a look"));
     bounded(store.client().lease_client().revoke(first)).await.expect("a release");
-    assert!(store.lock_membership(2, 1, lease(store).await).await.expect("a lock"));
+    let late = store.lock_membership(1, 1, first).await;
+    assert!(late.is_err(), "who slept through the end of its lease holds nothing: {late:?}");
+    let second = lease(store).await;
+    assert!(store.lock_membership(2, 2, second).await.expect("a lock"));
+    let twin = store.lock_membership(2, 1, second).await;
+    assert!(matches!(twin, Err(StoreError::Fenced { mine: 1, seen: 2, .. })), "an earlier life of the slot: {twin:?}");
 }

@@ -179,28 +179,31 @@ impl Survivors {
     }
 
     async fn try_join(&self, remove: &[u64]) -> Result<Joined, StoreError> {
+        self.locked(async |lock| {
+            let mut cluster = lock.client.cluster_client();
+            for id in remove {
+                tracing::warn!("member {id:x} has lost its data (this slot's directory is empty): removing it");
+                lock.confirm().await?;
+                bounded(cluster.member_remove(*id)).await?;
+            }
+            let learner = MemberAddOptions::new().with_is_learner();
+            lock.confirm().await?;
+            let added = bounded(cluster.member_add([peer_url(self.own)], Some(learner))).await?;
+            Ok(Joined { members: peers(added.member_list()) })
+        })
+        .await
+    }
+
+    /// One change of the membership at a time, by the slot's newest incarnation alone.
+    async fn locked<T>(&self, change: impl AsyncFnOnce(&Lock) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let client = self.find().await.ok_or(StoreError::Late)?.client;
         let lease = bounded(client.lease_client().grant(LOCK_TTL_S, None)).await?.id();
         let store = Store::new(client.clone(), &self.cluster);
-        let joined = match store.lock_membership(self.slot, self.incarnation, lease).await {
-            Ok(true) => self.change(&client, remove).await,
-            Ok(false) => Err(StoreError::Interrupted("another slot is changing the membership".into())),
-            Err(error) => Err(error),
-        };
+        let lock = Lock { client, store, slot: self.slot, incarnation: self.incarnation, lease };
+        let done = change(&lock).await;
         // Frees the lock; the lease's end does it otherwise.
-        let _ = bounded(client.lease_client().revoke(lease)).await;
-        joined
-    }
-
-    async fn change(&self, client: &Client, remove: &[u64]) -> Result<Joined, StoreError> {
-        let mut cluster = client.cluster_client();
-        for id in remove {
-            tracing::warn!("member {id:x} has lost its data (this slot's directory is empty): removing it");
-            bounded(cluster.member_remove(*id)).await?;
-        }
-        let learner = MemberAddOptions::new().with_is_learner();
-        let added = bounded(cluster.member_add([peer_url(self.own)], Some(learner))).await?;
-        Ok(Joined { members: peers(added.member_list()) })
+        let _ = bounded(lock.client.lease_client().revoke(lease)).await;
+        done
     }
 
     /// Asks a voter to let this learner vote.
@@ -208,9 +211,31 @@ impl Survivors {
     /// # Errors
     /// In words; mostly that the learner hasn't caught up yet.
     pub async fn promote(&self, member: u64) -> Result<(), String> {
-        let found = self.find().await.ok_or("no survivor has a quorum")?;
-        let promoted = bounded(found.client.cluster_client().member_promote(member)).await;
-        promoted.map(drop).map_err(|error| error.to_string())
+        let promoted = self.locked(async |lock| {
+            lock.confirm().await?;
+            bounded(lock.client.cluster_client().member_promote(member)).await
+        });
+        promoted.await.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// The lock of membership changes, as far as it was confirmed.
+struct Lock {
+    client: Client,
+    store: Store,
+    slot: Slot,
+    incarnation: Incarnation,
+    lease: i64,
+}
+
+impl Lock {
+    /// Takes the lock, or confirms it, in one transaction with the fence. Right before every change: who was frozen in between
+    /// finds that the lease is gone, or that a later incarnation has the slot.
+    async fn confirm(&self) -> Result<(), StoreError> {
+        match self.store.lock_membership(self.slot, self.incarnation, self.lease).await? {
+            true => Ok(()),
+            false => Err(StoreError::Interrupted("another slot is changing the membership".into())),
+        }
     }
 }
 

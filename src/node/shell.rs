@@ -166,7 +166,7 @@ impl Shell {
                 tracing::info!("promotion of this learner: {promoted:?}");
                 Event::Promoted(promoted)
             }),
-            MemberAction::Remember { member } => self.remember(Some(member)),
+            MemberAction::Remember { member } => drop(self.remember(Some(member))),
             MemberAction::Start(start) => self.start_etcd(&start).await,
         }
     }
@@ -186,18 +186,20 @@ impl Shell {
         });
     }
 
-    fn remember(&self, member: Option<u64>) {
+    /// Writes down whose data lies here, or will.
+    fn remember(&self, member: Option<u64>) -> io::Result<()> {
         let (Bootstrap::Forming { generation } | Bootstrap::Formed { generation }) = self.setup.config.bootstrap;
         let token = cluster_token(&self.setup.config.cluster, generation);
-        if let Err(error) = self.data.remember(&token, member) {
-            tracing::error!("cannot write down whose etcd data this is: {error}");
-        }
+        let written = self.data.remember(&token, member);
+        written.inspect_err(|error| tracing::error!("cannot write down whose etcd data this is: {error}"))
     }
 
     async fn start_etcd(&mut self, start: &Start) {
         tracing::info!("etcd starts: {start:?}");
-        if *start != Start::Own {
-            self.remember(None);
+        // Data of nobody's would be wiped one day: no name, no data. The core looks again after a pause.
+        if *start != Start::Own && self.remember(None).is_err() {
+            self.tell(async { Event::EtcdExited });
+            return;
         }
         let command = etcd::command(&self.setup, &self.data, start);
         let events = self.events.clone();

@@ -209,7 +209,8 @@ impl Store {
         Ok(bounded(kv.txn(txn)).await?.succeeded())
     }
 
-    /// Takes the lock of membership changes for a slot, under a lease. Returns false while another slot holds it.
+    /// Takes the lock of membership changes for a slot, or confirms it, under a lease. Returns false while another slot holds it.
+    /// Raises the slot's incarnation: from here on an earlier one changes nothing, registered or not.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] if a later incarnation has registered; otherwise etcd's failure.
@@ -221,7 +222,8 @@ impl Store {
             Compare::value(key.clone(), CompareOp::Equal, holder.clone()),
         ] {
             let put = TxnOp::put(key.clone(), holder.clone(), Some(PutOptions::new().with_lease(lease)));
-            if self.fenced(slot, incarnation, vec![condition], vec![put]).await?.is_some() {
+            let raise = TxnOp::put(self.keys.incarnation(slot), fence_text(incarnation), None);
+            if self.fenced(slot, incarnation, vec![condition], vec![raise, put]).await?.is_some() {
                 return Ok(true);
             }
         }

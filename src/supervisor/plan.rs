@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::core::Spec;
 use super::{RUN_DIR, SuperviseError};
 use crate::calico::bird;
-use crate::config::{DockerConfig, GlusterConfig, SuperviseConfig};
+use crate::config::{ApacheConfig, DockerConfig, GlusterConfig, SuperviseConfig};
 
 /// A part that ended is started again after this.
 pub const RESTART_DELAY: Duration = Duration::from_secs(1);
@@ -24,6 +24,9 @@ pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 const DOCKER_PID_FILE: &str = "/var/run/docker.pid";
 /// Port of glusterd.
 const GLUSTERD_PORT: u16 = 24_007;
+
+/// What tasks need is there before an agent takes any.
+const AGENT_AFTER: [&str; 3] = ["docker", "network", "mount"];
 
 /// How a part runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,6 +135,10 @@ impl Plan {
         Ok(())
     }
 
+    fn apache(&mut self, name: &str, after: &[&str], config: &ApacheConfig) {
+        self.part(name, after, Run::Process(config.command.clone()), Sign::Port(config.listen));
+    }
+
     fn bird(&mut self, config: &crate::config::BirdConfig) {
         self.files.push(ConfigFile { path: BIRD_CONF.into(), text: bird::render(config) });
         let sign = Sign::Sockets(vec![BIRD_SOCKET.into()]);
@@ -196,11 +203,17 @@ pub fn plan(config: &SuperviseConfig, stormd: &str) -> Result<Plan, SuperviseErr
     }
     if let Some(agent) = &config.agent {
         let sign = Sign::Port(SocketAddr::from((agent.ip, agent.port)));
-        plan.own(stormd, "agent", &["docker", "network", "mount"], agent, sign)?;
+        plan.own(stormd, "agent", &AGENT_AFTER, agent, sign)?;
+    }
+    if let Some(agent) = &config.apache_agent {
+        plan.apache("agent", &AGENT_AFTER, agent);
     }
     if let Some(master) = &config.master {
         let sign = Sign::Port(SocketAddr::from((master.ip, master.port)));
         plan.own(stormd, "master", &[], master, sign)?;
+    }
+    if let Some(master) = &config.apache_master {
+        plan.apache("master", &[], master);
     }
     if let Some(framework) = &config.framework {
         plan.own(stormd, "framework", &["bird"], framework, Sign::Started)?;

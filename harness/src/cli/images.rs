@@ -2,6 +2,7 @@
 
 use super::{connect, teller};
 use crate::image::set;
+use crate::run::Home;
 use crate::topology::TopologyError;
 
 /// Build the images, if their inputs changed.
@@ -14,7 +15,7 @@ pub struct Images {
 }
 
 impl Images {
-    pub(super) async fn run(self) -> Result<u8, TopologyError> {
+    pub(super) async fn run(self, home: &Home) -> Result<u8, TopologyError> {
         let engine = connect().await?;
         let tell = teller();
         if self.print {
@@ -23,7 +24,7 @@ impl Images {
             println!("export STORMBED_NODE_IMAGE={node}");
             return Ok(0);
         }
-        let images = set::ensure(&engine, &tell).await?;
+        let images = set::ensure(&engine, home, None, &tell).await?;
         set::prune(&engine, &images).await?;
         for tag in [&images.zookeeper, &images.node, &images.host, &images.router] {
             println!("{tag}");

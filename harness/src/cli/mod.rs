@@ -84,7 +84,7 @@ pub async fn main() -> ExitCode {
         Command::Logs(logs) => logs.run(&home).await,
         Command::Down(down) => down.run(&home).await,
         Command::Clean => clean::run(&home).await,
-        Command::Images(images) => images.run().await,
+        Command::Images(images) => images.run(&home).await,
         Command::Check(check) => check.run(),
     };
     match done {

@@ -7,7 +7,6 @@ use crate::run::Home;
 use crate::runner::command::{plans, play};
 use crate::runner::docker::DockerBackend;
 use crate::runner::interrupts;
-use crate::topology::up::UpOptions;
 use crate::topology::{TopologyConfig, TopologyError};
 
 /// Break a topology as scenario files say, and judge whether its promises hold again.
@@ -41,10 +40,7 @@ impl Run {
                 return Ok(EXIT_USAGE);
             }
         };
-        let config = match &self.config {
-            Some(path) => TopologyConfig::load(path)?,
-            None => TopologyConfig::default(),
-        };
+        let config = self.config.as_deref().map(TopologyConfig::load).transpose()?;
         let interrupt = match interrupts() {
             Ok(interrupt) => interrupt,
             Err(error) => {
@@ -52,8 +48,7 @@ impl Run {
                 return Ok(crate::report::Verdict::Broken.exit_code());
             }
         };
-        let options = UpOptions { config, ..UpOptions::default() };
-        let backend = DockerBackend::new(connect().await?, home.clone(), options);
+        let backend = DockerBackend::new(connect().await?, home.clone(), config);
         Ok(play(plans, &self.runs, self.keep, &backend, &interrupt).await)
     }
 }

@@ -31,7 +31,7 @@ pub async fn ensure(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result
         return Ok(id);
     }
     progress(&format!("getting the base image {BASE}"));
-    if !pull(engine).await {
+    if !pull(engine, BASE).await {
         make(engine, progress).await?;
     }
     engine.image_id(BASE).await?.ok_or_else(|| ImageError::Tool {
@@ -40,9 +40,25 @@ pub async fn ensure(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result
     })
 }
 
-/// True if a registry gave it. No registry is fine: then it is made here.
-async fn pull(engine: &Engine) -> bool {
-    let (image, tag) = BASE.split_once(':').expect("the constant has a tag");
+/// The id of an image that the engine has or can pull.
+///
+/// # Errors
+/// If it has neither.
+pub async fn present(engine: &Engine, image: &str, progress: &(dyn Fn(&str) + Sync)) -> Result<String, ImageError> {
+    if let Some(id) = engine.image_id(image).await? {
+        return Ok(id);
+    }
+    progress(&format!("pulling {image}"));
+    pull(engine, image).await;
+    engine.image_id(image).await?.ok_or_else(|| ImageError::Tool {
+        what: format!("looking for the image {image}"),
+        tail: "the engine doesn't have it and no registry gave it; `docker load` it, or name another".into(),
+    })
+}
+
+/// True if a registry gave it. No registry is fine for the base: it is made here then.
+async fn pull(engine: &Engine, name: &str) -> bool {
+    let (image, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
     let options = CreateImageOptionsBuilder::new().from_image(image).tag(tag).build();
     let pulling = engine.docker().create_image(Some(options), None, None).try_for_each(|_| std::future::ready(Ok(())));
     match tokio::time::timeout(PULL_MAX, pulling).await {

@@ -20,7 +20,9 @@ pub mod stormd;
 use std::path::PathBuf;
 
 use crate::engine::EngineError;
+use crate::run::RunError;
 
+pub use recipe::MesosLayer;
 pub use set::{ImageSet, ensure};
 
 /// An image that can't be had.
@@ -29,6 +31,9 @@ pub enum ImageError {
     /// The engine can't.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The state directory can't be used.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// A program of this machine is missing.
     #[error("`{program}` is needed to {purpose} and isn't there; install it (`apt-get install {package}`)")]
     Missing {

@@ -34,6 +34,15 @@ impl Packages {
     }
 }
 
+/// What Apache Mesos adds to the images of masters and hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MesosLayer {
+    /// Debian packages.
+    pub packages: Vec<String>,
+    /// An image, and the directory in it that is copied; none for a Mesos that is mounted.
+    pub copied: Option<(String, String)>,
+}
+
 /// An image to build.
 #[derive(Debug, Clone)]
 pub struct Recipe {
@@ -45,6 +54,8 @@ pub struct Recipe {
     pub files: Vec<ContextFile>,
     /// Packages to install.
     pub packages: Vec<String>,
+    /// Other build arguments.
+    pub arguments: Vec<(&'static str, String)>,
 }
 
 impl Recipe {
@@ -59,24 +70,28 @@ impl Recipe {
                 dockerfile: include_str!("../../images/zookeeper/Dockerfile"),
                 files: vec![("zk-run".into(), 0o755, zk_run)],
                 packages: packages.zookeeper.clone(),
+                arguments: Vec::new(),
             },
             Self {
                 name: "node",
                 dockerfile: include_str!("../../images/node/Dockerfile"),
                 files: Vec::new(),
                 packages: with_runtime(&packages.node),
+                arguments: Vec::new(),
             },
             Self {
                 name: "host-parts",
                 dockerfile: include_str!("../../images/host/Dockerfile"),
                 files: Vec::new(),
                 packages: with_runtime(&packages.host),
+                arguments: Vec::new(),
             },
             Self {
                 name: "router-parts",
                 dockerfile: include_str!("../../images/router/Dockerfile"),
                 files: Vec::new(),
                 packages: with_runtime(&packages.router),
+                arguments: Vec::new(),
             },
         ]
     }
@@ -89,7 +104,21 @@ impl Recipe {
             dockerfile: include_str!("../../images/builder/Dockerfile"),
             files: Vec::new(),
             packages: packages.builder.clone(),
+            arguments: Vec::new(),
         }
+    }
+
+    /// A master's or host's image with what Apache Mesos needs. `image` is the id of the image that it is copied from.
+    #[must_use]
+    pub fn mesos(name: &'static str, layer: &MesosLayer, image: Option<&str>) -> Self {
+        let (dockerfile, arguments) = match (&layer.copied, image) {
+            (Some((_, prefix)), Some(image)) => (
+                include_str!("../../images/mesos/copied.Dockerfile"),
+                vec![("MESOS", image.to_owned()), ("PREFIX", prefix.clone())],
+            ),
+            _ => (include_str!("../../images/mesos/Dockerfile"), Vec::new()),
+        };
+        Self { name, dockerfile, files: Vec::new(), packages: layer.packages.clone(), arguments }
     }
 
     /// An image without stormd, and stormd as its last layer.
@@ -100,6 +129,7 @@ impl Recipe {
             dockerfile: include_str!("../../images/stormd.Dockerfile"),
             files: vec![("stormd".into(), 0o755, stormd.to_vec())],
             packages: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 
@@ -115,6 +145,10 @@ impl Recipe {
         add(base_id.as_bytes());
         add(self.dockerfile.as_bytes());
         add(self.packages.join(" ").as_bytes());
+        for (name, value) in &self.arguments {
+            add(name.as_bytes());
+            add(value.as_bytes());
+        }
         for (name, mode, content) in &self.files {
             add(name.as_bytes());
             add(&mode.to_le_bytes());
@@ -130,6 +164,7 @@ impl Recipe {
         if !self.packages.is_empty() {
             arguments.insert("PACKAGES".to_owned(), self.packages.join(" "));
         }
+        arguments.extend(self.arguments.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         for name in ["http_proxy", "https_proxy", "no_proxy"] {
             if let Ok(value) = std::env::var(name) {
                 arguments.insert(name.to_owned(), value);
@@ -175,6 +210,7 @@ mod tests {
             dockerfile: "FROM x",
             files: vec![("a".into(), 0o644, b"1".to_vec())],
             packages: vec!["p".into()],
+            arguments: vec![("A", "1".into())],
         };
         let tag = base().tag("sha256:1");
         assert_eq!(tag, base().tag("sha256:1"));
@@ -185,6 +221,7 @@ mod tests {
             Recipe { packages: vec!["q".into()], ..base() }.tag("sha256:1"),
             Recipe { files: vec![("a".into(), 0o755, b"1".to_vec())], ..base() }.tag("sha256:1"),
             Recipe { files: vec![("a".into(), 0o644, b"2".to_vec())], ..base() }.tag("sha256:1"),
+            Recipe { arguments: vec![("A", "2".into())], ..base() }.tag("sha256:1"),
         ];
         assert!(others.iter().all(|other| *other != tag));
     }

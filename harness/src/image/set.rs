@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use super::recipe::{Packages, Recipe};
+use super::recipe::{MesosLayer, Packages, Recipe};
 use super::{ImageError, base, stormd};
 use crate::engine::{Engine, LABEL_IMAGE};
+use crate::run::Home;
 
 /// Builds at the same time: they wait for the network and the disk in turn.
 const BUILDS_AT_ONCE: usize = 2;
@@ -29,11 +30,16 @@ pub struct ImageSet {
     pub router: String,
 }
 
-/// Makes sure that the engine has every image; builds those whose inputs changed.
+/// Makes sure that the engine has every image; builds those whose inputs changed. `mesos` is laid between the parts and stormd.
 ///
 /// # Errors
 /// If one can't be built; the message shows the build's last lines.
-pub async fn ensure(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result<ImageSet, ImageError> {
+pub async fn ensure(
+    engine: &Engine,
+    home: &Home,
+    mesos: Option<&MesosLayer>,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<ImageSet, ImageError> {
     let base_id = base::ensure(engine, progress).await?;
     let recipes = Recipe::all(&Packages::shipped());
     let parts: Vec<String> = stream::iter(&recipes)
@@ -44,12 +50,22 @@ pub async fn ensure(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result
     let [zookeeper, node, host_parts, router_parts] = parts.as_slice() else {
         unreachable!("four recipes make four images");
     };
-    let program = stormd::program(engine, progress).await?;
-    let with_stormd = async |name, parts: &str| {
-        let id = id_of(engine, parts).await?;
-        one(engine, &Recipe::with_stormd(name, &program), parts, &id, progress).await
+    let program = stormd::program(engine, home, progress).await?;
+    let source = match mesos.and_then(|layer| layer.copied.as_ref()) {
+        Some((image, _)) => Some(base::present(engine, image, progress).await?),
+        None => None,
     };
-    let (host, router) = tokio::try_join!(with_stormd("host", host_parts), with_stormd("router", router_parts))?;
+    let complete = async |name, parts: &str| {
+        let mut under = parts.to_owned();
+        if let Some(layer) = mesos {
+            let recipe =
+                Recipe::mesos(if name == "host" { "host-mesos" } else { "router-mesos" }, layer, source.as_deref());
+            under = one(engine, &recipe, parts, &id_of(engine, parts).await?, progress).await?;
+        }
+        let id = id_of(engine, &under).await?;
+        one(engine, &Recipe::with_stormd(name, &program), &under, &id, progress).await
+    };
+    let (host, router) = tokio::try_join!(complete("host", host_parts), complete("router", router_parts))?;
     Ok(ImageSet { node_id: id_of(engine, node).await?, zookeeper: zookeeper.clone(), node: node.clone(), host, router })
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::{ImageError, base, recipe::Packages, recipe::Recipe};
 use crate::engine::{ContainerSpec, Engine};
+use crate::run::{Home, Run, id};
+use crate::topology::machines::labels;
 
 /// glibc of the images (Debian 12).
 pub const BOOKWORM_GLIBC: (u32, u32) = (2, 36);
@@ -54,7 +56,7 @@ pub fn needed_glibc(program: &[u8]) -> Option<(u32, u32)> {
 ///
 /// # Errors
 /// If it isn't built, can't be stripped, or can't be built in a container.
-pub async fn program(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result<Vec<u8>, ImageError> {
+pub async fn program(engine: &Engine, home: &Home, progress: &(dyn Fn(&str) + Sync)) -> Result<Vec<u8>, ImageError> {
     let found = find()?;
     let stripped = strip(&found).await?;
     let bytes = read(&stripped)?;
@@ -62,7 +64,7 @@ pub async fn program(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Resul
         return Ok(bytes);
     }
     progress("this machine's libc is newer than bookworm's: building stormd in a container");
-    read(&strip(&build_in_container(engine, progress).await?).await?)
+    read(&strip(&build_in_container(engine, home, progress).await?).await?)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
@@ -139,7 +141,11 @@ fn toolchain() -> Result<Toolchain, ImageError> {
 }
 
 /// Builds stormd in a bookworm container; returns where it lies on this machine.
-async fn build_in_container(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result<PathBuf, ImageError> {
+async fn build_in_container(
+    engine: &Engine,
+    home: &Home,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<PathBuf, ImageError> {
     let tools = toolchain()?;
     let base_id = base::ensure(engine, progress).await?;
     let recipe = Recipe::builder(&Packages::shipped());
@@ -148,14 +154,15 @@ async fn build_in_container(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -
     }
     let target = tools.sources.join("target/bookworm");
     std::fs::create_dir_all(&target).map_err(ImageError::file(&target))?;
-    let name = format!("stormbed-builder-{}", std::process::id());
+    // A run of its own: if this process dies, the next sweep removes the container.
+    let run = Run::create(home, &id::new())?;
     let own = |p: &Path, read_only| (p.to_owned(), p.display().to_string(), read_only);
     let spec = ContainerSpec {
-        name: name.clone(),
+        name: format!("stormbed-{}-builder", run.id()),
         hostname: "builder".into(),
         image: recipe.tag(&base_id),
         command: vec!["sleep".into(), BUILD_MAX.as_secs().to_string()],
-        labels: [(crate::engine::LABEL_RUN.to_owned(), name)].into(),
+        labels: labels(run.id(), home),
         environment: vec![
             format!("CARGO_HOME={}", tools.cargo_home.display()),
             format!("PATH={}/bin:/usr/bin:/bin", tools.sysroot.display()),
@@ -173,6 +180,7 @@ async fn build_in_container(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -
     let container = engine.create(&spec).await?;
     let built = run_cargo(engine, &container, &tools.sources, &target).await;
     engine.remove(&container).await?;
+    run.forget()?;
     built?;
     Ok(target.join("debug/stormd"))
 }

@@ -101,6 +101,15 @@ impl Report {
     }
 }
 
+impl ScenarioReport {
+    /// Adds what speaks against PASS; the worst comes first and is the verdict.
+    pub fn add(&mut self, finding: Finding) {
+        self.why.push(finding);
+        self.why.sort();
+        self.verdict = self.why.first().map_or(Verdict::Pass, |worst| worst.verdict);
+    }
+}
+
 /// The machine that a run ran on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Machine {

@@ -18,7 +18,7 @@ use crate::run::{Home, Phase, State};
 use crate::scenario::Cluster;
 use crate::topology::plan::MASTER_PORT;
 use crate::topology::up::{UpOptions, up};
-use crate::topology::{Plan, Role, Topology, TopologyError};
+use crate::topology::{Plan, Role, Topology, TopologyConfig, TopologyError, down};
 
 /// An outpost that hears nothing for so long undoes its faults: some heartbeats of one second may be lost on a full machine.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,6 +33,8 @@ pub struct DockerBackend {
     engine: Engine,
     home: Home,
     options: UpOptions,
+    /// The user gave a configuration: a topology with another one isn't what was asked for.
+    configured: bool,
     taken: Mutex<Option<Taken>>,
 }
 
@@ -45,10 +47,12 @@ struct Taken {
 }
 
 impl DockerBackend {
-    /// A backend on this engine.
+    /// A backend on this engine; without a configuration any topology that stands will do, else one with the defaults is started.
     #[must_use]
-    pub fn new(engine: Engine, home: Home, options: UpOptions) -> Self {
-        Self { engine, home, options, taken: Mutex::new(None) }
+    pub fn new(engine: Engine, home: Home, config: Option<TopologyConfig>) -> Self {
+        let configured = config.is_some();
+        let options = UpOptions { config: config.unwrap_or_default(), ..UpOptions::default() };
+        Self { engine, home, options, configured, taken: Mutex::new(None) }
     }
 
     async fn take(&self, cluster: &Cluster, tell: &(dyn Fn(&str) + Sync)) -> Result<Stand, String> {
@@ -60,6 +64,13 @@ impl DockerBackend {
         let stood = self.standing(cluster).await.map_err(told)?;
         let taken = match stood {
             Some(topology) => {
+                if self.configured && topology.plan().config != options.config {
+                    return Err(format!(
+                        "the topology {} stands with another configuration than the one given; `stormbed down` it, or leave out --config",
+                        topology.id()
+                    ));
+                }
+                down::sweep(&self.engine, &self.home, tell).await.map_err(told)?;
                 tell(&format!("using the topology {} that stands", topology.id()));
                 Taken { topology, stood: true }
             }
@@ -142,7 +153,7 @@ impl DockerBackend {
             // A call to the engine that was under way may still make something.
             tokio::time::sleep(CUT_OFF_SETTLES).await;
             let tell = |text: &str| tracing::info!("{text}");
-            return crate::topology::down::sweep(&self.engine, &self.home, &tell).await.map(|_| ()).map_err(told);
+            return down::sweep(&self.engine, &self.home, &tell).await.map(|_| ()).map_err(told);
         };
         if taken.stood {
             return Ok(());

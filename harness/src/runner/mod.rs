@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::progress::Progress;
 use crate::report::junit::junit;
-use crate::report::{Report, SCHEMA};
+use crate::report::{Finding, Report, SCHEMA, Verdict};
 use crate::scenario::Cluster;
 use crate::scenario::plan::Plan;
 use backend::{Backend, Stand};
@@ -115,6 +115,15 @@ pub async fn run(request: &Request, backend: &dyn Backend, interrupt: &Cancellat
         })),
     }
     collect(backend, &folder, &progress).await;
+    // Before the report: it tells of what stayed, and a folder that can't be written keeps nothing standing.
+    progress.line(if keep { "the topology stays" } else { "down" });
+    if let Err(why) = backend.release(keep).await {
+        let text = format!("the topology is not wholly removed: {why}; `stormbed down --all` tries again");
+        progress.line(&text);
+        if let Some(last) = scenarios.last_mut() {
+            last.add(Finding { verdict: Verdict::Broken, at: None, why: text });
+        }
+    }
     let report = Report {
         schema: SCHEMA,
         run: id,
@@ -127,10 +136,6 @@ pub async fn run(request: &Request, backend: &dyn Backend, interrupt: &Cancellat
         scenarios,
     };
     leave(&mut folder, &report)?;
-    progress.line(if keep { "the topology stays" } else { "down" });
-    if let Err(why) = backend.release(keep).await {
-        progress.line(&format!("the topology is not wholly removed: {why}"));
-    }
     Ok(Outcome { report, folder: folder.path().to_owned() })
 }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use stormbed::config::parse_cidr;
 
+use super::mesos::MesosConfig;
+
 /// A topology's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -35,6 +37,8 @@ pub struct TopologyConfig {
     pub node_cpus: f64,
     /// Memory per node.
     pub node_mem_mb: u32,
+    /// Whose Mesos runs.
+    pub mesos: MesosConfig,
     /// Times inside the topology.
     pub timing: Timing,
     /// How long each stage of the start may take.
@@ -115,6 +119,7 @@ impl Default for TopologyConfig {
             cache_volume: "stormbed-cache".into(),
             node_cpus: 0.5,
             node_mem_mb: 768,
+            mesos: MesosConfig::default(),
             timing: Timing::default(),
             patience: Patience::default(),
         }
@@ -188,11 +193,11 @@ impl TopologyConfig {
                 format!("etcd, sshd and Jupyter need at least 256, found {}", self.node_mem_mb),
             ));
         }
-        Ok(())
+        self.mesos.validate()
     }
 }
 
-fn bad(key: &str, why: String) -> BadConfig {
+pub(super) fn bad(key: &str, why: String) -> BadConfig {
     BadConfig { place: key.to_owned(), why }
 }
 

@@ -16,18 +16,20 @@ impl Topology {
     ///
     /// # Errors
     /// If the engine can't remove something; the run's state then says so, and the next `up` tries again.
-    pub async fn down(mut self) -> Result<(), TopologyError> {
-        self.set_phase(Phase::Removing)?;
+    pub async fn down(self) -> Result<(), TopologyError> {
         remove(&self.engine, &self.home, self.run).await
     }
 }
 
-/// Removes a run: containers, then its directory on the cache volume, networks and volumes, then its folder.
+/// Removes a run, which is nobody's to use from here on: containers, then its directory on the cache volume, networks and volumes, then its folder.
 ///
 /// # Errors
 /// If the engine can't remove something. The folder stays then.
 pub async fn remove(engine: &Engine, home: &Home, run: Run) -> Result<(), TopologyError> {
     let state = State::read(run.folder()).ok();
+    if let Some(state) = &state {
+        State { phase: Phase::Removing, ..state.clone() }.write(run.folder())?;
+    }
     let sweeper = async {
         match &state {
             Some(state) => Sweeper::start(engine, home, state).await,
@@ -59,8 +61,10 @@ pub async fn sweep(engine: &Engine, home: &Home, progress: &(dyn Fn(&str) + Sync
         swept += 1;
     }
     let ours = home.directory().display().to_string();
+    let labelled = engine.label_values(LABEL_RUN, LABEL_HOME, &ours).await?;
+    // Read after the labels: a run has its folder before it has anything else.
     let known = home.runs()?;
-    for id in engine.label_values(LABEL_RUN, LABEL_HOME, &ours).await? {
+    for id in labelled {
         if !known.iter().any(|run| id == *run || id == sweepers_label(run)) {
             progress(&format!("removing what the run {id} left behind"));
             engine.remove_containers(LABEL_RUN, &id).await?;

@@ -33,6 +33,9 @@ pub fn container(plan: &Plan, machine: &Machine, home: &Home) -> ContainerSpec {
         network: Some((plan.network_name(), machine.address)),
         ..ContainerSpec::default()
     };
+    // Where it was installed: programs find each other by absolute paths.
+    let mesos = plan.config.mesos.mounted().map(|dir| (dir.to_owned(), dir.display().to_string(), true));
+    let binds: Vec<_> = mesos.into_iter().collect();
     match machine.role {
         Role::ZooKeeper => ContainerSpec {
             image: plan.images.zookeeper.clone(),
@@ -43,6 +46,7 @@ pub fn container(plan: &Plan, machine: &Machine, home: &Home) -> ContainerSpec {
         Role::Host => ContainerSpec {
             image: plan.images.host.clone(),
             machine: true,
+            binds,
             volumes: vec![
                 volume("bricks", "/bricks"),
                 volume("state", STATE_DIR),
@@ -52,7 +56,7 @@ pub fn container(plan: &Plan, machine: &Machine, home: &Home) -> ContainerSpec {
             tmpfs: BTreeMap::from([(plan.cluster().secrets.dir.display().to_string(), "mode=0700,size=1m".to_owned())]),
             ..common
         },
-        Role::Master => ContainerSpec { image: plan.images.router.clone(), ..common },
+        Role::Master => ContainerSpec { image: plan.images.router.clone(), binds, ..common },
         // BIRD puts the nodes' routes into the kernel.
         Role::Framework => {
             ContainerSpec { image: plan.images.router.clone(), capabilities: vec!["NET_ADMIN".to_owned()], ..common }

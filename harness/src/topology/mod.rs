@@ -5,6 +5,7 @@
 //! * [`config`]: what a topology is like; everything has a default.
 //! * [`subnet`]: which networks are free; pure.
 //! * [`plan`]: names, addresses, and what each machine is told; pure.
+//! * [`mesos`]: whose Mesos runs, and with which flags.
 //! * [`machines`]: each machine as a container.
 //! * [`secrets`]: the token and the operator's key.
 //! * [`storage`]: the GlusterFS volume over the hosts.
@@ -17,6 +18,7 @@ pub mod down;
 pub mod error;
 pub mod handle;
 pub mod machines;
+pub mod mesos;
 pub mod plan;
 pub mod ready;
 pub mod secrets;

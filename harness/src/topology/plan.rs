@@ -11,6 +11,7 @@ use stormbed::config::{
 };
 
 use super::TopologyConfig;
+use super::mesos::{self, Flavor};
 use super::subnet::nth;
 use crate::image::{ImageSet, seed};
 use crate::run::State;
@@ -169,6 +170,20 @@ impl Plan {
         self.of(role).map(|m| (m.name.clone(), format!("{}:{port}", m.address))).collect()
     }
 
+    /// Where masters are elected: `zk://host:port,…/path`.
+    #[must_use]
+    pub fn election(&self) -> String {
+        self.zk(ELECTION_PATH)
+    }
+
+    /// Each host offers room for its share of the nodes when one host is gone.
+    #[must_use]
+    pub fn agent_resources(&self) -> String {
+        let config = &self.config;
+        let share = config.nodes.div_ceil(u32::from(config.hosts).saturating_sub(1).max(1));
+        format!("cpus:{};mem:{};disk:{}", f64::from(share) * config.node_cpus, share * config.node_mem_mb, 10_240)
+    }
+
     fn zk(&self, path: &str) -> String {
         let servers: Vec<String> =
             self.of(Role::ZooKeeper).map(|m| format!("{}:{ZOOKEEPER_PORT}", m.address)).collect();
@@ -217,12 +232,16 @@ impl Plan {
             docker: None,
             gluster: None,
             agent: None,
+            apache_agent: None,
             master: None,
+            apache_master: None,
             framework: None,
             proxy: None,
         };
+        let apache = self.config.mesos.flavor == Flavor::Apache;
         match machine.role {
             Role::ZooKeeper => return None,
+            Role::Master if apache => told.apache_master = Some(mesos::master(self, machine)),
             Role::Master => told.master = Some(self.master(machine)),
             Role::Framework => {
                 told.bird = Some(self.bird(machine));
@@ -237,7 +256,11 @@ impl Plan {
                 told.calico = Some(self.calico());
                 told.docker = Some(self.docker(machine));
                 told.gluster = Some(self.gluster());
-                told.agent = Some(self.agent(machine));
+                if apache {
+                    told.apache_agent = Some(mesos::agent(self, machine));
+                } else {
+                    told.agent = Some(self.agent(machine));
+                }
             }
         }
         Some(told)
@@ -249,7 +272,7 @@ impl Plan {
             ip: machine.address,
             hostname: machine.address.to_string(),
             port: MASTER_PORT,
-            zk: Some(self.zk(ELECTION_PATH)),
+            zk: Some(self.election()),
             work_dir: None,
             zk_session_timeout_ms: timing.session_ms,
             agent_ping_timeout_ms: timing.agent_ping_ms,
@@ -267,7 +290,7 @@ impl Plan {
         FrameworkConfig {
             instance: machine.name.clone(),
             ip: machine.address,
-            mesos_zk: self.zk(ELECTION_PATH),
+            mesos_zk: self.election(),
             state_zk: self.zk("/stormbed"),
             zk_session_timeout_ms: self.config.timing.session_ms,
             role: "stormbed".into(),
@@ -332,22 +355,14 @@ impl Plan {
         }
     }
 
-    /// Each host offers room for its share of the nodes when one host is gone.
     fn agent(&self, machine: &Machine) -> AgentConfig {
-        let config = &self.config;
-        let share = config.nodes.div_ceil(u32::from(config.hosts).saturating_sub(1).max(1));
         AgentConfig {
             ip: machine.address,
             hostname: machine.name.clone(),
             port: AGENT_PORT,
-            master: self.zk(ELECTION_PATH),
+            master: self.election(),
             work_dir: format!("{STATE_DIR}/mesos-agent").into(),
-            resources: format!(
-                "cpus:{};mem:{};disk:{}",
-                f64::from(share) * config.node_cpus,
-                share * config.node_mem_mb,
-                10_240
-            ),
+            resources: self.agent_resources(),
             attributes: String::new(),
             docker_socket: "/var/run/docker.sock".into(),
             registration_backoff_ms: 500,

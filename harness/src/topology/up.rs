@@ -47,8 +47,15 @@ pub async fn up(
 ) -> Result<Topology, TopologyError> {
     options.config.validate()?;
     down::sweep(engine, home, progress).await?;
-    let images = image::ensure(engine, progress).await?;
-    let mut topology = prepare(engine, home, &options.config, images, progress).await?;
+    let images = image::ensure(engine, home, options.config.mesos.layer().as_ref(), progress).await?;
+    let mut topology = match prepare(engine, home, &options.config, images, progress).await {
+        Ok(topology) => topology,
+        Err(error) => {
+            // The run was let go of: what it had so far is nobody's.
+            tell_failure(down::sweep(engine, home, progress).await.map(|_| ()), progress);
+            return Err(error);
+        }
+    };
     match start(&mut topology, options.until, progress).await {
         Ok(()) => Ok(topology),
         Err(error) => {
@@ -59,10 +66,17 @@ pub async fn up(
                 topology.set_phase(Phase::Standing)?;
             } else {
                 progress("removing what was started");
-                topology.down().await?;
+                tell_failure(topology.down().await, progress);
             }
             Err(error)
         }
+    }
+}
+
+/// Why a start failed matters more than why its leftovers stay for the next `up`.
+fn tell_failure(removed: Result<(), TopologyError>, progress: &(dyn Fn(&str) + Sync)) {
+    if let Err(error) = removed {
+        progress(&format!("not everything is removed, the next `up` or `down --all` tries again: {error}"));
     }
 }
 

@@ -183,8 +183,12 @@ impl MemberCore {
     }
 
     fn inspected(&mut self, disk: Disk) -> Option<Action> {
-        let ours = disk.token.as_ref() == Some(&self.token);
-        if disk.log && !ours {
+        let foreign = match &disk.token {
+            Some(token) => *token != self.token,
+            // Its name is lost. While the cluster forms nothing was acknowledged yet; later the survivors know whose it is.
+            None => matches!(self.bootstrap, Bootstrap::Forming { .. }),
+        };
+        if disk.log && foreign {
             return self.enter(Phase::Inspecting, Action::Wipe);
         }
         self.remembered = disk.member.filter(|_| disk.log);

@@ -111,6 +111,18 @@ fn data_of_another_generation_is_wiped_first() {
 }
 
 #[test]
+fn data_whose_name_is_lost_is_wiped_only_while_nothing_was_acknowledged() {
+    let nameless = || Event::Disk(Disk { log: true, token: None, member: None });
+    assert_eq!(member(&setup(FORMING, false), vec![nameless()]), [Member::Inspect, Member::Wipe]);
+    let known = Event::Survey(Some(vec![peer(0, 1), peer(1, 2)]));
+    let done = member(&setup(FORMED, false), vec![nameless(), known]);
+    assert_eq!(done, [Member::Inspect, Member::Survey, Member::Start(Start::Own)], "a member has this slot's address");
+    let gone = Event::Survey(Some(vec![peer(1, 2)]));
+    let done = member(&setup(FORMED, false), vec![nameless(), gone]);
+    assert_eq!(done.last(), Some(&Member::Wipe));
+}
+
+#[test]
 fn own_data_starts_as_itself_if_the_member_still_exists() {
     let survey = Event::Survey(Some(vec![peer(0, 1), peer(1, 2)]));
     let done = member(&setup(FORMED, true), vec![data("c-g3", Some(1)), survey]);
