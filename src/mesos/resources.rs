@@ -1,8 +1,10 @@
 //! Arithmetic on resources: sums, differences, containment, and Mesos's text notation.
 //!
-//! A scalar counts with three decimals, as in Mesos, so it is kept in thousandths: no drift, exact comparison.
+//! A scalar counts with three decimals, as in Mesos, so it is kept in thousandths: no drift, exact comparison. Parts keep
+//! Mesos's order, which shows in offers and messages: what is added first stands first, and the last part takes the place of
+//! one that is used up. Equality doesn't look at the order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::types::{AllocationInfo, Items, Range, Ranges, ReservationInfo, Resource, Scalar, ValueType};
 
@@ -19,11 +21,28 @@ enum Amount {
     Set(BTreeSet<String>),
 }
 
-/// A bag of resources, by name and by the role they are reserved for (`*` = unreserved). Allocation is not part of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Resources {
-    amounts: BTreeMap<(String, String), Amount>,
+/// An amount of one thing for one role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Part {
+    name: String,
+    /// Whom it is reserved for; `*` = unreserved.
+    role: String,
+    amount: Amount,
 }
+
+/// A bag of resources, by name, kind of value, and the role they are reserved for. Allocation is not part of it.
+#[derive(Debug, Clone, Default)]
+pub struct Resources {
+    parts: Vec<Part>,
+}
+
+impl PartialEq for Resources {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts.len() == other.parts.len() && self.parts.iter().all(|part| other.parts.contains(part))
+    }
+}
+
+impl Eq for Resources {}
 
 impl Resources {
     /// Nothing.
@@ -41,8 +60,8 @@ impl Resources {
         for resource in resources {
             let amount = amount_of(resource).map_err(|why| format!("Resource '{resource}' is invalid: {why}"))?;
             if let Some(amount) = amount {
-                let key = (resource.name.clone(), resource.reserved_for().to_owned());
-                sum.add_amount(key, amount);
+                let (name, role) = (resource.name.clone(), resource.reserved_for().to_owned());
+                sum.add_part(Part { name, role, amount });
             }
         }
         Ok(sum)
@@ -64,7 +83,7 @@ impl Resources {
                 None => (name, "*"),
             };
             let amount = parse_amount(value.trim()).ok_or_else(bad)?;
-            sum.add_amount((name.to_owned(), role.to_owned()), amount);
+            sum.add_part(Part { name: name.to_owned(), role: role.to_owned(), amount });
         }
         Ok(sum)
     }
@@ -72,67 +91,70 @@ impl Resources {
     /// Whether there is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.amounts.is_empty()
+        self.parts.is_empty()
     }
 
     /// The sum of a scalar over all roles; 0 if there is none.
     #[must_use]
     pub fn scalar(&self, name: &str) -> f64 {
-        let milli: i64 = self
-            .amounts
-            .iter()
-            .filter(|((key, _), _)| key == name)
-            .map(|(_, amount)| match amount {
-                Amount::Scalar(milli) => *milli,
-                _ => 0,
-            })
-            .sum();
-        to_f64(milli)
+        let milli = |part: &Part| match part.amount {
+            Amount::Scalar(milli) if part.name == name => milli,
+            _ => 0,
+        };
+        to_f64(self.parts.iter().map(milli).sum())
+    }
+
+    /// The names of all scalars.
+    pub fn scalar_names(&self) -> BTreeSet<&str> {
+        let scalars = self.parts.iter().filter(|part| matches!(part.amount, Amount::Scalar(_)));
+        scalars.map(|part| part.name.as_str()).collect()
     }
 
     /// Adds others to these.
     pub fn add(&mut self, other: &Self) {
-        for (key, amount) in &other.amounts {
-            self.add_amount(key.clone(), amount.clone());
+        for part in &other.parts {
+            self.add_part(part.clone());
         }
     }
 
     /// Whether all of the others are here.
     #[must_use]
     pub fn contains(&self, other: &Self) -> bool {
-        other.amounts.iter().all(|(key, wanted)| self.amounts.get(key).is_some_and(|here| here.contains(wanted)))
+        let here = |wanted: &Part| self.parts.iter().any(|part| part.is_like(wanted) && part.contains(wanted));
+        other.parts.iter().all(here)
     }
 
     /// Takes the others away; what isn't here is left out of account, so nothing goes below zero.
     pub fn subtract(&mut self, other: &Self) {
-        for (key, wanted) in &other.amounts {
-            let Some(here) = self.amounts.get_mut(key) else {
+        for wanted in &other.parts {
+            let Some(at) = self.parts.iter().position(|part| part.is_like(wanted)) else {
                 continue;
             };
-            here.subtract(wanted);
-            if here.is_nothing() {
-                self.amounts.remove(key);
+            self.parts[at].amount.subtract(&wanted.amount);
+            if self.parts[at].amount.is_nothing() {
+                self.parts.swap_remove(at);
             }
         }
     }
 
-    /// Only those that may be allocated to a role: unreserved ones and the role's own.
+    /// Only those that may be allocated to a role: its own and those of the roles above it, then unreserved ones, scalars
+    /// last. That is the order in which Mesos's allocator puts an offer together.
     #[must_use]
     pub fn allocatable_to(&self, role: &str) -> Self {
-        let mine = |key: &&(String, String)| key.1 == "*" || key.1 == role;
-        Self {
-            amounts: self
-                .amounts
-                .iter()
-                .filter(|(key, _)| mine(key))
-                .map(|(key, amount)| (key.clone(), amount.clone()))
-                .collect(),
-        }
+        let above = |reserved: &str| role.strip_prefix(reserved).is_some_and(|rest| rest.starts_with('/'));
+        let rank = |part: &Part| match (part.role.as_str(), &part.amount) {
+            ("*", Amount::Scalar(_)) => Some(2),
+            ("*", _) => Some(1),
+            (reserved, _) => (reserved == role || above(reserved)).then_some(0),
+        };
+        let mut parts: Vec<_> = self.parts.iter().filter(|part| rank(part).is_some()).cloned().collect();
+        parts.sort_by_key(rank);
+        Self { parts }
     }
 
     /// The names and roles of all parts, each with its part.
     pub fn parts(&self) -> impl Iterator<Item = (&str, &str, Resource)> {
-        self.amounts.iter().map(|((name, role), amount)| (name.as_str(), role.as_str(), amount.to_wire(name)))
+        self.parts.iter().map(|part| (part.name.as_str(), part.role.as_str(), part.amount.to_wire(&part.name)))
     }
 
     /// Wire resources in the refined format, allocated to a role if there is one.
@@ -173,16 +195,26 @@ impl Resources {
         texts.join("; ")
     }
 
-    fn add_amount(&mut self, key: (String, String), amount: Amount) {
-        if amount.is_nothing() {
+    fn add_part(&mut self, part: Part) {
+        if part.amount.is_nothing() {
             return;
         }
-        match self.amounts.get_mut(&key) {
-            Some(here) => here.add(amount),
-            None => {
-                self.amounts.insert(key, amount);
-            }
+        match self.parts.iter_mut().find(|here| here.is_like(&part)) {
+            Some(here) => here.amount.add(part.amount),
+            None => self.parts.push(part),
         }
+    }
+}
+
+impl Part {
+    /// Whether two parts differ in their amounts alone.
+    fn is_like(&self, other: &Self) -> bool {
+        let same_kind = std::mem::discriminant(&self.amount) == std::mem::discriminant(&other.amount);
+        self.name == other.name && self.role == other.role && same_kind
+    }
+
+    fn contains(&self, other: &Self) -> bool {
+        self.amount.contains(&other.amount)
     }
 }
 
@@ -203,7 +235,7 @@ impl Amount {
                 *here = merge(std::mem::take(here));
             }
             (Self::Set(here), Self::Set(more)) => here.extend(more),
-            // A name of two kinds: the first kind stands.
+            // Parts of different kinds are never put together.
             _ => {}
         }
     }
@@ -300,7 +332,8 @@ fn amount_of(resource: &Resource) -> Result<Option<Amount>, String> {
     }
     match resource.kind {
         ValueType::Scalar => {
-            let value = resource.scalar.ok_or("Invalid scalar resource")?.value;
+            let alone = resource.ranges.is_none() && resource.set.is_none();
+            let value = resource.scalar.filter(|_| alone).ok_or("Invalid scalar resource")?.value;
             match to_milli(value) {
                 Some(0) if value == 0.0 => Ok(None),
                 Some(milli) if milli > 0 => Ok(Some(Amount::Scalar(milli))),
@@ -308,7 +341,8 @@ fn amount_of(resource: &Resource) -> Result<Option<Amount>, String> {
             }
         }
         ValueType::Ranges => {
-            let ranges = resource.ranges.as_ref().ok_or("Invalid ranges resource")?;
+            let alone = resource.scalar.is_none() && resource.set.is_none();
+            let ranges = resource.ranges.as_ref().filter(|_| alone).ok_or("Invalid ranges resource")?;
             if ranges.range.iter().any(|range| range.begin > range.end) {
                 return Err("Invalid ranges resource: begin > end".to_owned());
             }
@@ -316,7 +350,8 @@ fn amount_of(resource: &Resource) -> Result<Option<Amount>, String> {
             Ok(Some(Amount::Ranges(merge(ranges.collect()))))
         }
         ValueType::Set => {
-            let set = resource.set.as_ref().ok_or("Invalid set resource")?;
+            let alone = resource.scalar.is_none() && resource.ranges.is_none();
+            let set = resource.set.as_ref().filter(|_| alone).ok_or("Invalid set resource")?;
             Ok(Some(Amount::Set(set.item.iter().cloned().collect())))
         }
         ValueType::Text | ValueType::Unrecognised => Err("Unsupported resource type".to_owned()),
@@ -383,6 +418,32 @@ mod tests {
         assert!(!ports.contains(&parse("ports:[2-5]")));
         ports.add(&parse("ports:[3-4]"));
         assert_eq!(ports, parse("ports:[1-10]"));
+    }
+
+    /// As in the recordings `subscribe-static-reservation-attributes` and `offers-two-agents`.
+    #[test]
+    fn the_order_is_that_of_the_allocator() {
+        let names = |bag: &Resources| bag.parts().map(|(name, role, _)| format!("{name}({role})")).collect::<Vec<_>>();
+        let mut all = parse("cpus:1;cpus(demo):1;mem:512;mem(other/sub):256;disk:9;ports:[1-2];bag:{a,b}");
+        let demo = ["cpus(demo)", "ports(*)", "bag(*)", "cpus(*)", "mem(*)", "disk(*)"];
+        assert_eq!(names(&all.allocatable_to("demo")), demo);
+        assert!(all.allocatable_to("other/sub/x").scalar("mem") > 512.0);
+        assert!(all.allocatable_to("other/sublime").scalar("mem") < 513.0);
+        all.subtract(&parse("cpus:1"));
+        assert_eq!(names(&all)[0], "bag(*)");
+        let mut rest = parse("cpus:2;mem:1024;disk:1024;ports:[1-9]");
+        rest.subtract(&parse("ports:[1-9];cpus:0.5;mem:512;disk:1024"));
+        assert_eq!(
+            rest.allocatable_to("demo").describe(Some("demo")),
+            "cpus(allocated: demo):1.5; mem(allocated: demo):512"
+        );
+    }
+
+    #[test]
+    fn a_name_of_two_kinds_is_two_things() {
+        let both = parse("a:1;a:{x}");
+        assert!(both.contains(&parse("a:{x}")) && both.contains(&parse("a:1")));
+        assert!(!parse("a:{x}").contains(&parse("a:1")));
     }
 
     prop_compose! {
