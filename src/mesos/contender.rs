@@ -11,10 +11,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use zookeeper_client::{Acls, Client, CreateMode, Error};
 
-use super::zk::{RETRY_MS, ZkUrl, leading};
+use super::zk::{RETRY_MS, ZkUrl, ended, leading};
 
 /// Mesos's label of a candidate whose data is JSON.
 const LABEL: &str = "json.info_";
+/// The directory in an election where the replicas of Mesos's log find each other.
+const REPLICAS: &str = "log_replicas";
 
 /// How we stand in an election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,28 +29,50 @@ pub enum Standing {
     Lost,
 }
 
-/// Stands in the election at `url` with `data` (JSON by convention) in a task of its own.
+/// What a candidate announces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The content of its node; JSON by convention.
+    pub data: Vec<u8>,
+    /// The replica of Mesos's log that stands beside it in `log_replicas`, as `log-replica(1)@ip:port`. Only masters have one.
+    pub log_replica: Option<String>,
+}
+
+impl From<Vec<u8>> for Candidate {
+    fn from(data: Vec<u8>) -> Self {
+        Self { data, log_replica: None }
+    }
+}
+
+/// Stands in the election at `url` in a task of its own.
 ///
 /// Resigns at once when every receiver is dropped, or the task's runtime ends.
 #[must_use]
-pub fn contend(url: ZkUrl, data: Vec<u8>, session_timeout: Duration) -> watch::Receiver<Standing> {
+pub fn contend(url: ZkUrl, candidate: impl Into<Candidate>, session_timeout: Duration) -> watch::Receiver<Standing> {
     let (publish, standing) = watch::channel(Standing::Standby);
+    let candidate = candidate.into();
     tokio::spawn(async move {
         tokio::select! {
             () = publish.closed() => {}
-            () = stand(&url, &data, session_timeout, &publish) => {}
+            () = stand(&url, &candidate, session_timeout, &publish) => {}
         }
     });
     standing
 }
 
-async fn stand(url: &ZkUrl, data: &[u8], timeout: Duration, publish: &watch::Sender<Standing>) {
+async fn stand(url: &ZkUrl, candidate: &Candidate, timeout: Duration, publish: &watch::Sender<Standing>) {
     while *publish.borrow() == Standing::Standby {
         // A candidature is a session: where it is in doubt whether a node was created, the session goes, and it with it.
         let client = url.open_patiently(timeout).await;
-        let ended = match enter(&client, &url.path, data).await {
-            Ok(name) => hold(&client, &url.path, &name, publish).await,
-            Err(error) => error,
+        let candidature = async {
+            match enter(&client, &url.path, candidate).await {
+                Ok(name) => hold(&client, &url.path, &name, publish).await,
+                Err(error) => error,
+            }
+        };
+        let ended = tokio::select! {
+            () = ended(&client) => Error::SessionExpired,
+            error = candidature => error,
         };
         tracing::warn!(%url, error = %ended, "the candidature ended");
         if *publish.borrow() == Standing::Elected {
@@ -60,10 +84,15 @@ async fn stand(url: &ZkUrl, data: &[u8], timeout: Duration, publish: &watch::Sen
     }
 }
 
-/// Creates our node; returns its name.
-async fn enter(client: &Client, path: &str, data: &[u8]) -> Result<String, Error> {
-    let candidate = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
-    let (_, number) = client.create(&format!("{path}/{LABEL}"), data, &candidate).await?;
+/// Creates our nodes; returns the candidate's name.
+async fn enter(client: &Client, path: &str, candidate: &Candidate) -> Result<String, Error> {
+    let member = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
+    if let Some(replica) = &candidate.log_replica {
+        let replicas = format!("{path}/{REPLICAS}");
+        client.mkdir(&replicas, &CreateMode::Persistent.with_acls(Acls::anyone_all())).await?;
+        client.create(&format!("{replicas}/"), replica.as_bytes(), &member).await?;
+    }
+    let (_, number) = client.create(&format!("{path}/{LABEL}"), &candidate.data, &member).await?;
     Ok(format!("{LABEL}{number}"))
 }
 

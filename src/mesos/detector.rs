@@ -1,9 +1,10 @@
 //! Who leads? Follows an election in ZooKeeper and publishes the leader's data.
 //!
 //! The same rules as Mesos's detector: the smallest sequence number leads; a leader whose data can't be read as `T` is no
-//! leader; a session that ended (the client ends it by itself when no server answers for too long) means "no leader known"
-//! until a new one is open. A mere disconnection changes nothing.
+//! leader; a session that ended, or is without a connection for its whole timeout, means "no leader known" until a new one is
+//! open. A shorter disconnection changes nothing.
 
+use std::convert::Infallible;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use zookeeper_client::{Client, Error};
 
 use super::types::MasterInfo;
-use super::zk::{RETRY_MS, ZkUrl, ZkUrlError, leading};
+use super::zk::{RETRY_MS, ZkUrl, ZkUrlError, ended, leading};
 
 /// A text that names no master.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +31,7 @@ pub enum LocationError {
 /// # Errors
 /// If it is neither.
 pub fn locate(location: &str, session_timeout: Duration) -> Result<watch::Receiver<Option<MasterInfo>>, LocationError> {
-    if location.starts_with("zk://") {
+    if !is_fixed(location) {
         return Ok(detect(location.parse()?, session_timeout));
     }
     let only: SocketAddrV4 = location.parse().map_err(|_| LocationError::Address(location.to_owned()))?;
@@ -39,6 +40,12 @@ pub fn locate(location: &str, session_timeout: Duration) -> Result<watch::Receiv
     let mut leader = watch::channel(Some(master)).1;
     leader.mark_changed();
     Ok(leader)
+}
+
+/// Whether a location names the only master, about which nobody tells whether it is there.
+#[must_use]
+pub fn is_fixed(location: &str) -> bool {
+    !location.starts_with("zk://")
 }
 
 /// Follows the election at `url` in a task of its own; the receiver holds the leader's data, read from JSON, or `None`.
@@ -75,14 +82,24 @@ where
 {
     loop {
         let client = url.open_patiently(session_timeout).await;
-        while !client.state().is_terminated() {
-            if let Err(error) = look(&client, &url.path, publish).await {
-                tracing::debug!(%url, %error, "looking for the leader failed");
-                tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
-            }
+        tokio::select! {
+            () = ended(&client) => {}
+            never = look_on(&client, &url.path, publish) => match never {},
         }
         tracing::warn!(%url, "the detector's session ended: no leader known");
         set(publish, None);
+    }
+}
+
+async fn look_on<T>(client: &Client, path: &str, publish: &watch::Sender<Option<T>>) -> Infallible
+where
+    T: DeserializeOwned + PartialEq,
+{
+    loop {
+        if let Err(error) = look(client, path, publish).await {
+            tracing::debug!(path, %error, "looking for the leader failed");
+            tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+        }
     }
 }
 

@@ -131,7 +131,45 @@ mod tests {
         assert_eq!(refused, Err(RecordError::TooLong { bytes: 5, max_bytes: 4 }));
     }
 
+    /// Bytes that look like headers now and then.
+    fn noise() -> impl Strategy<Value = u8> {
+        prop_oneof![4 => b'0'..=b'9', 2 => Just(b'\n'), 1 => any::<u8>()]
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
+
+        /// Whatever comes: no record beyond the bound, none out of nothing, and no way back after an error.
+        #[test]
+        fn noise_is_read_within_bounds(
+            chunks in prop::collection::vec(prop::collection::vec(noise(), 0..30), 0..20),
+            max_bytes in 0usize..40,
+        ) {
+            let mut decoder = Decoder::new(max_bytes);
+            let (mut fed, mut found, mut lost) = (0, 0, None);
+            for chunk in chunks {
+                decoder.push(&chunk);
+                fed += chunk.len();
+                loop {
+                    match decoder.next_record() {
+                        Ok(Some(record)) => {
+                            prop_assert!(lost.is_none() && record.len() <= max_bytes);
+                            found += record.len() + 2;
+                        }
+                        Ok(None) => {
+                            prop_assert!(lost.is_none(), "an error is forgotten: {:?}", lost);
+                            break;
+                        }
+                        Err(error) => {
+                            lost = Some(error);
+                            break;
+                        }
+                    }
+                }
+                prop_assert!(found <= fed);
+            }
+        }
+
         #[test]
         fn chunk_borders_mean_nothing(
             records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..10),

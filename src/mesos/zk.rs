@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use zookeeper_client::{Acls, Client, CreateMode, Error};
+use zookeeper_client::{Acls, Client, CreateMode, Error, SessionState};
 
 /// Pause before an operation is tried again that failed with the connection: long enough not to spin while all servers
 /// are down, short against every session timeout.
@@ -85,6 +85,24 @@ impl ZkUrl {
             }
             tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
         }
+    }
+}
+
+/// Returns when a session is over: ended by the servers, or without a connection to any of them for its timeout. ZooKeeper
+/// tells of the end of a session only after it is reached again, when others may long have acted on it; so, as in Mesos, nobody
+/// waits to be told.
+pub async fn ended(client: &Client) {
+    let mut states = client.state_watcher();
+    let mut state = states.state();
+    while !state.is_terminated() {
+        state = if state == SessionState::Disconnected {
+            match tokio::time::timeout(client.session_timeout(), states.changed()).await {
+                Ok(state) => state,
+                Err(_) => return,
+            }
+        } else {
+            states.changed().await
+        };
     }
 }
 

@@ -53,6 +53,30 @@ pub struct TaskInfo {
     pub limits: Option<Value>,
 }
 
+impl TaskInfo {
+    /// A task with nothing but name, id and agent. The id must never have been used before by its framework.
+    #[must_use]
+    pub fn new(name: impl Into<String>, task_id: impl Into<TaskId>, agent_id: AgentId) -> Self {
+        Self {
+            name: name.into(),
+            task_id: task_id.into(),
+            agent_id,
+            resources: Vec::new(),
+            command: None,
+            executor: None,
+            container: None,
+            kill_policy: None,
+            data: None,
+            labels: None,
+            max_completion_time: None,
+            health_check: None,
+            check: None,
+            discovery: None,
+            limits: None,
+        }
+    }
+}
+
 /// How to kill a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct KillPolicy {
