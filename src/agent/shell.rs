@@ -20,7 +20,7 @@ use super::{AgentError, checkpoint, http};
 use crate::clock::Clock;
 use crate::config::AgentConfig;
 use crate::mesos::attributes;
-use crate::mesos::detector::locate;
+use crate::mesos::detector::{self, locate};
 use crate::mesos::resources::Resources;
 use crate::mesos::types::{MESOS_VERSION, MasterInfo};
 
@@ -50,6 +50,7 @@ pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
     };
     let settings = Settings {
         agent: info.clone(),
+        fixed_master: detector::is_fixed(&config.master),
         backoff: Duration::from_millis(config.registration_backoff_ms),
         retry: Duration::from_millis(config.status_update_retry_ms),
         grace: Duration::from_millis(config.executor_shutdown_grace_ms),

@@ -52,17 +52,19 @@ impl Link {
         Self::Waiting { leader, at: now + backoff.mul_f64(fraction), tries: 0 }
     }
 
-    /// The next attempt after a failure or loss: a random part of the back-off, doubled with every failure in a row.
+    /// The next attempt after a failure or loss: a random part of the back-off, doubled with every failure in a row. A `fixed`
+    /// master that was lost is given the rest of the time in which it may be silent: nobody else tells, as an election does,
+    /// that it is there again.
     #[must_use]
-    pub fn again(&self, now: Millis, backoff: Duration, fraction: f64) -> Self {
-        let (leader, tries) = match self {
+    pub fn again(&self, now: Millis, backoff: Duration, fraction: f64, fixed: bool) -> Self {
+        let (leader, tries, from) = match self {
             Self::Leaderless => return Self::Leaderless,
             Self::Waiting { .. } => return self.clone(),
-            Self::Connecting { leader, tries, .. } => (leader, tries + 1),
-            Self::Registered { leader, .. } => (leader, 0),
+            Self::Connecting { leader, tries, .. } => (leader, tries + 1, now),
+            Self::Registered { leader, until, .. } => (leader, 0, if fixed { now.max(*until) } else { now }),
         };
         let delay = (backoff * 2u32.saturating_pow(tries.min(16))).min(BACKOFF_MAX);
-        Self::Waiting { leader: leader.clone(), at: now + delay.mul_f64(fraction), tries }
+        Self::Waiting { leader: leader.clone(), at: from + delay.mul_f64(fraction), tries }
     }
 
     /// The leader's `host:port`, if one is known.
@@ -90,5 +92,25 @@ impl Link {
     #[must_use]
     pub fn is_registered(&self) -> bool {
         matches!(self, Self::Registered { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As in the recordings `masters-restart-default-timing` and `masters-failover-kill9`.
+    #[test]
+    fn a_fixed_master_is_waited_for_and_an_elected_one_asked_at_once() {
+        let registered = Link::Registered {
+            leader: "m:5050".into(),
+            master_hostname: "m".into(),
+            until: Millis(75_000),
+            patience: Duration::from_secs(75),
+        };
+        let at = |now, fixed| registered.again(Millis(now), Duration::from_secs(1), 0.5, fixed).deadline();
+        assert_eq!(at(1_000, true), Some(Millis(75_500)));
+        assert_eq!(at(75_000, true), Some(Millis(75_500)));
+        assert_eq!(at(1_000, false), Some(Millis(1_500)));
     }
 }

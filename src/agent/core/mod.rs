@@ -36,6 +36,8 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(15);
 pub struct Settings {
     /// What it registers with; the id comes from the checkpoint.
     pub agent: RegisterAgent,
+    /// Whether the master is a given one, not whoever is elected.
+    pub fixed_master: bool,
     /// First back-off of the registration.
     pub backoff: Duration,
     /// First retry of an unacknowledged update.
@@ -216,7 +218,7 @@ impl Agent {
 
     fn lost(&mut self, now: Millis, fresh: &mut dyn Fresh) -> Vec<Action> {
         self.attempt += 1;
-        self.link = self.link.again(now, self.settings.backoff, fresh.fraction());
+        self.link = self.link.again(now, self.settings.backoff, fresh.fraction(), self.settings.fixed_master);
         vec![Action::Disconnect]
     }
 

@@ -44,6 +44,7 @@ fn settings() -> Settings {
             attributes: Vec::new(),
             version: "1.12.0".into(),
         },
+        fixed_master: false,
         backoff: Duration::from_secs(1),
         retry: Duration::from_secs(10),
         grace: Duration::from_secs(5),
