@@ -1,7 +1,8 @@
 //! The core at work. One event after the other goes through it, under one lock, together with everything that it causes:
-//! so streams see things in the order in which they were decided, and nothing follows a registry that isn't durable.
+//! so streams see things in the order in which they were decided. The registry is written beside that, in a task of its own:
+//! while ZooKeeper hesitates, only what depends on the write waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,7 +11,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 
 use super::core::model::Registry;
 use super::core::{Action, Event, Master, Refusal, Settings};
@@ -30,14 +31,18 @@ pub struct Desk {
     leader: watch::Receiver<Option<MasterInfo>>,
     clock: Clock,
     work: Mutex<Work>,
+    /// A registry has become durable, or this master has ceased to lead.
+    saved: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Work {
     /// Only while this master leads.
     master: Option<Master>,
-    /// None in tests without ZooKeeper.
-    store: Option<RegistryStore>,
+    /// To the task that writes registries; without it (in tests) they count as durable at once.
+    registries: Option<mpsc::UnboundedSender<Registry>>,
+    /// Why the registry can't be kept any more.
+    failure: Option<RegistryError>,
     streams: BTreeMap<String, mpsc::Sender<Bytes>>,
 }
 
@@ -61,11 +66,11 @@ impl Desk {
         leader: watch::Receiver<Option<MasterInfo>>,
         clock: Clock,
     ) -> Self {
-        Self { settings, info, leader, clock, work: Mutex::default() }
+        Self { settings, info, leader, clock, work: Mutex::default(), saved: Notify::new() }
     }
 
     /// Begins to lead with what the registry knows.
-    pub async fn lead(&self, store: Option<RegistryStore>, known: Registry) {
+    pub async fn lead(self: &Arc<Self>, store: Option<RegistryStore>, known: Registry) {
         let now = self.clock.now();
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
@@ -73,7 +78,34 @@ impl Desk {
         let (settings, info) = (self.settings.clone(), self.info.clone());
         let mut work = self.work.lock().await;
         work.master = Some(Master::new(settings, info, known, now, wall_at_zero_ms));
-        work.store = store;
+        if let Some(store) = store {
+            // Unbounded, yet the core never has more than one under way.
+            let (registries, unsaved) = mpsc::unbounded_channel();
+            work.registries = Some(registries);
+            tokio::spawn(self.clone().keep(store, unsaved));
+        }
+    }
+
+    /// Makes one registry after the other durable, until one can't be.
+    async fn keep(self: Arc<Self>, mut store: RegistryStore, mut unsaved: mpsc::UnboundedReceiver<Registry>) {
+        while let Some(registry) = unsaved.recv().await {
+            let Err(error) = store.save(&registry).await else {
+                self.on(Event::RegistrySaved).await;
+                self.saved.notify_waiters();
+                continue;
+            };
+            // Nothing more may be said in the name of the leader.
+            let mut work = self.work.lock().await;
+            work.master = None;
+            work.streams.clear();
+            work.failure = Some(error);
+            self.saved.notify_waiters();
+        }
+    }
+
+    /// Why the registry can't be kept; this master has ceased to lead, then, and must end.
+    pub async fn failure(&self) -> Option<RegistryError> {
+        self.work.lock().await.failure.take()
     }
 
     /// Whether requests are for us.
@@ -95,12 +127,8 @@ impl Desk {
     }
 
     /// Lets the core take an event; does what it says. Nothing happens while this master doesn't lead.
-    ///
-    /// # Errors
-    /// If the registry can't be kept: then this master must end.
-    pub async fn on(&self, event: Event) -> Result<(), RegistryError> {
-        let mut work = self.work.lock().await;
-        self.take(&mut work, event).await
+    pub async fn on(&self, event: Event) {
+        self.take(&mut *self.work.lock().await, event);
     }
 
     /// As [`Desk::on`], if `check` lets it in; check and event are one step.
@@ -114,7 +142,25 @@ impl Desk {
     ) -> Result<(), Refusal> {
         let mut work = self.work.lock().await;
         work.master.as_ref().ok_or_else(not_leading).and_then(check)?;
-        self.take(&mut work, event).await.map_err(broken)
+        self.take(&mut work, event);
+        Ok(())
+    }
+
+    /// Waits until every change of the registry that is decided by now is durable and has had its effect.
+    ///
+    /// # Errors
+    /// If this master ceases to lead before.
+    pub async fn registry_settled(&self) -> Result<(), Refusal> {
+        let changes = async || self.look(|master, _| master.registry_changes()).await.ok_or_else(not_leading);
+        let (decided, mut done) = changes().await?;
+        while done < decided {
+            let saved = self.saved.notified();
+            (_, done) = changes().await?;
+            if done < decided {
+                saved.await;
+            }
+        }
+        Ok(())
     }
 
     /// Opens a stream, whose id goes into the event; returns id and body.
@@ -133,7 +179,7 @@ impl Desk {
             return Err(not_leading());
         }
         work.streams.insert(id.clone(), sender);
-        self.take(&mut work, event(id.clone())).await.map_err(broken)?;
+        self.take(&mut work, event(id.clone()));
         let hangup = Hangup { desk: self.clone(), stream: id.clone(), closed };
         let records = stream::unfold((receiver, hangup), |(mut receiver, hangup)| async move {
             let record = receiver.recv().await?;
@@ -148,32 +194,24 @@ impl Desk {
         work.master.as_ref().map(|master| view(master, self.clock.now()))
     }
 
-    async fn take(&self, work: &mut Work, event: Event) -> Result<(), RegistryError> {
-        let Some(master) = &mut work.master else {
-            return Ok(());
-        };
-        let actions = master.on(self.clock.now(), event);
-        for action in actions {
-            match action {
-                Action::ToScheduler(stream, event) => work.send(&stream, &event),
-                Action::ToAgent(stream, message) => work.send(&stream, &message),
-                Action::CloseScheduler(stream) | Action::CloseAgent(stream) => {
-                    work.streams.remove(&stream);
-                }
-                Action::SaveRegistry(registry) => {
-                    if let Some(store) = &mut work.store
-                        && let Err(error) = store.save(&registry).await
-                    {
-                        // Nothing more may be said in the name of the leader.
-                        tracing::error!(%error, "the registry is lost");
-                        work.master = None;
-                        work.streams.clear();
-                        return Err(error);
+    fn take(&self, work: &mut Work, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let (Some(event), Some(master)) = (events.pop_front(), &mut work.master) {
+            for action in master.on(self.clock.now(), event) {
+                match action {
+                    Action::ToScheduler(stream, event) => work.send(&stream, &event),
+                    Action::ToAgent(stream, message) => work.send(&stream, &message),
+                    Action::CloseScheduler(stream) | Action::CloseAgent(stream) => {
+                        work.streams.remove(&stream);
                     }
+                    Action::SaveRegistry(registry) => match &work.registries {
+                        // Its receiver is gone only when this master has ceased to lead.
+                        Some(registries) => _ = registries.send(registry),
+                        None => events.push_back(Event::RegistrySaved),
+                    },
                 }
             }
         }
-        Ok(())
     }
 }
 
@@ -207,16 +245,11 @@ impl Drop for Hangup {
         let desk = self.desk.clone();
         runtime.spawn(async move {
             desk.work.lock().await.streams.remove(&stream);
-            // A lost registry ends the master at its next tick.
-            let _ = desk.on(closed(stream)).await;
+            desk.on(closed(stream)).await;
         });
     }
 }
 
 fn not_leading() -> Refusal {
     Refusal { status: 503, body: "No leader elected".to_owned() }
-}
-
-fn broken(_: RegistryError) -> Refusal {
-    not_leading()
 }

@@ -28,11 +28,11 @@ use self::core::Settings;
 use self::core::model::Registry;
 use crate::clock::Clock;
 use crate::config::MasterConfig;
-use crate::mesos::contender::{Standing, contend};
+use crate::mesos::contender::{Candidate, Standing, contend};
 use crate::mesos::detector::detect;
 use crate::mesos::types::MasterInfo;
 use crate::mesos::zk::{ZkUrl, ZkUrlError};
-use desk::{Desk, Leadership};
+use desk::Desk;
 use registry::{RegistryError, RegistryStore};
 
 /// Time between the core's ticks: well below the shortest interval that it keeps.
@@ -59,7 +59,7 @@ pub enum MasterError {
     #[error("the master's HTTP server ended")]
     Serve(#[source] std::io::Error),
     /// Leadership is gone; another master may lead already.
-    #[error("Lost leadership... committing suicide!")]
+    #[error("EXIT with status 1: Lost leadership after indecisive election... committing suicide!")]
     LostLeadership,
     /// The registry can't be kept.
     #[error("the master's registry of agents can't be kept")]
@@ -120,7 +120,10 @@ impl Election {
         match self {
             Self::Ensemble { url, session } => {
                 let data = serde_json::to_vec(info).expect("MasterInfo is plain data with text keys");
-                (detect::<MasterInfo>(url.clone(), *session), contend(url.clone(), data, *session))
+                // The registry isn't a replicated log here, but who counts Mesos's masters by their replicas finds this one.
+                let log_replica = Some(format!("log-replica(1)@{}", info.authority()));
+                let candidate = Candidate { data, log_replica };
+                (detect::<MasterInfo>(url.clone(), *session), contend(url.clone(), candidate, *session))
             }
             // Nobody will ever change them, so their senders may go.
             Self::Alone { .. } => (watch::channel(Some(info.clone())).1, watch::channel(Standing::Elected).1),
@@ -152,12 +155,9 @@ async fn lead(desk: &Arc<Desk>, election: &Election, mut standing: watch::Receiv
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Err(error) = desk.on(core::Event::Tick).await {
+            desk.on(core::Event::Tick).await;
+            if let Some(error) = desk.failure().await {
                 return MasterError::Registry(error);
-            }
-            // A request may have met the lost registry first; the desk has stopped leading then.
-            if desk.leadership().await != Leadership::Here {
-                return MasterError::LostLeadership;
             }
         }
     };

@@ -180,7 +180,7 @@ mod tests {
         let (mut store, known) = RegistryStore::open_file(&path).expect("absent is empty");
         assert_eq!(known, Registry::default());
         let mut registry = Registry::default();
-        registry.admitted.insert("S0".into(), "host-1".into());
+        registry.unreachable.insert("S0".into(), 7);
         store.save(&registry).await.expect("written");
         let (_, known) = RegistryStore::open_file(&path).expect("there");
         assert_eq!(known, registry);

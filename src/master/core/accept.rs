@@ -1,4 +1,7 @@
 //! From offers to tasks: ACCEPT and DECLINE.
+//!
+//! Only LAUNCH has an effect. The tasks of a LAUNCH_GROUP are refused, and so are operations on resources: with a word if
+//! they have an id, silently if not, as Mesos refuses what isn't valid.
 
 use super::model::{Offered, Task};
 use super::{Master, validate};
@@ -6,7 +9,8 @@ use crate::agent::protocol::ToAgent;
 use crate::clock::Millis;
 use crate::mesos::resources::Resources;
 use crate::mesos::types::{
-    Accept, AllocationInfo, Decline, Event, FrameworkId, OfferId, OperationType, TaskInfo, TaskState, reason,
+    Accept, AllocationInfo, Decline, Event, FrameworkId, OfferId, Operation, OperationState, OperationStatus,
+    OperationType, TaskInfo, TaskState, reason,
 };
 
 impl Master {
@@ -16,10 +20,10 @@ impl Master {
         let used: Vec<Offered> = accept.offer_ids.iter().filter_map(|id| self.offers.remove(id)).collect();
         let Some((first, Ok(()))) = used.first().cloned().zip(Some(&verdict)) else {
             let why = verdict.err().unwrap_or_default();
-            let message = format!("Task launched with invalid offers: {why}");
-            for task in launches(accept) {
-                let why = (reason::INVALID_OFFERS, message.as_str());
-                self.refuse_task(now, framework, &task, TaskState::Dropped, why);
+            for operation in accept.operations {
+                let what = if operation.launches() { "Task launched" } else { "Operation attempted" };
+                let why = format!("{what} with invalid offers: {why}");
+                self.refuse_operation(now, framework, operation, TaskState::Dropped, (reason::INVALID_OFFERS, &why));
             }
             return;
         };
@@ -27,35 +31,79 @@ impl Master {
         for offered in &used {
             left.add(&offered.resources);
         }
-        let with_id =
-            accept.operations.iter().any(|operation| operation.kind == OperationType::Launch && operation.id.is_some());
-        let filters = accept.filters;
-        let mut tasks = launches(accept);
-        for task in &mut tasks {
-            allocate_to(task, &first.role);
-        }
         // One ill-formed resource spoils all tasks of the call, as in Mesos.
-        let mut spoilt = tasks.iter().find_map(|task| Resources::of(&task.resources).err());
-        if with_id {
-            spoilt = Some("The `id` field cannot be set on LAUNCH operations".to_owned());
+        let mut resources = accept.operations.iter().flat_map(tasks_of).map(|task| &task.resources);
+        let spoilt = resources.find_map(|resources| Resources::of(resources).err());
+        for operation in accept.operations {
+            let refused = spoilt
+                .clone()
+                .map(|why| (reason::TASK_INVALID, why))
+                .or_else(|| self.check_operation(&operation, &first));
+            match refused {
+                Some((reason, why)) => {
+                    self.refuse_operation(now, framework, operation, TaskState::Error, (reason, &why));
+                }
+                None => self.launch_all(now, framework, operation, &first, &mut left),
+            }
         }
-        for task in tasks {
-            let checked = match &spoilt {
-                Some(why) => Err(why.clone()),
-                None => self.check_task(framework, &task, &first, &left),
-            };
-            match checked {
+        self.refuse(now, &first, left, accept.filters.as_ref());
+    }
+
+    /// Why nothing of an operation can be done: the reason for its tasks, and the words.
+    fn check_operation(&self, operation: &Operation, offered: &Offered) -> Option<(&'static str, String)> {
+        match operation.kind {
+            OperationType::Launch if operation.id.is_some() => {
+                Some((reason::TASK_INVALID, "The `id` field cannot be set on LAUNCH operations".to_owned()))
+            }
+            OperationType::Launch => None,
+            OperationType::LaunchGroup => Some((reason::TASK_GROUP_INVALID, validate::task_group(tasks_of(operation)))),
+            kind => {
+                let agent = self.agents.get(&offered.agent_id)?;
+                let why = validate::operation(kind, operation.reserve.as_ref());
+                Some(("", format!("{why}; on agent {} at {} ({})", offered.agent_id, agent.pid(), agent.info.hostname)))
+            }
+        }
+    }
+
+    /// Launches the tasks of a LAUNCH, each if it is valid and what is left suffices.
+    fn launch_all(
+        &mut self,
+        now: Millis,
+        framework: &FrameworkId,
+        operation: Operation,
+        offered: &Offered,
+        left: &mut Resources,
+    ) {
+        for mut task in operation.launch.into_iter().flat_map(|launch| launch.task_infos) {
+            allocate_to(&mut task, &offered.role);
+            match self.check_task(framework, &task, offered, left) {
                 Ok(taken) => {
                     left.subtract(&taken);
                     self.launch(framework, task, taken);
                 }
-                Err(why) => {
-                    let why = (reason::TASK_INVALID, why.as_str());
-                    self.refuse_task(now, framework, &task, TaskState::Error, why);
-                }
+                Err(why) => self.refuse_task(now, framework, &task, TaskState::Error, (reason::TASK_INVALID, &why)),
             }
         }
-        self.refuse(now, &first, left, filters.as_ref());
+    }
+
+    /// Says that nothing of an operation will be done.
+    fn refuse_operation(
+        &mut self,
+        now: Millis,
+        framework: &FrameworkId,
+        operation: Operation,
+        state: TaskState,
+        (reason, message): (&str, &str),
+    ) {
+        for task in tasks_of(&operation) {
+            self.refuse_task(now, framework, task, state, (reason, message));
+        }
+        let silent = operation.launches();
+        if let Some(id) = operation.id.filter(|_| !silent) {
+            let message = Some(message.to_owned());
+            let status = OperationStatus { operation_id: Some(id), state: OperationState::Error, message };
+            self.send(framework, Event::UpdateOperationStatus(status));
+        }
     }
 
     /// Takes the offers back, whoever's they are (Mesos doesn't check), and refuses them for a while.
@@ -173,10 +221,11 @@ impl Master {
     }
 }
 
-/// The tasks of all LAUNCH operations.
-fn launches(accept: Accept) -> Vec<TaskInfo> {
-    let launches = accept.operations.into_iter().filter(|o| o.kind == OperationType::Launch);
-    launches.filter_map(|operation| operation.launch).flat_map(|l| l.task_infos).collect()
+/// The tasks of a LAUNCH or LAUNCH_GROUP.
+fn tasks_of(operation: &Operation) -> &[TaskInfo] {
+    let launched = operation.launch.as_ref().filter(|_| operation.kind == OperationType::Launch);
+    let group = operation.launch_group.as_ref().filter(|_| operation.kind == OperationType::LaunchGroup);
+    launched.map(|launch| &*launch.task_infos).or(group.map(|group| &*group.task_group.tasks)).unwrap_or_default()
 }
 
 /// Resources of a task without an allocation take the offer's.

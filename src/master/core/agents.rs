@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::model::{Agent, Framework, Task};
+use super::registrar::Change;
 use super::{Action, Master};
 use crate::agent::protocol::{AgentTask, Register, TaskRef, ToAgent};
 use crate::clock::Millis;
@@ -12,31 +13,52 @@ use crate::mesos::types::{
 };
 
 impl Master {
+    /// An agent asks for its place. It has it once the registry says so.
     pub(super) fn register_agent(&mut self, now: Millis, stream: String, register: Register) {
-        let Register { mut agent_info, tasks, frameworks } = register;
-        let given = agent_info.id.clone();
-        if given.as_ref().is_some_and(|id| self.registry.gone.contains_key(id.as_str())) {
-            let message = "Agent has been marked gone".to_owned();
-            self.actions.push(Action::ToAgent(stream.clone(), Box::new(ToAgent::Shutdown { message })));
-            self.actions.push(Action::CloseAgent(stream));
-            return;
-        }
-        let again = given.is_some();
-        let id = given.unwrap_or_else(|| {
+        let id = register.agent_info.id.clone().unwrap_or_else(|| {
             self.agent_count += 1;
             AgentId::new(format!("{}-S{}", self.info.id, self.agent_count - 1))
         });
-        agent_info.id = Some(id.clone());
-        self.displace(now, &id, &agent_info);
-        self.count(if again { "slave_reregistrations" } else { "slave_registrations" });
-        let was_unreachable = self.admit_agent(&id, &agent_info.hostname);
+        self.count(if register.agent_info.id.is_some() { "slave_reregistrations" } else { "slave_registrations" });
+        // Another agent at the same address has lost its state, and with it its tasks.
+        let coming = self.registrar.coming();
+        let coming = coming.filter(|(_, other)| {
+            other.agent_info.ip == register.agent_info.ip && other.agent_info.port == register.agent_info.port
+        });
+        let here = self.agents.iter().filter(|(_, agent)| agent.is_at(&register)).map(|(other, _)| other);
+        let displaced: BTreeSet<_> =
+            coming.map(|(other, _)| other).chain(here).filter(|o| **o != id).cloned().collect();
+        for other in displaced {
+            self.decide(now, Change::Remove(other, "a new agent registered at the same address"));
+        }
+        self.decide(now, Change::Admit { stream, closed: false, id, register: Box::new(register) });
+    }
 
+    /// The registry says that this agent is gone: it is told to end.
+    pub(super) fn agent_refused(&mut self, stream: String) {
+        let message = "Agent has been marked gone".to_owned();
+        self.actions.push(Action::ToAgent(stream.clone(), Box::new(ToAgent::Shutdown { message })));
+        self.actions.push(Action::CloseAgent(stream));
+    }
+
+    /// The agent has its place in the registry.
+    pub(super) fn agent_admitted(
+        &mut self,
+        now: Millis,
+        id: &AgentId,
+        stream: String,
+        register: Register,
+        was_unreachable: bool,
+    ) {
+        let Register { mut agent_info, tasks, frameworks } = register;
+        self.recovered.remove(id);
+        let again = agent_info.id.replace(id.clone()).is_some();
         let wall_s = self.wall_s(now);
         let agent = Agent {
             total: Resources::of(&agent_info.resources).unwrap_or_default(),
             info: agent_info,
             stream: Some(stream),
-            registered_s: self.agents.get(&id).map_or(wall_s, |known| known.registered_s),
+            registered_s: self.agents.get(id).map_or(wall_s, |known| known.registered_s),
             reregistered_s: again.then_some(wall_s),
             next_ping: now,
             ponged: true,
@@ -44,35 +66,12 @@ impl Master {
         };
         if let Some(older) = self.agents.insert(id.clone(), agent).and_then(|old| old.stream) {
             self.actions.push(Action::CloseAgent(older));
-            self.rescind(|offered| offered.agent_id == id);
+            self.rescind(|offered| offered.agent_id == *id);
         }
-        self.welcome(&id, &tasks);
-        self.take_tasks(now, &id, tasks, frameworks, was_unreachable);
-        self.brief(&id);
+        self.welcome(id, &tasks);
+        self.take_tasks(now, id, tasks, frameworks, was_unreachable);
+        self.brief(id);
         self.allocate_now = true;
-    }
-
-    /// Another agent at the same address has lost its state, and with it its tasks.
-    fn displace(&mut self, now: Millis, id: &AgentId, info: &crate::agent::protocol::RegisterAgent) {
-        let same = |(other, agent): (&AgentId, &Agent)| {
-            let same = agent.info.ip == info.ip && agent.info.port == info.port && other != id;
-            same.then(|| other.clone())
-        };
-        let displaced: Vec<_> = self.agents.iter().filter_map(same).collect();
-        for other in displaced {
-            self.remove_agent(now, &other, "a new agent registered at the same address");
-        }
-    }
-
-    /// Enters an agent into the registry; returns whether it was unreachable.
-    fn admit_agent(&mut self, id: &AgentId, hostname: &str) -> bool {
-        self.recovered.remove(id);
-        let was_unreachable = self.registry.unreachable.remove(id.as_str()).is_some();
-        let entry = self.registry.admitted.insert(id.value.clone(), hostname.to_owned());
-        if was_unreachable || entry.as_deref() != Some(hostname) {
-            self.save_registry();
-        }
-        was_unreachable
     }
 
     /// The first message: with the tasks that the agent should have and didn't name.
@@ -112,7 +111,6 @@ impl Master {
         infos: Vec<FrameworkInfo>,
         was_unreachable: bool,
     ) {
-        let wall_s = self.wall_s(now);
         for info in infos {
             let Some(framework_id) = info.id.clone() else {
                 continue;
@@ -120,11 +118,7 @@ impl Master {
             if self.is_completed(&framework_id) {
                 self.tell(id, ToAgent::ShutdownFramework { framework_id });
             } else {
-                self.frameworks.entry(framework_id).or_insert_with(|| {
-                    let mut framework = Framework::new(info, wall_s);
-                    framework.recovered = true;
-                    framework
-                });
+                self.frameworks.entry(framework_id).or_insert_with(|| Framework::recovered(info));
             }
         }
         let mut back = Vec::new();
@@ -139,13 +133,13 @@ impl Master {
             let known = framework.tasks.remove(&task_id);
             task.kill = known.and_then(|known| known.kill);
             if was_unreachable {
-                back.push((framework_id, task_id.clone(), task.state));
+                back.push((framework_id, task.clone()));
             }
             framework.tasks.insert(task_id, task);
         }
-        for (framework_id, task_id, state) in back {
+        for (framework_id, task) in back {
             let why = (reason::AGENT_REREGISTERED, "Unreachable agent re-reregistered");
-            let status = self.status(now, &task_id, state, Some(id), why);
+            let status = self.retell(now, &task, task.state, why);
             self.send(&framework_id, Event::Update(status));
         }
         self.forget_unreported(id);
@@ -190,6 +184,7 @@ impl Master {
 
     /// The connection to an agent broke: its offers go at once, tasks only where nobody promised to keep them.
     pub(super) fn agent_closed(&mut self, now: Millis, stream: &str) {
+        self.registrar.stream_closed(stream);
         let Some(id) = self.agent_of(stream).cloned() else {
             return;
         };
@@ -232,15 +227,22 @@ impl Master {
             self.tell(&id, ToAgent::Ping);
         }
         for id in unreachable {
-            self.mark_unreachable(now, &id);
+            self.mark_unreachable(now, id);
         }
     }
 
-    fn mark_unreachable(&mut self, now: Millis, id: &AgentId) {
+    fn mark_unreachable(&mut self, now: Millis, id: AgentId) {
+        if !self.registrar.is_changing(&id) {
+            let since_ns = self.wall_ns(now);
+            self.decide(now, Change::Unreachable(id, since_ns));
+        }
+    }
+
+    /// The registry says that this agent can't be reached. The tasks of an agent that is still to come back from the
+    /// predecessor aren't known.
+    pub(super) fn agent_unreachable(&mut self, now: Millis, id: &AgentId, since_ns: i64) {
         self.count("slave_unreachable_completed");
-        let since_ns = self.wall_ns(now);
-        self.registry.mark_unreachable(id, since_ns);
-        self.save_registry();
+        self.recovered.remove(id);
         let why = (reason::AGENT_REMOVED, "health check timed out");
         for (framework_id, mut task) in self.take_away(id, |_| true) {
             if task.state.is_terminal() {
@@ -262,28 +264,25 @@ impl Master {
         self.bury(id);
     }
 
-    /// Agents of the predecessor that didn't come back in time are unreachable; their tasks aren't known.
+    /// Agents of the predecessor that didn't come back in time are unreachable.
     pub(super) fn give_up_recovered(&mut self, now: Millis) {
         if self.recovered.is_empty() || now < self.elected + self.settings.reregister_timeout {
             return;
         }
-        let since_ns = self.wall_ns(now);
-        let lost = std::mem::take(&mut self.recovered);
-        for id in &lost {
-            self.registry.mark_unreachable(id, since_ns);
-        }
-        self.save_registry();
-        for id in lost {
-            self.count("slave_unreachable_completed");
-            self.bury(&id);
+        for id in self.recovered.clone() {
+            self.mark_unreachable(now, id);
         }
     }
 
     /// The operator has declared an agent gone: it is told to end, now or when it comes back.
-    pub(super) fn mark_gone(&mut self, now: Millis, id: &AgentId) {
-        self.registry.mark_gone(id, self.wall_ns(now));
+    pub(super) fn mark_gone(&mut self, now: Millis, id: AgentId) {
+        let since_ns = self.wall_ns(now);
+        self.decide(now, Change::Gone(id, since_ns));
+    }
+
+    /// The registry says that this agent is gone.
+    pub(super) fn agent_gone(&mut self, now: Millis, id: &AgentId) {
         self.recovered.remove(id);
-        self.save_registry();
         let message = "Agent has been marked gone".to_owned();
         self.tell(id, ToAgent::Shutdown { message });
         let why = (reason::AGENT_REMOVED_BY_OPERATOR, "Agent has been marked gone");
@@ -296,13 +295,11 @@ impl Master {
     }
 
     /// An agent ends for good, or was displaced: its tasks are lost, whatever the framework can deal with.
-    pub(super) fn remove_agent(&mut self, now: Millis, id: &AgentId, why: &str) {
+    pub(super) fn agent_removed(&mut self, now: Millis, id: &AgentId, why: &str) {
         let Some(agent) = self.agents.get(id) else {
             return;
         };
         let message = format!("Agent {} removed: {why}", agent.info.hostname);
-        self.registry.admitted.remove(id.as_str());
-        self.save_registry();
         for (framework_id, task) in self.take_away(id, |_| true) {
             let why = (reason::AGENT_REMOVED, message.as_str());
             self.end_task(now, &framework_id, task, (TaskState::Lost, why));

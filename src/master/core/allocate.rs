@@ -1,4 +1,4 @@
-//! Who is offered what: all free resources of an agent to the framework with the smallest dominant share.
+//! Who is offered what: all free resources of an agent to the framework that comes first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,6 +44,7 @@ impl Master {
                     since: now,
                 };
                 self.offers.insert(id.clone(), offered.clone());
+                self.take_turn(&framework, &offered.role);
                 outgoing.entry(framework).or_default().push((id, offered));
             }
         }
@@ -85,29 +86,6 @@ impl Master {
             sum.add(&offered.resources);
         }
         sum
-    }
-
-    /// Frameworks and roles that want offers, the smallest dominant share first.
-    fn queue(&self) -> Vec<(FrameworkId, String)> {
-        let mut total = Resources::new();
-        for agent in self.agents.values() {
-            total.add(&agent.total);
-        }
-        let share = |id: &FrameworkId| {
-            let mut held = self.used(|owner, _| owner == id);
-            held.add(&self.offered(|offered| offered.framework_id == *id));
-            let share = |name| held.scalar(name) / total.scalar(name).max(f64::MIN_POSITIVE);
-            share("cpus").max(share("mem"))
-        };
-        let active = self.frameworks.iter().filter(|(_, f)| f.stream.is_some());
-        let mut queue: Vec<(f64, &FrameworkId, &Framework)> = active.map(|(id, f)| (share(id), id, f)).collect();
-        queue.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1)));
-        let wanted = |(_, id, framework): (f64, &FrameworkId, &Framework)| {
-            let mut roles = framework.info.all_roles();
-            roles.retain(|role| !framework.suppressed.contains(role));
-            roles.into_iter().map(|role| (id.clone(), role)).collect::<Vec<_>>()
-        };
-        queue.into_iter().flat_map(wanted).collect()
     }
 
     fn is_refused(&self, id: &FrameworkId, role: &str, agent: &AgentId, part: &Resources) -> bool {

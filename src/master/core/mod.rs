@@ -3,11 +3,13 @@
 //! ```text
 //! scheduler ── Subscribe, Call, SchedulerClosed ──►┐        ┌──► ToScheduler, CloseScheduler
 //! agent ────── RegisterAgent, FromAgent, AgentClosed ► Master ──► ToAgent, CloseAgent
-//! time ─────── Tick ──────────────────────────────►┘        └──► SaveRegistry
+//! time ─────── Tick ──────────────────────────────►│        └──► SaveRegistry
+//! registry ─── RegistrySaved ─────────────────────►┘
 //! ```
-//! * [`model`]: what it holds; `subscriptions`: frameworks come and go; `agents`: agents come and go; `allocate`: who is
-//!   offered what; `accept`: from offers to tasks; `validate`: what is refused; `updates`: statuses and their
-//!   acknowledgements; `reconcile`: what is known of a task, and kills.
+//! * [`model`]: what it holds; `subscriptions`: frameworks come and go; `agents`: agents come and go; `registrar`: what
+//!   the registry has to know first; `allocate`: who is offered what; `sorter`: who comes first; `accept`: from offers to
+//!   tasks; `validate`: what is refused; `updates`: statuses and their acknowledgements; `reconcile`: what is known of a
+//!   task, and kills.
 //!
 //! Left out, as in "answered as Mesos would, without effect": task groups, reservations and volumes, inverse offers,
 //! quota, weights, maintenance, operation feedback, messages to executors.
@@ -17,6 +19,8 @@ mod agents;
 mod allocate;
 pub mod model;
 mod reconcile;
+mod registrar;
+mod sorter;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -33,6 +37,7 @@ use crate::mesos::types::{
     TaskState, TaskStatus,
 };
 use model::{Agent, Framework, Offered, Registry};
+use registrar::Registrar;
 
 /// Times of a master; defaults are Mesos's.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +105,8 @@ pub enum Event {
     Teardown(FrameworkId),
     /// The operator declares an agent gone for ever.
     MarkAgentGone(AgentId),
+    /// The registry of the latest [`Action::SaveRegistry`] is durable.
+    RegistrySaved,
     /// Time has passed; often enough for the shortest of the [`Settings`].
     Tick,
 }
@@ -115,7 +122,7 @@ pub enum Action {
     ToAgent(String, Box<ToAgent>),
     /// End a stream, after what was sent on it.
     CloseAgent(String),
-    /// Make the registry durable before anything that follows.
+    /// Make the registry durable and say so with [`Event::RegistrySaved`]; there is no other one before that.
     SaveRegistry(Registry),
 }
 
@@ -147,8 +154,11 @@ pub struct Master {
     pub(super) agents: BTreeMap<AgentId, Agent>,
     pub(super) offers: BTreeMap<OfferId, Offered>,
     pub(super) registry: Registry,
+    registrar: Registrar,
     /// Agents of the predecessor that haven't come back yet.
     pub(super) recovered: BTreeSet<AgentId>,
+    /// How many offers each role has had.
+    role_turns: BTreeMap<String, u64>,
     /// Counters for the operator.
     pub(super) counters: BTreeMap<&'static str, u64>,
     framework_count: u64,
@@ -176,6 +186,8 @@ impl Master {
             agents: BTreeMap::new(),
             offers: BTreeMap::new(),
             registry,
+            registrar: Registrar::default(),
+            role_turns: BTreeMap::new(),
             counters: BTreeMap::new(),
             framework_count: 0,
             offer_count: 0,
@@ -192,13 +204,12 @@ impl Master {
             Event::Subscribe { stream, subscribe } => self.subscribe(now, stream, *subscribe),
             Event::Call { framework_id, call } => self.call(now, &framework_id, *call),
             Event::SchedulerClosed { stream } => self.scheduler_closed(now, &stream),
-            Event::RegisterAgent { stream, register } => {
-                self.register_agent(now, stream, *register);
-            }
+            Event::RegisterAgent { stream, register } => self.register_agent(now, stream, *register),
             Event::FromAgent { stream, message } => self.agent_says(now, &stream, message),
             Event::AgentClosed { stream } => self.agent_closed(now, &stream),
             Event::Teardown(framework_id) => self.remove_framework(now, &framework_id),
-            Event::MarkAgentGone(agent_id) => self.mark_gone(now, &agent_id),
+            Event::MarkAgentGone(agent_id) => self.mark_gone(now, agent_id),
+            Event::RegistrySaved => self.registry_saved(now),
             Event::Tick => self.tick(now),
         }
         if std::mem::take(&mut self.allocate_now) {
@@ -273,6 +284,11 @@ impl Master {
                     self.update_framework(framework, update);
                 }
             }
+            CallType::Shutdown => {
+                if let Some(shutdown) = call.shutdown {
+                    self.shutdown(framework, shutdown);
+                }
+            }
             _ => {}
         }
     }
@@ -307,10 +323,6 @@ impl Master {
         if let Some(stream) = stream {
             self.actions.push(Action::ToAgent(stream, Box::new(message)));
         }
-    }
-
-    fn save_registry(&mut self) {
-        self.actions.push(Action::SaveRegistry(self.registry.clone()));
     }
 
     /// A status made by this master: no uuid, nothing to acknowledge.

@@ -8,8 +8,8 @@ use crate::agent::protocol::{AgentTask, RegisterAgent};
 use crate::clock::Millis;
 use crate::mesos::resources::Resources;
 use crate::mesos::types::{
-    AgentId, FrameworkCapability, FrameworkId, FrameworkInfo, KillPolicy, OfferId, TaskId, TaskInfo, TaskState,
-    TaskStatus,
+    AgentId, AgentInfo, FrameworkCapability, FrameworkId, FrameworkInfo, KillPolicy, OfferId, TaskId, TaskInfo,
+    TaskState, TaskStatus,
 };
 
 /// Ended tasks that a framework keeps for its operators (Mesos's default).
@@ -26,7 +26,7 @@ pub struct Framework {
     pub stream: Option<String>,
     /// Known only from agents since this master leads.
     pub recovered: bool,
-    /// Wall clock, seconds since 1970.
+    /// Wall clock, seconds since 1970; zero while it is recovered.
     pub registered_s: f64,
     /// Of the latest subscription with an id.
     pub reregistered_s: Option<f64>,
@@ -40,6 +40,8 @@ pub struct Framework {
     pub suppressed: BTreeSet<String>,
     /// What it doesn't want to be offered for some time.
     pub filters: Vec<Filter>,
+    /// How many offers it has had, by role: among equal shares, who has had fewer comes first.
+    pub turns: BTreeMap<String, u64>,
     /// Its tasks: from launch to the acknowledgement of the end.
     pub tasks: BTreeMap<TaskId, Task>,
     /// Tasks on agents that can't be reached.
@@ -62,10 +64,16 @@ impl Framework {
             next_heartbeat: Millis::default(),
             suppressed: BTreeSet::new(),
             filters: Vec::new(),
+            turns: BTreeMap::new(),
             tasks: BTreeMap::new(),
             unreachable: BTreeMap::new(),
             completed: VecDeque::new(),
         }
+    }
+
+    /// A framework that only its agents know of so far.
+    pub(super) fn recovered(info: FrameworkInfo) -> Self {
+        Self { recovered: true, ..Self::new(info, 0.0) }
     }
 
     pub(super) fn is_partition_aware(&self) -> bool {
@@ -117,6 +125,14 @@ pub struct Agent {
     pub ponged: bool,
     /// Pings in a row that weren't.
     pub missed_pings: u32,
+}
+
+impl Agent {
+    /// `slave(1)@ip:port`.
+    #[must_use]
+    pub fn pid(&self) -> String {
+        format!("slave(1)@{}:{}", self.info.ip, self.info.port)
+    }
 }
 
 /// A task that the master knows.
@@ -193,11 +209,11 @@ pub struct Offered {
 }
 
 /// The agents that the masters, this one and those before and after, know of. Kept in ZooKeeper.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Registry {
-    /// Agents that are registered: id and name.
+    /// Agents that are registered, by id.
     #[serde(default)]
-    pub admitted: BTreeMap<String, String>,
+    pub admitted: BTreeMap<String, AgentInfo>,
     /// Agents that can't be reached: id and since when (nanoseconds since 1970).
     #[serde(default)]
     pub unreachable: BTreeMap<String, i64>,

@@ -1,10 +1,13 @@
-//! What is known of a task; and KILL, which for unknown tasks is the same question.
+//! What is known of a task; KILL, which for unknown tasks is the same question; and SHUTDOWN.
 
 use super::Master;
 use super::model::Task;
 use crate::agent::protocol::ToAgent;
 use crate::clock::Millis;
-use crate::mesos::types::{AgentId, Event, FrameworkId, Kill, ReconcileTask, TaskState, TaskStatus, TimeInfo, reason};
+use crate::mesos::types::{
+    AgentId, Event, FrameworkId, Kill, KillPolicy, ReconcileTask, Shutdown, TaskId, TaskState, TaskStatus, TimeInfo,
+    reason,
+};
 
 impl Master {
     /// Answers for the named tasks, or for all that are known when none is named.
@@ -61,8 +64,13 @@ impl Master {
 
     fn known(&self, now: Millis, task: &Task) -> TaskStatus {
         let why = (reason::RECONCILIATION, "Reconciliation: Latest task state");
+        self.retell(now, task, task.told_state(), why)
+    }
+
+    /// A status that repeats what the latest one said of health and container.
+    pub(super) fn retell(&self, now: Millis, task: &Task, state: TaskState, why: (&str, &str)) -> TaskStatus {
         let agent = Some(&task.info.agent_id);
-        let mut status = self.status(now, &task.info.task_id, task.told_state(), agent, why);
+        let mut status = self.status(now, &task.info.task_id, state, agent, why);
         if let Some(last) = task.statuses.last() {
             status.healthy = last.healthy;
             status.container_status.clone_from(&last.container_status);
@@ -86,12 +94,21 @@ impl Master {
         self.send_kill(framework_id, &agent, kill.task_id, kill.kill_policy);
     }
 
+    /// SHUTDOWN of an executor. Every executor here is that of one task, whose id it bears: with it ends the task.
+    pub(super) fn shutdown(&mut self, framework_id: &FrameworkId, shutdown: Shutdown) {
+        let task_id = TaskId::from(shutdown.executor_id.value);
+        let task = self.frameworks.get(framework_id).and_then(|framework| framework.tasks.get(&task_id));
+        if task.is_some_and(|task| task.info.agent_id == shutdown.agent_id) {
+            self.send_kill(framework_id, &shutdown.agent_id, task_id, None);
+        }
+    }
+
     pub(super) fn send_kill(
         &mut self,
         framework_id: &FrameworkId,
         agent: &AgentId,
-        task_id: crate::mesos::types::TaskId,
-        kill_policy: Option<crate::mesos::types::KillPolicy>,
+        task_id: TaskId,
+        kill_policy: Option<KillPolicy>,
     ) {
         let message = ToAgent::KillTask { framework_id: framework_id.clone(), task_id, kill_policy };
         self.tell(agent, message);

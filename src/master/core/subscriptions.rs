@@ -1,10 +1,11 @@
 //! Frameworks come, come again, are cut off, and end.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::time::Duration;
 
 use super::model::Framework;
-use super::{Action, Master, validate};
+use super::{Action, Master, Refusal, validate};
 use crate::agent::protocol::ToAgent;
 use crate::clock::Millis;
 use crate::mesos::types::{Event, FrameworkId, FrameworkInfo, OfferId, Subscribe, Subscribed, TaskState, reason};
@@ -33,7 +34,6 @@ impl Master {
             }
         };
         self.connect(now, &id, stream, subscribe);
-        self.allocate_now = true;
     }
 
     fn check_subscription(&self, id: Option<&FrameworkId>, subscribe: &Subscribe) -> Result<(), String> {
@@ -70,7 +70,8 @@ impl Master {
         self.completed.iter().any(|framework| framework.info.id.as_ref() == Some(id))
     }
 
-    /// Gives the framework its new stream; an older one ends.
+    /// Gives the framework its new stream; an older one ends. Who wasn't connected is offered something at once; a scheduler
+    /// that takes over from a connected one waits for the batch, and what was refused stays refused, as in Mesos.
     fn connect(&mut self, now: Millis, id: &FrameworkId, stream: String, subscribe: Subscribe) {
         let known = self.frameworks.contains_key(id);
         self.drop_offers(|offered| offered.framework_id == *id);
@@ -80,16 +81,18 @@ impl Master {
             .frameworks
             .entry(id.clone())
             .or_insert_with(|| Framework::new(subscribe.framework_info.clone(), wall_s));
-        if let Some(older) = framework.stream.replace(stream) {
-            self.actions.push(Action::CloseScheduler(older));
+        match framework.stream.replace(stream) {
+            Some(older) => self.actions.push(Action::CloseScheduler(older)),
+            None => self.allocate_now = true,
         }
         if known {
             framework.reregistered_s = Some(wall_s);
         }
+        if std::mem::take(&mut framework.recovered) {
+            framework.registered_s = wall_s;
+        }
         framework.take_info(id, subscribe);
-        framework.recovered = false;
         framework.remove_at = None;
-        framework.filters.clear();
         framework.next_heartbeat = now + self.settings.heartbeat_interval;
         let subscribed = Subscribed {
             framework_id: id.clone(),
@@ -113,11 +116,38 @@ impl Master {
         }
     }
 
-    /// UPDATE_FRAMEWORK; what can't be changed stays, offers of roles that were left are rescinded.
-    pub(super) fn update_framework(&mut self, id: &FrameworkId, update: Subscribe) {
-        if validate::framework(&update.framework_info, &update.suppressed_roles).is_err() {
-            return;
+    /// Whether UPDATE_FRAMEWORK may change a framework so; it is the one call whose answer tells.
+    ///
+    /// # Errors
+    /// With the answer to give, if not.
+    pub fn admit_update(&self, id: &FrameworkId, update: &Subscribe) -> Result<(), Refusal> {
+        let info = &update.framework_info;
+        let invalid = |why: String| Refusal::new(400, format!("Supplied FrameworkInfo is not valid: {why}"));
+        validate::framework(info, &update.suppressed_roles).map_err(invalid)?;
+        self.check_flags(info).map_err(invalid)?;
+        let Some(known) = self.frameworks.get(id).map(|framework| &framework.info) else {
+            return Ok(());
+        };
+        let unsupported = |field: &str, old: &dyn Display, new: &dyn Display| {
+            let why =
+                format!("Updating 'FrameworkInfo.{field}' is unsupported; attempted to update from '{old}' to '{new}'");
+            Err(Refusal::new(400, format!("'FrameworkInfo' update is not valid: {why}")))
+        };
+        if known.principal != info.principal {
+            let why = "'FrameworkInfo' update is not valid: Changing framework's principal is not allowed.";
+            return Err(Refusal::new(400, why));
         }
+        if known.user != info.user {
+            return unsupported("user", &known.user, &info.user);
+        }
+        if known.checkpoint != info.checkpoint {
+            return unsupported("checkpoint", &known.checkpoint, &info.checkpoint);
+        }
+        Ok(())
+    }
+
+    /// UPDATE_FRAMEWORK, admitted: offers of roles that were left are rescinded.
+    pub(super) fn update_framework(&mut self, id: &FrameworkId, update: Subscribe) {
         let Some(framework) = self.frameworks.get_mut(id) else {
             return;
         };
@@ -125,7 +155,6 @@ impl Master {
         let roles = framework.info.all_roles();
         self.rescind(|offered| offered.framework_id == *id && !roles.contains(&offered.role));
         self.broadcast_framework(id);
-        self.allocate_now = true;
     }
 
     pub(super) fn scheduler_closed(&mut self, now: Millis, stream: &str) {
@@ -234,5 +263,8 @@ impl Framework {
             ..subscribe.framework_info
         };
         self.suppressed = subscribe.suppressed_roles.into_iter().collect();
+        let roles = self.info.all_roles();
+        self.filters.retain(|filter| roles.contains(&filter.role));
+        self.turns.retain(|role, _| roles.contains(role));
     }
 }

@@ -1,6 +1,7 @@
 //! Statuses from agents, and their acknowledgements.
 
 use super::Master;
+use super::registrar::Change;
 use crate::agent::protocol::{FromAgent, ToAgent};
 use crate::clock::Millis;
 use crate::mesos::types::{Acknowledge, AgentId, Event, FrameworkId, TaskState, TaskStatus};
@@ -16,7 +17,7 @@ impl Master {
                 self.update(&framework_id, *status, latest_state)
             }
             FromAgent::Unregister => {
-                self.remove_agent(now, &agent, "the agent unregistered");
+                self.decide(now, Change::Remove(agent, "the agent unregistered"));
             }
         }
     }

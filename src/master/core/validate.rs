@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::mesos::types::{
-    CommandInfo, ContainerInfo, ContainerType, FrameworkCapability, FrameworkInfo, TaskInfo, Volume,
+    CommandInfo, ContainerInfo, ContainerType, FrameworkCapability, FrameworkInfo, OperationType, Reserve, Resource,
+    TaskInfo, Volume,
 };
 
 /// Longest id (NAME_MAX).
@@ -136,6 +137,38 @@ pub(super) fn task(task: &TaskInfo) -> Result<(), String> {
         return Err("Task should have at least one (but not both) of CommandInfo or ExecutorInfo present".to_owned());
     }
     Ok(())
+}
+
+/// Why a task group can't be launched: in Mesos's words where its task groups couldn't be either.
+pub(super) fn task_group(tasks: &[TaskInfo]) -> String {
+    let refused = |task: &TaskInfo| {
+        let container = task.container.as_ref()?;
+        let why = if container.network_infos.is_empty() {
+            (container.kind == ContainerType::Docker).then_some("Docker ContainerInfo is not supported on the task")
+        } else {
+            Some("NetworkInfos must not be set on the task")
+        };
+        why.map(|why| format!("Task '{}' is invalid: {why}", task.task_id))
+    };
+    if tasks.is_empty() {
+        return "Task group cannot be empty".to_owned();
+    }
+    tasks.iter().find_map(refused).unwrap_or_else(|| "Task groups are not supported by this master".to_owned())
+}
+
+/// Why an operation on resources can't be done.
+pub(super) fn operation(kind: OperationType, reserve: Option<&Reserve>) -> String {
+    let is_dynamic = |resource: &Resource| {
+        resource.reservations.last().is_some_and(|reservation| reservation.kind.as_deref() == Some("DYNAMIC"))
+    };
+    let resources = reserve.into_iter().flat_map(|reserve| &reserve.resources);
+    let mut static_ones = resources.map(|resource| resource.clone().refined()).filter(|resource| !is_dynamic(resource));
+    match static_ones.next() {
+        Some(resource) if kind == OperationType::Reserve => {
+            format!("Resource {resource} is not dynamically reserved")
+        }
+        _ => format!("{kind} operations are not supported by this master"),
+    }
 }
 
 fn health_check(check: &Value) -> Result<(), String> {

@@ -89,5 +89,6 @@ async fn mark_gone(desk: &Arc<Desk>, agent: AgentId) -> Result<Response, Refusal
         }
     })
     .await?;
+    desk.registry_settled().await?;
     Ok(StatusCode::OK.into_response())
 }

@@ -26,6 +26,7 @@ pub(super) async fn answer(desk: &Arc<Desk>, parts: &Parts, body: &[u8]) -> Resu
         (CallType::Subscribe, _) => subscribe(desk, stream, call).await,
         (kind, Some(framework_id)) => {
             let check_id = framework_id.clone();
+            let update = call.update_framework.clone().filter(|_| kind == CallType::UpdateFramework);
             let call = Box::new(call);
             let event = Event::Call { framework_id, call };
             desk.on_admitted(event, |master| {
@@ -34,7 +35,7 @@ pub(super) async fn answer(desk: &Arc<Desk>, parts: &Parts, body: &[u8]) -> Resu
                     // The real one crashes here.
                     return Err(Refusal::new(501, "501 Not Implemented."));
                 }
-                Ok(())
+                update.as_ref().map_or(Ok(()), |update| master.admit_update(&check_id, update))
             })
             .await?;
             Ok(match kind {

@@ -255,7 +255,8 @@ async fn a_subscription_is_a_stream_and_calls_name_it() {
     let (status, said) = served.post(&named, &bad_uuid).await;
     assert_eq!((status, said.contains("Not a valid UUID")), (400, true));
     for kind in ["REQUEST", "MESSAGE", "SHUTDOWN", "RECONCILE_OPERATIONS"] {
-        let call = json!({"type": kind, "framework_id": {"value": "me-0000"}, kind.to_lowercase(): {}});
+        let body = json!({"agent_id": {"value": "a"}, "executor_id": {"value": "e"}, "data": ""});
+        let call = json!({"type": kind, "framework_id": {"value": "me-0000"}, kind.to_lowercase(): body});
         assert_eq!(served.post(&named, &call).await.0, 202, "{kind}");
     }
     let unknown = json!({"type": "UNKNOWN", "framework_id": {"value": "me-0000"}});

@@ -67,7 +67,7 @@ fn slaves(master: &Master) -> Vec<Value> {
 }
 
 fn recovered(master: &Master) -> Vec<Value> {
-    let name = |id: &AgentId| master.registry.admitted.get(id.as_str());
+    let name = |id: &AgentId| master.registry.admitted.get(id.as_str()).map(|agent| &agent.hostname);
     let waiting = master.recovered.iter();
     waiting.map(|id| json!({ "id": id.value, "hostname": name(id) })).collect()
 }
@@ -92,7 +92,7 @@ fn show_agent(master: &Master, id: &AgentId, agent: &Agent) -> Value {
         "hostname": agent.info.hostname,
         "port": agent.info.port,
         "attributes": attributes,
-        "pid": format!("slave(1)@{}:{}", agent.info.ip, agent.info.port),
+        "pid": agent.pid(),
         "registered_time": agent.registered_s,
         "resources": flat(&agent.total),
         "used_resources": flat(&master.used(|_, task| task.info.agent_id == *id)),

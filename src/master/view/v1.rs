@@ -61,7 +61,7 @@ fn agents(master: &Master) -> Value {
             "active": agent.stream.is_some(),
             "deactivated": false,
             "version": agent.info.version,
-            "pid": format!("slave(1)@{}:{}", agent.info.ip, agent.info.port),
+            "pid": agent.pid(),
             "registered_time": nanoseconds(agent.registered_s),
             "total_resources": agent.total.to_wire_unrefined(None),
             "allocated_resources": used.to_wire_unrefined(None),
@@ -71,8 +71,11 @@ fn agents(master: &Master) -> Value {
         put(&mut shown, "reregistered_time", agent.reregistered_s.map(nanoseconds));
         Some(shown)
     };
-    let recovered =
-        master.recovered.iter().map(|id| json!({ "id": id, "hostname": master.registry.admitted.get(id.as_str()) }));
+    let recovered = master.recovered.iter().map(|id| {
+        let mut shown = json!(master.registry.admitted.get(id.as_str()));
+        shown["checkpoint"] = json!(true);
+        shown
+    });
     json!({
         "agents": master.agents.keys().filter_map(one).collect::<Vec<_>>(),
         "recovered_agents": recovered.collect::<Vec<_>>(),

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::lenient::wire_enum;
-use super::{AgentId, Filters, FrameworkId, FrameworkInfo, KillPolicy, OfferId, TaskId, TaskInfo};
+use super::{
+    AgentId, ExecutorId, Filters, FrameworkId, FrameworkInfo, KillPolicy, OfferId, OperationId, Resource, TaskId,
+    TaskInfo,
+};
 
 wire_enum! {
     /// The kind of a call.
@@ -63,9 +66,9 @@ pub struct Call {
     /// Body of KILL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill: Option<Kill>,
-    /// Body of SHUTDOWN; only its presence counts.
+    /// Body of SHUTDOWN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shutdown: Option<Value>,
+    pub shutdown: Option<Shutdown>,
     /// Body of ACKNOWLEDGE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledge: Option<Acknowledge>,
@@ -136,11 +139,7 @@ impl Call {
         filters: Option<Filters>,
     ) -> Self {
         let mut call = Self::bare(Some(framework), CallType::Accept);
-        call.accept = Some(Accept {
-            offer_ids,
-            operations: vec![Operation { kind: OperationType::Launch, id: None, launch: Some(Launch { task_infos }) }],
-            filters,
-        });
+        call.accept = Some(Accept { offer_ids, operations: vec![Operation::launch(task_infos)], filters });
         call
     }
 
@@ -226,21 +225,84 @@ pub struct Accept {
 
 wire_enum! {
     /// What to do with offers.
-    OperationType { Launch = "LAUNCH", LaunchGroup = "LAUNCH_GROUP" }
+    OperationType {
+        Launch = "LAUNCH",
+        LaunchGroup = "LAUNCH_GROUP",
+        Reserve = "RESERVE",
+        Unreserve = "UNRESERVE",
+        Create = "CREATE",
+        Destroy = "DESTROY",
+        GrowVolume = "GROW_VOLUME",
+        ShrinkVolume = "SHRINK_VOLUME",
+        CreateDisk = "CREATE_DISK",
+        DestroyDisk = "DESTROY_DISK",
+    }
 }
 
 /// One thing to do with offers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
-    /// The kind.
-    #[serde(rename = "type")]
+    /// The kind; an unknown name counts as absent.
+    #[serde(rename = "type", default = "no_operation")]
     pub kind: OperationType,
-    /// Not allowed in LAUNCH.
+    /// With it the framework hears what became of the operation; not allowed in LAUNCH.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<Value>,
+    pub id: Option<OperationId>,
     /// Body of LAUNCH.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launch: Option<Launch>,
+    /// Body of LAUNCH_GROUP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch_group: Option<LaunchGroup>,
+    /// Body of RESERVE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<Reserve>,
+}
+
+impl Operation {
+    /// Whether it launches tasks, which tell what became of it.
+    #[must_use]
+    pub fn launches(&self) -> bool {
+        matches!(self.kind, OperationType::Launch | OperationType::LaunchGroup)
+    }
+
+    /// LAUNCH.
+    #[must_use]
+    pub fn launch(task_infos: Vec<TaskInfo>) -> Self {
+        let launch = Some(Launch { task_infos });
+        Self { kind: OperationType::Launch, id: None, launch, launch_group: None, reserve: None }
+    }
+}
+
+fn no_operation() -> OperationType {
+    OperationType::Unrecognised
+}
+
+/// Body of LAUNCH_GROUP.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LaunchGroup {
+    /// The executor of the tasks; carried, not interpreted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<Value>,
+    /// The tasks, all or none.
+    #[serde(default)]
+    pub task_group: TaskGroup,
+}
+
+/// Tasks that are launched together.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TaskGroup {
+    /// The tasks.
+    #[serde(default)]
+    pub tasks: Vec<TaskInfo>,
+}
+
+/// Body of RESERVE.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Reserve {
+    /// What is to be reserved, as it will be.
+    #[serde(default)]
+    pub resources: Vec<Resource>,
 }
 
 /// Body of LAUNCH.
@@ -281,6 +343,15 @@ pub struct Kill {
     /// Overrides the task's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_policy: Option<KillPolicy>,
+}
+
+/// Body of SHUTDOWN.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shutdown {
+    /// The executor; for command tasks its id is the task's.
+    pub executor_id: ExecutorId,
+    /// Its agent.
+    pub agent_id: AgentId,
 }
 
 /// Body of ACKNOWLEDGE.

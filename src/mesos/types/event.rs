@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::lenient::{loose, wire_enum};
-use super::{AgentId, ExecutorId, FrameworkId, MasterInfo, Offer, OfferId, TaskStatus};
+use super::{AgentId, ExecutorId, FrameworkId, MasterInfo, Offer, OfferId, OperationId, TaskStatus};
 
 /// An event of the scheduler's stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub enum Event {
     Rescind(OfferId),
     /// A task's state.
     Update(TaskStatus),
+    /// What became of an operation that has an id.
+    UpdateOperationStatus(OperationStatus),
     /// An agent (without `executor_id`) or a custom executor is gone.
     Failure(Failure),
     /// The subscription is refused, or somebody else has taken it; the stream ends.
@@ -60,12 +62,41 @@ pub struct Failure {
 }
 
 wire_enum! {
+    /// The state of an operation.
+    OperationState {
+        Pending = "OPERATION_PENDING",
+        Finished = "OPERATION_FINISHED",
+        Failed = "OPERATION_FAILED",
+        Error = "OPERATION_ERROR",
+        Dropped = "OPERATION_DROPPED",
+        Unreachable = "OPERATION_UNREACHABLE",
+        Gone = "OPERATION_GONE_BY_OPERATOR",
+        Recovering = "OPERATION_RECOVERING",
+        Unknown = "OPERATION_UNKNOWN",
+    }
+}
+
+/// A statement about an operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationStatus {
+    /// Which operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation_id: Option<OperationId>,
+    /// Its state.
+    pub state: OperationState,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+wire_enum! {
     /// The kind of an event.
     EventType {
         Subscribed = "SUBSCRIBED",
         Offers = "OFFERS",
         Rescind = "RESCIND",
         Update = "UPDATE",
+        UpdateOperationStatus = "UPDATE_OPERATION_STATUS",
         Failure = "FAILURE",
         Error = "ERROR",
         Heartbeat = "HEARTBEAT",
@@ -81,6 +112,7 @@ impl Event {
             Self::Offers(_) => EventType::Offers,
             Self::Rescind(_) => EventType::Rescind,
             Self::Update(_) => EventType::Update,
+            Self::UpdateOperationStatus(_) => EventType::UpdateOperationStatus,
             Self::Failure(_) => EventType::Failure,
             Self::Error(_) => EventType::Error,
             Self::Heartbeat => EventType::Heartbeat,
@@ -114,6 +146,11 @@ struct UpdateBody {
 }
 
 #[derive(Serialize, Deserialize)]
+struct OperationBody {
+    status: OperationStatus,
+}
+
+#[derive(Serialize, Deserialize)]
 struct ErrorBody {
     message: String,
 }
@@ -129,6 +166,7 @@ impl TryFrom<Wire> for Event {
             "OFFERS" => Self::Offers(read::<OffersBody>(body)?.offers),
             "RESCIND" => Self::Rescind(read::<RescindBody>(body)?.offer_id),
             "UPDATE" => Self::Update(read::<UpdateBody>(body)?.status),
+            "UPDATE_OPERATION_STATUS" => Self::UpdateOperationStatus(read::<OperationBody>(body)?.status),
             "FAILURE" => Self::Failure(read(body)?),
             "ERROR" => Self::Error(read::<ErrorBody>(body)?.message),
             "HEARTBEAT" => Self::Heartbeat,
@@ -148,6 +186,7 @@ impl From<Event> for Wire {
             Event::Offers(offers) => to_value(&OffersBody { offers }),
             Event::Rescind(offer_id) => to_value(&RescindBody { offer_id }),
             Event::Update(status) => to_value(&UpdateBody { status }),
+            Event::UpdateOperationStatus(status) => to_value(&OperationBody { status }),
             Event::Failure(body) => to_value(&body),
             Event::Error(message) => to_value(&ErrorBody { message }),
             Event::Heartbeat | Event::Other(_) => Value::Null,

@@ -59,4 +59,6 @@ ids! {
     ExecutorId,
     /// A container: a uuid.
     ContainerId,
+    /// An operation on resources; chosen by the framework.
+    OperationId,
 }

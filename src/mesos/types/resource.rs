@@ -76,6 +76,16 @@ impl Resource {
         self
     }
 
+    /// The same in the refined format: a role becomes a reservation.
+    #[must_use]
+    pub fn refined(mut self) -> Self {
+        if let Some(role) = self.role.take().filter(|role| role != "*" && self.reservations.is_empty()) {
+            let kind = Some("STATIC".to_owned());
+            self.reservations.push(ReservationInfo { kind, role: Some(role), principal: None });
+        }
+        self
+    }
+
     /// The role it is reserved for; `*` if it is unreserved.
     #[must_use]
     pub fn reserved_for(&self) -> &str {

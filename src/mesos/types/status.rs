@@ -66,6 +66,8 @@ wire_enum! {
 pub mod reason {
     /// Answer to RECONCILE, or an agent's answer to a master that knew more tasks than it.
     pub const RECONCILIATION: &str = "REASON_RECONCILIATION";
+    /// The task's group can't be launched as it is.
+    pub const TASK_GROUP_INVALID: &str = "REASON_TASK_GROUP_INVALID";
     /// The task can't be launched as it is.
     pub const TASK_INVALID: &str = "REASON_TASK_INVALID";
     /// The offers of the ACCEPT weren't valid.

@@ -33,8 +33,6 @@ fn missed_pings_make_an_agent_unreachable_and_it_may_return() {
     world.pass(3_100);
     assert_eq!(world.heard(&scheduler), ["TASK_UNREACHABLE t AGENT_REMOVED", "RESCIND m-O1", "FAILURE m-S0"]);
     assert_eq!(world.told(&agent).last().unwrap(), "end");
-    // The registry was made durable before anybody heard of it.
-    assert!(matches!(&world.said[0], Action::SaveRegistry(r) if r.unreachable.contains_key("m-S0")));
     world.reconcile(&[("t", Some("m-S0")), ("t", None)]);
     let answers = ["TASK_UNREACHABLE t RECONCILIATION", "TASK_UNKNOWN t RECONCILIATION"];
     assert_eq!(world.heard(&scheduler), answers);
@@ -109,7 +107,7 @@ fn who_unregisters_or_is_displaced_loses_its_tasks() {
 
 #[test]
 fn a_new_leader_learns_of_frameworks_and_tasks_from_agents() {
-    let registry: Registry = serde_json::from_value(json!({"admitted": {"o-S0": "h1"}})).unwrap();
+    let registry = admitted("o-S0");
     let mut world = World::with(settings(), registry);
     let refused = world.master.admit(&"m-0000".into(), None).unwrap_err();
     assert_eq!(refused.status, 400);
@@ -119,7 +117,8 @@ fn a_new_leader_learns_of_frameworks_and_tasks_from_agents() {
     world.pass_alive(100_000, &[&agent]);
     let refused = world.master.admit(&"m-0000".into(), None).unwrap_err();
     assert_eq!(refused.status, 403);
-    assert!(world.master.frameworks[&FrameworkId::from("m-0000")].recovered);
+    let recovered = &world.master.frameworks[&FrameworkId::from("m-0000")];
+    assert_eq!((recovered.recovered, recovered.registered_s), (true, 0.0));
 
     let scheduler = world.subscribe(again("m-0000"));
     assert_eq!(world.heard(&scheduler), ["SUBSCRIBED m-0000", "HEARTBEAT", "OFFERS m-O0 o-S0 1.5"]);
@@ -127,4 +126,58 @@ fn a_new_leader_learns_of_frameworks_and_tasks_from_agents() {
     assert_eq!(world.heard(&scheduler), ["TASK_RUNNING t RECONCILIATION"]);
     world.call(Call::acknowledge("m-0000".into(), "o-S0".into(), "t".into(), "u".into()));
     assert_eq!(world.told(&agent).last().unwrap(), "ack t u");
+}
+
+/// Takes the registries that are to be made durable.
+fn registries(world: &mut World) -> Vec<Registry> {
+    let (saves, rest) = std::mem::take(&mut world.said).into_iter().partition(|a| matches!(a, Action::SaveRegistry(_)));
+    world.said = rest;
+    let saves: Vec<Action> = saves;
+    let registry = |action| match action {
+        Action::SaveRegistry(registry) => Some(registry),
+        _ => None,
+    };
+    saves.into_iter().filter_map(registry).collect()
+}
+
+#[test]
+fn nobody_hears_of_what_is_not_durable_and_everything_else_goes_on() {
+    let (mut world, scheduler, _) = World::running(info());
+    world.slow_registry = true;
+    world.pass(3_100);
+    let saves = registries(&mut world);
+    assert_eq!(saves.len(), 1, "one write at a time");
+    assert!(saves[0].unreachable.contains_key("m-S0") && saves[0].admitted.is_empty());
+    assert!(!world.heard(&scheduler).iter().any(|event| event.starts_with("TASK_UNREACHABLE")));
+    world.reconcile(&[("t", Some("m-S0"))]);
+    assert_eq!(world.heard(&scheduler), ["TASK_RUNNING t RECONCILIATION"]);
+
+    // Decided meanwhile: a new agent, whose connection breaks, and the return of the lost one. One write for both.
+    let other = world.register(None, 5052, vec![]);
+    world.on(Event::AgentClosed { stream: other.clone() });
+    let info = task("t", "m-S0", "cpus:0.1;mem:32");
+    let back = world.register(Some("m-S0"), 5051, vec![reported(info, TaskState::Running)]);
+    assert!(registries(&mut world).is_empty() && world.told(&back).is_empty());
+    assert_eq!(world.master.registry_changes(), (4, 1));
+
+    world.on(Event::RegistrySaved);
+    assert_eq!(world.heard(&scheduler), ["TASK_UNREACHABLE t AGENT_REMOVED", "RESCIND m-O1", "FAILURE m-S0"]);
+    let saves = registries(&mut world);
+    assert_eq!(saves[0].admitted.keys().collect::<Vec<_>>(), ["m-S0", "m-S1"]);
+    world.on(Event::RegistrySaved);
+    assert_eq!(world.heard(&scheduler), ["TASK_RUNNING t AGENT_REREGISTERED", "OFFERS m-O2 m-S0 1.9"]);
+    assert_eq!(world.told(&back), ["registered m-S0 []", "framework"]);
+    assert_eq!(world.master.agents[&AgentId::from("m-S1")].stream, None);
+    assert_eq!(world.master.registry_changes(), (4, 4));
+}
+
+#[test]
+fn an_agent_that_is_declared_gone_while_it_returns_does_not_return() {
+    let mut world = World::with(settings(), admitted("o-S0"));
+    world.slow_registry = true;
+    world.on(Event::MarkAgentGone("o-S0".into()));
+    let back = world.register(Some("o-S0"), 5051, vec![]);
+    world.on(Event::RegistrySaved);
+    assert_eq!(world.told(&back), ["shutdown", "end"]);
+    assert!(world.master.agents.is_empty() && world.master.recovered.is_empty());
 }

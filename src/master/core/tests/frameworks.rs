@@ -23,8 +23,10 @@ fn the_last_subscriber_wins_and_the_older_stream_ends() {
     assert_eq!(world.heard(&first).last().unwrap(), "OFFERS m-O0 m-S0 2");
     let second = world.subscribe(again("m-0000"));
     assert_eq!(world.heard(&first), ["ERROR Framework failed over", "end"]);
-    // The offers move without a RESCIND.
-    assert_eq!(world.heard(&second), ["SUBSCRIBED m-0000", "HEARTBEAT", "OFFERS m-O1 m-S0 2"]);
+    // The offers move without a RESCIND, at the next batch.
+    assert_eq!(world.heard(&second), ["SUBSCRIBED m-0000", "HEARTBEAT"]);
+    world.pass(1_000);
+    assert_eq!(world.heard(&second), ["OFFERS m-O1 m-S0 2"]);
     let refused = world.master.admit(&"m-0000".into(), Some(&first)).unwrap_err();
     assert_eq!(refused.status, 400);
     assert!(refused.body.contains("didn't match the stream ID currently associated"));
@@ -153,4 +155,46 @@ fn what_may_change_changes_and_the_principal_must_not() {
     let stream = world.subscribe(again("m-0000"));
     let refused = "ERROR Changing framework's principal is not allowed.";
     assert_eq!(world.heard(&stream), [refused, "end"]);
+}
+
+/// As in the recordings `failover-in-time` and `failover-fencing`.
+#[test]
+fn who_was_away_is_offered_something_at_once_and_what_was_refused_is_refused_only_while_connected() {
+    let mut world = World::new();
+    let agent = world.register(None, 5051, vec![]);
+    let first = world.subscribe(info());
+    let refused = Some(Filters { refuse_seconds: Some(1000.0) });
+    world.call(Call::decline("m-0000".into(), vec!["m-O0".into()], refused));
+    let second = world.subscribe(again("m-0000"));
+    world.pass_alive(3_000, &[&agent]);
+    assert_eq!(world.heard(&second), ["SUBSCRIBED m-0000", "HEARTBEAT"]);
+    world.on(Event::SchedulerClosed { stream: first });
+    world.on(Event::SchedulerClosed { stream: second });
+    let third = world.subscribe(again("m-0000"));
+    assert_eq!(world.heard(&third), ["SUBSCRIBED m-0000", "HEARTBEAT", "OFFERS m-O1 m-S0 2"]);
+}
+
+#[test]
+fn update_framework_says_what_it_cannot_change() {
+    let mut world = World::new();
+    world.register(None, 5051, vec![]);
+    let stream = world.subscribe(FrameworkInfo { roles: vec!["demo".into(), "zz".into()], ..info() });
+    let id = FrameworkId::from("m-0000");
+    let update = |framework_info| Subscribe { framework_info, suppressed_roles: vec![] };
+    let admit = |world: &World, info| world.master.admit_update(&id, &update(info)).map_err(|refusal| refusal.body);
+    let user = FrameworkInfo { user: "other".into(), ..again("m-0000") };
+    let why = "'FrameworkInfo' update is not valid: Updating 'FrameworkInfo.user' is unsupported; attempted to update \
+               from 'root' to 'other'";
+    assert_eq!(admit(&world, user), Err(why.to_owned()));
+    assert!(admit(&world, FrameworkInfo { checkpoint: false, ..again("m-0000") }).is_err());
+    assert!(admit(&world, FrameworkInfo { principal: Some("p".into()), ..again("m-0000") }).is_err());
+    assert!(admit(&world, FrameworkInfo { roles: vec!["/".into()], ..again("m-0000") }).is_err());
+    let fewer = FrameworkInfo { roles: vec!["zz".into()], name: "renamed".into(), ..again("m-0000") };
+    assert_eq!(admit(&world, fewer.clone()), Ok(()));
+    world.heard(&stream);
+    let mut call = Call::bare(Some(id.clone()), CallType::UpdateFramework);
+    call.update_framework = Some(update(fewer));
+    world.call(call);
+    assert_eq!(world.heard(&stream), ["RESCIND m-O0"]);
+    assert_eq!(world.master.frameworks[&id].info.name, "renamed");
 }

@@ -2,6 +2,7 @@
 
 mod agents;
 mod frameworks;
+mod lives;
 mod offers;
 mod property;
 mod updates;
@@ -22,6 +23,7 @@ pub(super) struct World {
     pub master: Master,
     pub now: Millis,
     pub said: Vec<Action>,
+    pub slow_registry: bool,
     streams: u32,
 }
 
@@ -46,11 +48,17 @@ impl World {
     pub fn with(settings: Settings, registry: Registry) -> Self {
         let info = MasterInfo::announce("m", std::net::Ipv4Addr::LOCALHOST, 5050, "localhost");
         let now = Millis(1_000);
-        Self { master: Master::new(settings, info, registry, now, 1_000_000), now, said: Vec::new(), streams: 0 }
+        let master = Master::new(settings, info, registry, now, 1_000_000);
+        Self { master, now, said: Vec::new(), slow_registry: false, streams: 0 }
     }
 
+    /// Hands over an event; registries are durable at once, unless `slow_registry`.
     pub fn on(&mut self, event: Event) {
-        let actions = self.master.on(self.now, event);
+        let mut actions = self.master.on(self.now, event);
+        while !self.slow_registry && actions.iter().any(|action| matches!(action, Action::SaveRegistry(_))) {
+            self.said.append(&mut actions);
+            actions = self.master.on(self.now, Event::RegistrySaved);
+        }
         self.said.extend(actions);
     }
 
@@ -74,14 +82,14 @@ impl World {
         }
     }
 
-    fn stream(&mut self, prefix: &str) -> String {
+    pub fn next_stream(&mut self, prefix: &str) -> String {
         self.streams += 1;
         format!("{prefix}{}", self.streams)
     }
 
     /// Subscribes; returns the stream.
     pub fn subscribe(&mut self, framework_info: FrameworkInfo) -> String {
-        let stream = self.stream("f");
+        let stream = self.next_stream("f");
         let subscribe = Box::new(Subscribe { framework_info, suppressed_roles: vec![] });
         self.on(Event::Subscribe { stream: stream.clone(), subscribe });
         stream
@@ -89,7 +97,7 @@ impl World {
 
     /// Registers an agent; returns the stream.
     pub fn register(&mut self, id: Option<&str>, port: u16, tasks: Vec<AgentTask>) -> String {
-        let stream = self.stream("a");
+        let stream = self.next_stream("a");
         let frameworks =
             tasks.iter().map(|task| FrameworkInfo { id: Some(task.framework_id.clone()), ..info() }).collect();
         let resources = Resources::parse("cpus:2;mem:1024;ports:[31000-31100]").unwrap();
@@ -187,6 +195,11 @@ impl World {
     }
 }
 
+/// The registry of a predecessor that knew this agent.
+pub(super) fn admitted(id: &str) -> Registry {
+    serde_json::from_value(json!({"admitted": {id: {"hostname": "h1"}}})).unwrap()
+}
+
 pub(super) fn info() -> FrameworkInfo {
     let capability = |kind| Capability { kind };
     FrameworkInfo {
@@ -258,6 +271,9 @@ fn short(event: &wire::Event) -> String {
             let reason = reason.strip_prefix("REASON_").unwrap_or(reason);
             let uuid = status.uuid.as_deref().map(|u| format!(" {u}")).unwrap_or_default();
             format!("{} {} {reason}{uuid}", status.state, status.task_id)
+        }
+        wire::Event::UpdateOperationStatus(status) => {
+            format!("{} {}", status.state, status.operation_id.as_ref().unwrap())
         }
         wire::Event::Failure(failure) => format!("FAILURE {}", failure.agent_id.as_ref().unwrap()),
         wire::Event::Error(message) => format!("ERROR {message}"),

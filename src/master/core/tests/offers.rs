@@ -138,19 +138,129 @@ fn tasks_are_judged_one_by_one() {
 /// As in the recording `tasks-bad-resource-poisons-accept`.
 #[test]
 fn an_ill_formed_resource_spoils_all_tasks() {
-    let (mut world, scheduler, _) = subscribed();
-    let bad = json!({"resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": -1}}]});
-    world.launch("m-O0", vec![task("good", "m-S0", "cpus:0.1"), task_with("bad", "m-S0", bad)]);
-    let spoilt = world.said.iter().filter_map(|action| match action {
+    let (mut world, scheduler, agent) = subscribed();
+    let bad = |resource: Value| json!({ "resources": [resource] });
+    let mut offer = 0;
+    for (resource, message) in [
+        (
+            json!({"name": "cpus", "type": "SCALAR", "scalar": {"value": -1}, "allocation_info": {"role": "demo"}}),
+            "Resource 'cpus(allocated: demo):-1' is invalid: Invalid scalar resource: value <= 0",
+        ),
+        // As it came: the offer's allocation isn't filled in yet.
+        (json!({"name": "cpus", "type": "SCALAR"}), "Resource 'cpus:0' is invalid: Invalid scalar resource"),
+        (
+            json!({"name": "ports", "type": "RANGES", "ranges": {"range": [{"begin": 5, "end": 1}]}}),
+            "Resource 'ports:[5-1]' is invalid: Invalid ranges resource: begin > end",
+        ),
+        (
+            json!({"name": "", "type": "SCALAR", "scalar": {"value": 1}}),
+            "Resource ':1' is invalid: Empty resource name",
+        ),
+        (
+            json!({"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.0001}}),
+            "Resource 'cpus:0' is invalid: Invalid scalar resource: value <= 0",
+        ),
+    ] {
+        let tasks = vec![task("good", "m-S0", "cpus:0.1"), task_with("bad", "m-S0", bad(resource))];
+        world.launch(&format!("m-O{offer}"), tasks);
+        assert_eq!(messages(&world), [message, message]);
+        assert_eq!(world.heard(&scheduler), ["TASK_ERROR good TASK_INVALID", "TASK_ERROR bad TASK_INVALID"]);
+        world.pass_alive(1_100, &[&agent]);
+        world.heard(&scheduler);
+        offer += 1;
+    }
+}
+
+/// The messages of the statuses that were said and not yet heard.
+fn messages(world: &World) -> Vec<String> {
+    let said = world.said.iter().filter_map(|action| match action {
         Action::ToScheduler(_, event) => match &**event {
             wire::Event::Update(status) => status.message.clone(),
+            wire::Event::UpdateOperationStatus(status) => status.message.clone(),
             _ => None,
         },
         _ => None,
     });
-    let message = "Resource 'cpus(allocated: demo):-1' is invalid: Invalid scalar resource: value <= 0";
-    assert_eq!(spoilt.collect::<Vec<_>>(), [message, message]);
-    assert_eq!(world.heard(&scheduler).len(), 2);
+    said.collect()
+}
+
+/// As in the recording `docker-launch-group`.
+#[test]
+fn what_is_left_out_is_refused_in_words() {
+    let (mut world, scheduler, agent) = subscribed();
+    let mut ask = |offer: u32, operations: Value| {
+        let accept = json!({"framework_id": {"value": "m-0000"}, "type": "ACCEPT", "accept": {
+            "offer_ids": [{"value": format!("m-O{offer}")}],
+            "operations": operations, "filters": {"refuse_seconds": 0}}});
+        world.call(serde_json::from_value(accept).unwrap());
+        let said = messages(&world);
+        let heard = world.heard(&scheduler);
+        world.pass_alive(1_100, &[&agent]);
+        world.heard(&scheduler);
+        (said, heard)
+    };
+    let tasks = || [task("g1", "m-S0", "cpus:0.1"), task_with("g2", "m-S0", json!({"container": null}))];
+    let group = json!([{"type": "LAUNCH_GROUP", "launch_group": {"executor": {}, "task_group": {"tasks": tasks()}}}]);
+    let (said, heard) = ask(0, group);
+    assert_eq!(said, ["Task 'g1' is invalid: Docker ContainerInfo is not supported on the task"; 2]);
+    assert_eq!(heard, ["TASK_ERROR g1 TASK_GROUP_INVALID", "TASK_ERROR g2 TASK_GROUP_INVALID"]);
+
+    let with_id = json!([{"type": "LAUNCH", "id": {"value": "op1"}, "launch": {"task_infos": tasks()[..1]}}]);
+    let (said, heard) = ask(1, with_id);
+    assert_eq!(said, ["The `id` field cannot be set on LAUNCH operations"]);
+    assert_eq!(heard, ["TASK_ERROR g1 TASK_INVALID"]);
+
+    let cpus = json!({"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.1}, "role": "demo",
+        "allocation_info": {"role": "demo"}});
+    let reserve = json!([{"type": "RESERVE", "id": {"value": "op2"}, "reserve": {"resources": [cpus]}}]);
+    let (said, heard) = ask(2, reserve);
+    let why = "Resource cpus(allocated: demo)(reservations: [(STATIC,demo)]):0.1 is not dynamically reserved; \
+               on agent m-S0 at slave(1)@127.0.0.1:5051 (h1)";
+    assert_eq!(said, [why]);
+    assert_eq!(heard, ["OPERATION_ERROR op2"]);
+
+    // Without an id nobody hears of it, and what stands beside it goes on.
+    let both = json!([{"type": "RESERVE", "reserve": {"resources": []}}, {"type": "NOVELTY"},
+        {"type": "LAUNCH", "launch": {"task_infos": tasks()[..1]}}]);
+    let (said, heard) = ask(3, both);
+    assert_eq!((said.len(), heard.len()), (0, 0));
+    assert!(world.told(&agent).contains(&"run g1".to_owned()));
+}
+
+/// As in the recordings `offers-decline-long-then-revive` and `failover-changed-info`.
+#[test]
+fn roles_and_frameworks_take_turns() {
+    let mut world = World::new();
+    let agent = world.register(None, 5051, vec![]);
+    let two = FrameworkInfo { roles: vec!["demo".into(), "second".into()], ..info() };
+    let scheduler = world.subscribe(two);
+    let role = |world: &World| world.master.offers.values().next().map(|offered| offered.role.clone());
+    world.heard(&scheduler);
+    let mut roles = Vec::new();
+    for offer in 0..4 {
+        roles.push(role(&world).unwrap());
+        world.call(decline(&format!("m-O{offer}"), Some(0.0)));
+        world.pass_alive(1_100, &[&agent]);
+    }
+    assert_eq!(roles, ["demo", "second", "demo", "second"]);
+    // A role that nobody was in begins anew, and so comes first.
+    world.subscribe(FrameworkInfo { roles: vec!["demo".into(), "zz".into()], ..again("m-0000") });
+    world.pass_alive(1_100, &[&agent]);
+    assert_eq!(role(&world).as_deref(), Some("zz"));
+}
+
+/// Two frameworks of one role don't count twice against another role's one.
+#[test]
+fn shares_are_fair_between_roles_first() {
+    let mut world = World::new();
+    world.subscribe(info());
+    world.subscribe(info());
+    world.subscribe(FrameworkInfo { roles: vec!["other".into()], ..info() });
+    let agent = world.register(None, 5051, vec![]);
+    world.launch("m-O0", vec![task("t", "m-S0", "cpus:0.5;mem:32")]);
+    world.pass_alive(1_100, &[&agent]);
+    let offered: Vec<_> = world.master.offers.values().map(|offered| offered.role.clone()).collect();
+    assert_eq!(offered, ["other"]);
 }
 
 #[test]

@@ -86,9 +86,9 @@ fn unawares_hear_lost_instead() {
 
 #[test]
 fn reconciliation_is_silent_while_agents_are_still_to_come_back() {
-    let registry: Registry =
-        serde_json::from_value(json!({"admitted": {"o-S0": "h"}, "unreachable": {"o-S1": 5}, "gone": {"o-S2": 6}}))
-            .unwrap();
+    let mut registry = admitted("o-S0");
+    registry.unreachable.insert("o-S1".into(), 5);
+    registry.gone.insert("o-S2".into(), 6);
     let mut world = World::with(settings(), registry);
     let scheduler = world.subscribe(info());
     world.heard(&scheduler);
@@ -119,4 +119,18 @@ fn a_kill_reaches_the_agent_now_or_when_it_is_back() {
     let info = task("t", "m-S0", "cpus:0.1;mem:32");
     let back = world.register(Some("m-S0"), 5051, vec![reported(info, TaskState::Running)]);
     assert_eq!(world.told(&back), ["registered m-S0 []", "framework", "kill t"]);
+}
+
+/// As in the recording `docker-shutdown-message-calls`.
+#[test]
+fn the_executor_of_a_task_ends_with_it() {
+    let (mut world, _, agent) = World::running(info());
+    let mut shutdown = |executor: &str| {
+        let mut call = Call::bare(Some("m-0000".into()), CallType::Shutdown);
+        call.shutdown = Some(Shutdown { executor_id: executor.into(), agent_id: "m-S0".into() });
+        world.call(call);
+        world.told(&agent)
+    };
+    assert!(shutdown("nobody").is_empty());
+    assert_eq!(shutdown("t"), ["kill t"]);
 }
