@@ -11,7 +11,9 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 STORMBED := target/debug/stormbed
 # From calm to storm: what a later one breaks, an earlier one has shown to work.
-SCENARIOS ?= $(addprefix scenarios/,steady.toml node-loss.toml leader-loss.toml mesos-master-loss.toml zookeeper-leader-loss.toml storm.toml)
+SCENARIOS ?= $(addsuffix .toml,$(addprefix scenarios/,steady node-loss leader-loss \
+	mesos-master-loss mesos-master-frozen mesos-zookeeper-cut mesos-agent-crash \
+	zookeeper-leader-loss zookeeper-majority-loss etcd-partition-stale-leader host-partition storm))
 
 .PHONY: build chaos test test-fast up down clean lint prerequisites prerequisites-fast
 

@@ -102,6 +102,7 @@ impl Outpost {
             agents: BTreeMap::new(),
             zookeepers: BTreeMap::new(),
             election_path: "/mesos".into(),
+            schedulers_path: "/stormbed/election".into(),
             log_dir: PathBuf::from("/nonexistent"),
         };
         let ready = outpost.ask(Call::Hello(Box::new(hello))).await;

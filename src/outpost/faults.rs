@@ -7,10 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bollard::Docker;
 use bollard::query_parameters::KillContainerOptionsBuilder;
 use futures_util::future::join_all;
+use tokio::task::spawn_blocking;
 
 use super::containers::{inspect, state};
 use super::protocol::{Act, ContainerState};
-use super::text;
+use super::{cut, parts, text};
+
+/// This machine's engine, or why there is none.
+pub type Engine = Result<Docker, String>;
 
 /// One fault that is held.
 #[derive(Debug)]
@@ -27,11 +31,11 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Makes a fault and holds it; returns when the engine has done it.
+    /// Makes a fault and holds it; returns when engine, kernel or supervisor have done it.
     ///
     /// # Errors
-    /// If the name is taken, or the engine refuses. A refused fault isn't held.
-    pub async fn inject(self: &Arc<Self>, engine: Docker, fault: String, act: Act) -> Result<(), String> {
+    /// If the name is taken, or it is refused. A refused fault isn't held.
+    pub async fn inject(self: &Arc<Self>, engine: Engine, fault: String, act: Act) -> Result<(), String> {
         let turn = tokio::sync::Mutex::new(());
         let held = Arc::new(Held { act, turn });
         {
@@ -45,10 +49,10 @@ impl Faults {
         // A task of its own: when the request's time is over, the making still comes to an end, and undo waits for it.
         let making = tokio::spawn(async move {
             let _turn = held.turn.lock().await;
-            let made = make(&engine, &held.act).await;
+            let made = make(&engine, &fault, &held.act).await;
             if made.is_err() {
                 // Whether or not a part of it was done.
-                let _ = unmake(&engine, &held.act).await;
+                let _ = unmake(&engine, &fault, &held.act).await;
             }
             if made.is_err() || !has_undo(&held.act) {
                 faults.lock().remove(&fault);
@@ -61,20 +65,20 @@ impl Faults {
     /// Undoes a fault, held or not: an outpost before this one may have made `act` and ended before it could undo it.
     ///
     /// # Errors
-    /// If the engine fails; what was held is still held then.
-    pub async fn undo(&self, engine: &Docker, fault: &str, act: &Act) -> Result<(), String> {
+    /// If it can't be undone; what was held is still held then.
+    pub async fn undo(&self, engine: &Engine, fault: &str, act: &Act) -> Result<(), String> {
         let held = self.lock().get(fault).cloned();
         let Some(held) = held else {
-            return unmake(engine, act).await;
+            return unmake(engine, fault, act).await;
         };
         let _turn = held.turn.lock().await;
-        unmake(engine, &held.act).await?;
+        unmake(engine, fault, &held.act).await?;
         self.lock().remove(fault);
         Ok(())
     }
 
     /// Undoes everything, at the same time; what fails is logged.
-    pub async fn undo_all(&self, engine: &Docker) {
+    pub async fn undo_all(&self, engine: &Engine) {
         let faults: Vec<(String, Arc<Held>)> =
             self.lock().iter().map(|(fault, held)| (fault.clone(), Arc::clone(held))).collect();
         join_all(faults.iter().map(|(fault, held)| async move {
@@ -99,37 +103,52 @@ impl Faults {
 
 /// Somebody must end it. A killed container is the system's to bring back.
 fn has_undo(act: &Act) -> bool {
-    match act {
-        Act::KillContainer { .. } => false,
-        Act::PauseContainer { .. } => true,
-    }
+    !matches!(act, Act::KillContainer { .. })
 }
 
-async fn make(engine: &Docker, act: &Act) -> Result<(), String> {
+async fn make(engine: &Engine, fault: &str, act: &Act) -> Result<(), String> {
     match act {
         Act::KillContainer { container } => {
             let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
-            engine.kill_container(container, Some(options)).await.map_err(text)
+            engine.as_ref()?.kill_container(container, Some(options)).await.map_err(text)
         }
-        Act::PauseContainer { container } => engine.pause_container(container).await.map_err(text),
+        Act::PauseContainer { container } => engine.as_ref()?.pause_container(container).await.map_err(text),
+        Act::KillPart { part } => parts::hold(part).await,
+        Act::Cut(cut) => {
+            let (fault, cut) = (fault.to_owned(), cut.clone());
+            spawn_blocking(move || cut::make(&fault, &cut)).await.map_err(text)?
+        }
     }
 }
 
-async fn unmake(engine: &Docker, act: &Act) -> Result<(), String> {
+async fn unmake(engine: &Engine, fault: &str, act: &Act) -> Result<(), String> {
     match act {
         // The system under test brings the slot back.
         Act::KillContainer { .. } => Ok(()),
-        Act::PauseContainer { container } => {
-            let Err(error) = engine.unpause_container(container).await else {
-                return Ok(());
-            };
-            // A container that is gone, dead or running isn't frozen: engines answer those in different ways.
-            match inspect(engine, container).await?.as_ref().map(state) {
-                Some(ContainerState::Paused) => Err(text(error)),
-                _ => Ok(()),
-            }
+        Act::PauseContainer { container } => thaw(engine.as_ref()?, container).await,
+        Act::KillPart { part } => parts::release(part).await,
+        Act::Cut(_) => {
+            let fault = fault.to_owned();
+            spawn_blocking(move || cut::unmake(&fault)).await.map_err(text)?
         }
     }
+}
+
+async fn thaw(engine: &Docker, container: &str) -> Result<(), String> {
+    let Err(error) = engine.unpause_container(container).await else {
+        return Ok(());
+    };
+    // A container that is gone, dead or running isn't frozen: engines answer those in different ways.
+    match inspect(engine, container).await?.as_ref().map(state) {
+        Some(ContainerState::Paused) => Err(text(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Undoes what an outpost before this one was killed over. Returns what can't be undone.
+pub async fn sweep() -> Vec<String> {
+    let cuts = spawn_blocking(cut::unmake_all).await.map_err(text).flatten();
+    [cuts, parts::release_all().await].into_iter().filter_map(Result::err).collect()
 }
 
 #[cfg(test)]
@@ -144,7 +163,7 @@ mod tests {
     type Asked = Arc<Mutex<Vec<String>>>;
 
     /// An engine that does everything it is told, and the paths that it was asked for.
-    fn engine(dir: &std::path::Path) -> (Docker, Asked) {
+    fn engine(dir: &std::path::Path) -> (Engine, Asked) {
         let asked = Asked::default();
         let note = Arc::clone(&asked);
         let router = Router::new().fallback(move |uri: Uri| {
@@ -155,7 +174,7 @@ mod tests {
         let listener = UnixListener::bind(&socket).unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let engine = Docker::connect_with_unix(&socket.to_string_lossy(), 5, API_DEFAULT_VERSION).unwrap();
-        (engine, asked)
+        (Ok(engine), asked)
     }
 
     #[tokio::test]

@@ -1,17 +1,22 @@
 //! The machine that an outpost runs on: which call goes where.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
+use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 use super::faults::Faults;
-use super::protocol::{Call, Hello, Reply};
+use super::protocol::{Act, Call, Hello, MachineView, Reply};
 use super::session::Hands;
 use super::zookeeper::Ensemble;
-use super::{bricks, containers, etcd, files, gluster, logins, logs, mesos, own_time, reach, routes, text};
+use super::{
+    bricks, containers, cut, etcd, faults, files, gluster, logins, logs, mesos, own_time, parts, reach, routes, text,
+};
 
 /// The inner engine's socket.
 const ENGINE: &str = "/var/run/docker.sock";
@@ -27,6 +32,10 @@ pub struct Machine {
     etcd: etcd::Endpoints,
     zookeeper: Ensemble,
     faults: Arc<Faults>,
+    /// What a predecessor left behind was swept, once, before the first look at or change of this machine's rules.
+    swept: OnceCell<()>,
+    /// A cut was made here: looking for cuts costs two processes, and where none was ever made there is none.
+    cut: AtomicBool,
 }
 
 impl std::fmt::Debug for Machine {
@@ -46,8 +55,14 @@ impl Machine {
             engine: OnceLock::new(),
             http: mesos::client()?,
             etcd: etcd::Endpoints::default(),
-            zookeeper: Ensemble::new(hello.zookeepers.clone(), hello.election_path.clone()),
+            zookeeper: Ensemble::new(
+                hello.zookeepers.clone(),
+                hello.election_path.clone(),
+                hello.schedulers_path.clone(),
+            ),
             faults: Arc::default(),
+            swept: OnceCell::new(),
+            cut: AtomicBool::new(false),
             hello,
         })
     }
@@ -64,6 +79,25 @@ impl Machine {
 
     async fn containers(&self) -> Result<Vec<super::protocol::ContainerView>, String> {
         containers::look(self.engine()?, &self.hello.cluster).await
+    }
+
+    /// The parts' processes, and the cuts.
+    async fn look(&self) -> Result<MachineView, String> {
+        self.sweep().await;
+        let cuts = match self.cut.load(Ordering::Relaxed) {
+            true => spawn_blocking(cut::look).await.map_err(text)??,
+            false => BTreeMap::new(),
+        };
+        Ok(MachineView { processes: parts::look().await?, cuts })
+    }
+
+    async fn sweep(&self) {
+        let sweep = self.swept.get_or_init(|| async {
+            for error in faults::sweep().await {
+                tracing::warn!(error, "what a predecessor may have left behind cannot be looked for");
+            }
+        });
+        sweep.await;
     }
 
     /// The volume's root: this machine's mount, or a container's `/shared` by way of `/proc`.
@@ -121,13 +155,16 @@ impl Hands for Machine {
                 })
                 .await
             }
+            Call::Machine => self.look().await.map(Reply::Machine),
             Call::Inject { fault, act } => {
-                let engine = self.engine()?.clone();
-                self.faults.inject(engine, fault, act).await.map(|()| Reply::Done)
+                self.sweep().await;
+                self.cut.fetch_or(matches!(act, Act::Cut(_)), Ordering::Relaxed);
+                let inject = self.faults.inject(self.engine().cloned(), fault, act);
+                inject.await.map(|()| Reply::Done)
             }
             Call::Undo { fault, act } => {
-                let undo = self.faults.undo(self.engine()?, &fault, &act);
-                undo.await.map(|()| Reply::Done)
+                let engine = self.engine().cloned();
+                self.faults.undo(&engine, &fault, &act).await.map(|()| Reply::Done)
             }
             Call::Logs { lines_max } => {
                 let dir = self.hello.log_dir.clone();
@@ -137,10 +174,7 @@ impl Hands for Machine {
     }
 
     async fn let_go(&self) {
-        // Without an engine nothing was ever made.
-        if let Some(engine) = self.engine.get() {
-            self.faults.undo_all(engine).await;
-        }
+        self.faults.undo_all(&self.engine().cloned()).await;
     }
 }
 

@@ -114,6 +114,8 @@ struct Framework {
     active: bool,
     connected: bool,
     #[serde(default)]
+    hostname: String,
+    #[serde(default)]
     tasks: Vec<Task>,
 }
 
@@ -137,6 +139,7 @@ impl From<State> for MasterState {
             name: framework.name,
             active: framework.active,
             connected: framework.connected,
+            hostname: framework.hostname,
             tasks: framework.tasks.into_iter().map(TaskView::from).collect(),
         });
         MasterState { id: state.id, agents: agents.collect(), frameworks: frameworks.collect() }

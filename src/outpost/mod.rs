@@ -8,7 +8,7 @@
 //! * [`machine`]: which call goes to which of the following.
 //! * Looks: [`containers`], [`etcd`], [`routes`], [`mesos`], [`zookeeper`], [`logins`], [`reach`], [`gluster`], [`bricks`],
 //!   [`logs`].
-//! * Acts: [`files`] (the ledger's), [`faults`].
+//! * Acts: [`files`] (the ledger's), [`faults`], and what those need of the machine: [`cut`] (netfilter), [`parts`] (processes).
 //! * [`inside`], [`listening`]: files and listening sockets of another process.
 //!
 //! Every look has a bound of its own below a second, so that one stuck part doesn't hide the others; logins, echoes,
@@ -16,6 +16,7 @@
 
 pub mod bricks;
 pub mod containers;
+pub mod cut;
 pub mod etcd;
 pub mod faults;
 pub mod files;
@@ -26,6 +27,7 @@ pub mod logins;
 pub mod logs;
 pub mod machine;
 pub mod mesos;
+pub mod parts;
 pub mod protocol;
 pub mod reach;
 pub mod routes;

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::cut::Cut;
+use super::parts::ProcessView;
 use crate::config::{Incarnation, Slot};
 
 /// Version of this protocol; both sides come from one build, so a difference is a mistake of assembly.
@@ -144,6 +146,8 @@ pub enum Call {
         /// What was done.
         act: Act,
     },
+    /// The processes of this machine's parts, and the cuts in its netfilter rules. Answer: [`Reply::Machine`].
+    Machine,
     /// The last lines of every log on this machine. Answer: [`Reply::Logs`].
     Logs {
         /// Lines per log.
@@ -180,6 +184,8 @@ pub struct Hello {
     pub zookeepers: BTreeMap<String, String>,
     /// Path of the masters' election in ZooKeeper.
     pub election_path: String,
+    /// Path of the schedulers' election there.
+    pub schedulers_path: String,
     /// Directory of this machine's log files.
     pub log_dir: PathBuf,
 }
@@ -207,6 +213,13 @@ pub enum Act {
         /// Full id.
         container: String,
     },
+    /// SIGKILL to the process of a part of this machine, which its supervisor then keeps down; undone by letting it run again.
+    KillPart {
+        /// The part, e.g. `agent`.
+        part: String,
+    },
+    /// Drop packets; undone by removing the rules.
+    Cut(Cut),
 }
 
 /// Answers.
@@ -243,6 +256,8 @@ pub enum Reply {
     Gluster(GlusterView),
     /// Path relative to the volume → SHA-256.
     BrickSums(BTreeMap<String, String>),
+    /// Processes and cuts.
+    Machine(MachineView),
     /// Key → value.
     EtcdRange(BTreeMap<String, String>),
     /// File name → content.
@@ -409,6 +424,8 @@ pub struct FrameworkView {
     pub active: bool,
     /// Connected.
     pub connected: bool,
+    /// Where its scheduler runs, by the scheduler's own word.
+    pub hostname: String,
     /// Tasks that aren't completed.
     pub tasks: Vec<TaskView>,
 }
@@ -433,6 +450,8 @@ pub struct ZooKeeperView {
     pub servers: BTreeMap<String, Result<ZooKeeperServer, String>>,
     /// Children of the masters' election path that are candidates: (znode, address `ip:port`), smallest sequence first.
     pub election: Result<Vec<(String, String)>, String>,
+    /// Candidates of the schedulers' election: (znode, name of the machine), smallest sequence first.
+    pub schedulers: Result<Vec<(String, String)>, String>,
 }
 
 /// One server's `srvr`.
@@ -442,6 +461,15 @@ pub struct ZooKeeperServer {
     pub mode: String,
     /// Epoch: the upper 32 bits of its last zxid.
     pub epoch: u64,
+}
+
+/// What runs on a machine, and what doesn't pass it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MachineView {
+    /// Running processes of its parts, by name.
+    pub processes: BTreeMap<String, ProcessView>,
+    /// Packets that each cut has dropped, by its chain (see [`super::cut::chain`]).
+    pub cuts: BTreeMap<String, u64>,
 }
 
 /// A fresh login that worked.
@@ -511,6 +539,7 @@ mod tests {
             agents: BTreeMap::new(),
             zookeepers: BTreeMap::new(),
             election_path: String::new(),
+            schedulers_path: String::new(),
             log_dir: PathBuf::new(),
         };
         assert!(!format!("{hello:?}").contains("hush"));

@@ -48,6 +48,7 @@ fn hello() -> Value {
         agents: BTreeMap::new(),
         zookeepers: BTreeMap::new(),
         election_path: String::new(),
+        schedulers_path: String::new(),
         log_dir: PathBuf::new(),
     };
     serde_json::to_value(Call::Hello(Box::new(hello))).unwrap()

@@ -1,4 +1,4 @@
-//! The ZooKeeper ensemble: every server's own word by its `srvr` command, and the masters' election directory through one
+//! The ZooKeeper ensemble: every server's own word by its `srvr` command, and the election directories through one
 //! session that is kept, and made anew when it has expired.
 
 use std::collections::BTreeMap;
@@ -28,15 +28,16 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Ensemble {
     servers: BTreeMap<String, String>,
-    election_path: String,
+    masters_path: String,
+    schedulers_path: String,
     session: watch::Receiver<Option<Client>>,
     _keeper: AbortOnDropHandle<()>,
 }
 
 impl Ensemble {
-    /// Looks at these servers (name → `ip:port`) and this directory. A session is sought from now on.
+    /// Looks at these servers (name → `ip:port`) and these elections' directories. A session is sought from now on.
     #[must_use]
-    pub fn new(servers: BTreeMap<String, String>, election_path: String) -> Self {
+    pub fn new(servers: BTreeMap<String, String>, masters_path: String, schedulers_path: String) -> Self {
         let (sender, session) = watch::channel(None);
         let all = servers.values().cloned().collect::<Vec<_>>().join(",");
         let keeper = tokio::spawn(async move {
@@ -44,26 +45,36 @@ impl Ensemble {
                 keep_session(&all, &sender).await;
             }
         });
-        Self { servers, election_path, session, _keeper: AbortOnDropHandle::new(keeper) }
+        Self { servers, masters_path, schedulers_path, session, _keeper: AbortOnDropHandle::new(keeper) }
     }
 
-    /// Asks every server and reads the election directory, all at the same time.
+    /// Asks every server and reads both elections, all at the same time.
     pub async fn look(&self) -> ZooKeeperView {
         let servers = join_all(self.servers.iter().map(|(name, address)| async move {
             let asked = timeout(LOOK_MAX, srvr(address)).await;
             (name.clone(), asked.unwrap_or_else(|_| Err(late())))
         }));
-        let election = timeout(LOOK_MAX, self.election());
-        let (servers, election) = tokio::join!(servers, election);
-        ZooKeeperView { servers: servers.into_iter().collect(), election: election.unwrap_or_else(|_| Err(late())) }
+        let masters = timeout(LOOK_MAX, self.election(&self.masters_path, address));
+        let schedulers = timeout(LOOK_MAX, self.election(&self.schedulers_path, instance));
+        let (servers, masters, schedulers) = tokio::join!(servers, masters, schedulers);
+        ZooKeeperView {
+            servers: servers.into_iter().collect(),
+            election: masters.unwrap_or_else(|_| Err(late())),
+            schedulers: schedulers.unwrap_or_else(|_| Err(late())),
+        }
     }
 
-    async fn election(&self) -> Result<Vec<(String, String)>, String> {
+    /// The candidates in a directory, smallest sequence first, with what each has written about itself.
+    async fn election(
+        &self,
+        directory: &str,
+        read: fn(&[u8]) -> Result<String, String>,
+    ) -> Result<Vec<(String, String)>, String> {
         let session = self.session.borrow().clone();
         let client = session.ok_or("no session with any ZooKeeper server")?;
-        let children = match client.list_children(&self.election_path).await {
+        let children = match client.list_children(directory).await {
             Ok(children) => children,
-            // No master has ever been there.
+            // Nobody has ever been there.
             Err(Error::NoNode) => return Ok(Vec::new()),
             Err(error) => return Err(text(error)),
         };
@@ -71,10 +82,10 @@ impl Ensemble {
             children.into_iter().filter_map(|child| Some((zk::sequence(&child)?, child))).collect();
         candidates.sort();
         let reads = candidates.into_iter().map(|(_, child)| {
-            let (client, path) = (&client, format!("{}/{child}", self.election_path));
+            let (client, path) = (&client, format!("{directory}/{child}"));
             async move {
                 match client.get_data(&path).await {
-                    Ok((data, _)) => Some(address(&data).map(|address| (child, address))),
+                    Ok((data, _)) => Some(read(&data).map(|read| (child, read))),
                     // It resigned between the two reads.
                     Err(Error::NoNode) => None,
                     Err(error) => Some(Err(text(error))),
@@ -141,6 +152,17 @@ fn address(data: &[u8]) -> Result<String, String> {
     Ok(format!("{}:{}", address.ip, address.port))
 }
 
+/// The machine of a candidate in the schedulers' election.
+fn instance(data: &[u8]) -> Result<String, String> {
+    #[derive(Deserialize)]
+    struct Candidate {
+        instance: String,
+    }
+    let Candidate { instance } = serde_json::from_slice(data)
+        .map_err(|error| format!("a scheduler's data names no instance in JSON: {error}"))?;
+    Ok(instance)
+}
+
 fn late() -> String {
     format!("no answer within {LOOK_MAX:?}")
 }
@@ -165,10 +187,16 @@ mod tests {
         assert!(address(b"master@10.0.0.11:5050").is_err());
     }
 
+    #[test]
+    fn a_scheduler_names_its_machine() {
+        assert_eq!(instance(br#"{"instance":"framework-1","ip":"198.18.0.31"}"#), Ok("framework-1".into()));
+        assert!(instance(br#"{"ip":"198.18.0.31"}"#).is_err());
+    }
+
     #[tokio::test]
     async fn an_ensemble_that_is_not_there_is_told_within_the_bound() {
         let servers = BTreeMap::from([("zk-1".to_owned(), "127.0.0.1:1".to_owned())]);
-        let view = Ensemble::new(servers, "/mesos".into()).look().await;
-        assert!(view.servers["zk-1"].is_err() && view.election.is_err());
+        let view = Ensemble::new(servers, "/mesos".into(), "/stormbed/election".into()).look().await;
+        assert!(view.servers["zk-1"].is_err() && view.election.is_err() && view.schedulers.is_err());
     }
 }

@@ -1,42 +1,51 @@
-//! Making faults and undoing them: nodes through the outpost of their host, everything else through the outer engine.
+//! Making faults and undoing them: which fault it is, over all its victims.
 
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, join_all};
 use stormbed::outpost::protocol::{Act, Call, ContainerState, Reply};
 use tokio::time::timeout;
 
-use super::{Fault, FaultKind, TargetClass, Victim};
+use super::journal::Owed;
+use super::{Fault, FaultKind, Victim, isolate, kill, partition, pause};
 use crate::observe::fast::bounded;
 use crate::observe::machines::{Machines, Verb};
 use crate::observe::world::World;
+use crate::scenario::physics::is_held;
 
 /// An engine takes 0.1 s for any of these on an idle machine, and seconds when the machine is full.
 const ACT_MAX: Duration = Duration::from_secs(10);
+/// Starting a host ends when its secrets lie in its memory: its engine must have started the container's first process.
+const START_MAX: Duration = Duration::from_secs(30);
 
 /// Whether somebody must end this fault, or the system itself heals it.
 #[must_use]
 pub fn is_undone_by_us(fault: &Fault) -> bool {
-    !matches!((fault.target.class, fault.kind), (TargetClass::Node, FaultKind::Kill))
+    is_held(fault.kind, fault.target.class)
 }
 
-/// Makes the fault. `name` is unique in the run. Returns once engine or kernel have acknowledged it.
+/// Asks the machines whether they can do such a fault at all.
+///
+/// # Errors
+/// What is missing.
+pub async fn available(world: &World, kind: FaultKind) -> Result<(), String> {
+    match kind {
+        // Every engine can.
+        FaultKind::Kill | FaultKind::Pause => Ok(()),
+        FaultKind::Isolate { .. } | FaultKind::Partition => isolate::available(world).await,
+    }
+}
+
+/// Makes the fault. Returns once engines, supervisors or kernels have acknowledged all of it.
 ///
 /// # Errors
 /// If it isn't acknowledged. It may have taken place all the same: undo is owed.
-pub async fn inject(world: &World, name: &str, fault: &Fault) -> Result<(), String> {
-    let victim = fault.victim.as_ref().ok_or("the fault has no victim")?;
-    match &victim.host {
-        Some(host) => {
-            let call = Call::Inject { fault: name.to_owned(), act: act(fault.kind, victim) };
-            at_host(world, host, call).await
-        }
-        None => {
-            let verb = match fault.kind {
-                FaultKind::Kill => Verb::Kill,
-                FaultKind::Pause => Verb::Pause,
-            };
-            outside(world, victim, verb).await
-        }
+pub async fn inject(world: &World, fault: &Fault) -> Result<(), String> {
+    match fault.kind {
+        FaultKind::Kill => each(fault, |victim| kill::inject(world, &fault.name, victim)).await,
+        FaultKind::Pause => each(fault, |victim| pause::inject(world, &fault.name, victim)).await,
+        FaultKind::Isolate { from } => each(fault, |victim| isolate::inject(world, &fault.name, victim, from)).await,
+        FaultKind::Partition => partition::inject(world, fault).await,
     }
 }
 
@@ -44,63 +53,79 @@ pub async fn inject(world: &World, name: &str, fault: &Fault) -> Result<(), Stri
 ///
 /// # Errors
 /// If that isn't acknowledged.
-pub async fn undo(world: &World, name: &str, fault: &Fault) -> Result<(), String> {
-    let victim = fault.victim.as_ref().ok_or("the fault has no victim")?;
-    match (&victim.host, fault.kind) {
-        (Some(_), FaultKind::Kill) => Ok(()),
-        (Some(host), FaultKind::Pause) => {
-            let call = Call::Undo { fault: name.to_owned(), act: act(fault.kind, victim) };
-            at_host(world, host, call).await
-        }
-        (None, kind) => end_outside(&*world.machines, &victim.container, kind).await,
+pub async fn undo(world: &World, fault: &Fault) -> Result<(), String> {
+    match fault.kind {
+        FaultKind::Kill => each(fault, |victim| kill::undo(world, &fault.name, victim)).await,
+        FaultKind::Pause => each(fault, |victim| pause::undo(world, &fault.name, victim)).await,
+        FaultKind::Isolate { from } => each(fault, |victim| isolate::undo(world, &fault.name, victim, from)).await,
+        FaultKind::Partition => partition::undo(world, fault).await,
     }
 }
 
-/// Ends what a fault did to one of the topology's own containers. What is over already, by whomever, is no error.
+/// The same to every victim, at the same time; all of it is tried, whatever fails.
+async fn each<'a>(
+    fault: &'a Fault,
+    act: impl Fn(&'a Victim) -> BoxFuture<'a, Result<(), String>>,
+) -> Result<(), String> {
+    if fault.victims.is_empty() {
+        return Err("the fault has no victim".to_owned());
+    }
+    all(join_all(fault.victims.iter().map(act)).await)
+}
+
+/// Everything was done, or what wasn't.
+pub(super) fn all(done: Vec<Result<(), String>>) -> Result<(), String> {
+    let failed: Vec<String> = done.into_iter().filter_map(Result::err).collect();
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+}
+
+/// Lets a machine's outpost do an act and hold it.
+pub(super) async fn hold_at(world: &World, machine: &str, name: String, act: Act) -> Result<(), String> {
+    at(world, machine, Call::Inject { fault: name, act }).await
+}
+
+/// Lets a machine's outpost undo an act, whether it or one before it made that.
+pub(super) async fn let_go_at(world: &World, machine: &str, name: String, act: Act) -> Result<(), String> {
+    at(world, machine, Call::Undo { fault: name, act }).await
+}
+
+async fn at(world: &World, machine: &str, call: Call) -> Result<(), String> {
+    let outpost = world.outposts.get(machine);
+    let probe = world.call(outpost, call, ACT_MAX, |reply| (reply == Reply::Done).then_some(()));
+    probe.await.result.map_err(|why| format!("{machine}: {why}"))
+}
+
+/// Does something to one of the topology's own containers.
+pub(super) async fn outside(world: &World, victim: &Victim, verb: Verb) -> Result<(), String> {
+    let act = world.machines.act(&victim.container, verb);
+    bounded(world.clock, ACT_MAX, act).await.result.map_err(|why| format!("{}: {why}", victim.name))
+}
+
+/// Ends what was done to one of the topology's own containers. What is over already, by whomever, is no error.
 ///
 /// # Errors
 /// If the engine doesn't do it, and doesn't say either that it is over.
-pub(super) async fn end_outside(machines: &dyn Machines, container: &str, kind: FaultKind) -> Result<(), String> {
-    let verb = match kind {
-        FaultKind::Kill => Verb::Start,
-        FaultKind::Pause => Verb::Unpause,
+pub(super) async fn end_outside(machines: &dyn Machines, container: &str, owed: Owed) -> Result<(), String> {
+    let (verb, bound) = match owed {
+        Owed::Kill => (Verb::Start, START_MAX),
+        Owed::Pause => (Verb::Unpause, ACT_MAX),
     };
-    let late = |_| Err(format!("the engine did not do it within {} s", ACT_MAX.as_secs()));
-    let Err(why) = timeout(ACT_MAX, machines.act(container, verb)).await.unwrap_or_else(late) else {
+    let late = |_| Err(format!("the engine did not do it within {} s", bound.as_secs()));
+    let Err(why) = timeout(bound, machines.act(container, verb)).await.unwrap_or_else(late) else {
         return Ok(());
     };
     let Ok(Ok(parts)) = timeout(ACT_MAX, machines.parts()).await else {
         return Err(why);
     };
     let state = parts.values().find(|part| part.id == container).map(|part| part.state);
-    if is_over(kind, state) { Ok(()) } else { Err(why) }
+    if is_over(owed, state) { Ok(()) } else { Err(why) }
 }
 
 /// A container in this state (none: it is gone) shows nothing of the fault any more.
-fn is_over(kind: FaultKind, state: Option<ContainerState>) -> bool {
-    match (kind, state) {
+fn is_over(owed: Owed, state: Option<ContainerState>) -> bool {
+    match (owed, state) {
         (_, None) => true,
-        (FaultKind::Kill, Some(state)) => state == ContainerState::Running,
-        (FaultKind::Pause, Some(state)) => state != ContainerState::Paused,
+        (Owed::Kill, Some(state)) => state == ContainerState::Running,
+        (Owed::Pause, Some(state)) => state != ContainerState::Paused,
     }
-}
-
-/// What the victim's outpost does.
-fn act(kind: FaultKind, victim: &Victim) -> Act {
-    let container = victim.container.clone();
-    match kind {
-        FaultKind::Kill => Act::KillContainer { container },
-        FaultKind::Pause => Act::PauseContainer { container },
-    }
-}
-
-async fn at_host(world: &World, host: &str, call: Call) -> Result<(), String> {
-    let outpost = world.outposts.get(host);
-    let probe = world.call(outpost, call, ACT_MAX, |reply| (reply == Reply::Done).then_some(()));
-    probe.await.result
-}
-
-async fn outside(world: &World, victim: &Victim, verb: Verb) -> Result<(), String> {
-    let act = world.machines.act(&victim.container, verb);
-    bounded(world.clock, ACT_MAX, act).await.result
 }

@@ -2,6 +2,7 @@
 //!
 //! Only what the outer engine did is written here. What an outpost did it undoes by itself when its stream ends.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::inject::end_outside;
-use super::{Fault, FaultKind};
+use super::{Fault, FaultKind, TargetClass};
 use crate::observe::machines::Machines;
 
 /// Name of the journal in a run's folder.
@@ -38,7 +39,29 @@ pub struct Debt {
     /// Its container's id.
     pub container: String,
     /// What was done to it.
-    pub kind: FaultKind,
+    pub kind: Owed,
+}
+
+/// What the outer engine did, and owes the undo of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Owed {
+    /// Killed a container.
+    Kill,
+    /// Froze one.
+    Pause,
+}
+
+impl Owed {
+    /// What the outer engine will do for this fault; none if outposts do all of it, who undo it by themselves.
+    fn by(fault: &Fault) -> Option<Self> {
+        match (fault.kind, fault.target.class) {
+            (_, TargetClass::Node | TargetClass::MesosAgent) => None,
+            (FaultKind::Kill, _) => Some(Self::Kill),
+            (FaultKind::Pause, _) => Some(Self::Pause),
+            (FaultKind::Isolate { .. } | FaultKind::Partition, _) => None,
+        }
+    }
 }
 
 /// A journal that can't be used.
@@ -89,16 +112,19 @@ impl Journal {
     ///
     /// # Errors
     /// If it can't be written: then the act must not take place.
-    pub fn owe(&mut self, name: &str, fault: &Fault) -> Result<(), JournalError> {
-        let Some(victim) = fault.victim.as_ref().filter(|v| v.host.is_none()) else {
+    pub fn owe(&mut self, fault: &Fault) -> Result<(), JournalError> {
+        let Some(kind) = Owed::by(fault) else {
             return Ok(());
         };
-        self.write(&Line::Owed(Debt {
-            fault: name.to_owned(),
-            name: victim.name.clone(),
-            container: victim.container.clone(),
-            kind: fault.kind,
-        }))
+        for victim in &fault.victims {
+            self.write(&Line::Owed(Debt {
+                fault: fault.name.clone(),
+                name: victim.name.clone(),
+                container: victim.container.clone(),
+                kind,
+            }))?;
+        }
+        Ok(())
     }
 
     /// Notes that nothing is owed any more.
@@ -150,18 +176,26 @@ pub async fn heal(folder: &Path, machines: &dyn Machines) -> Result<Vec<String>,
     let mut journal = Journal::open(folder)?;
     let mut told = Vec::new();
     let mut owed = Vec::new();
+    let (mut paid, mut unpaid) = (BTreeSet::new(), BTreeSet::new());
     for debt in debts {
         let did = match debt.kind {
-            FaultKind::Kill => "started",
-            FaultKind::Pause => "thawed",
+            Owed::Kill => "started",
+            Owed::Pause => "thawed",
         };
         match end_outside(machines, &debt.container, debt.kind).await {
             Ok(()) => {
                 told.push(format!("{did} {} (fault {})", debt.name, debt.fault));
-                journal.settle(&debt.fault)?;
+                paid.insert(debt.fault);
             }
-            Err(why) => owed.push(format!("{} is not {did} (fault {}): {why}", debt.name, debt.fault)),
+            Err(why) => {
+                owed.push(format!("{} is not {did} (fault {}): {why}", debt.name, debt.fault));
+                unpaid.insert(debt.fault);
+            }
         }
+    }
+    // A fault with several victims is settled when the last of them is mended.
+    for fault in paid.difference(&unpaid) {
+        journal.settle(fault)?;
     }
     if owed.is_empty() { Ok(told) } else { Err(HealError::Owed(owed.join("; "))) }
 }
@@ -174,25 +208,14 @@ mod tests {
     use futures_util::future::BoxFuture;
     use stormbed::outpost::protocol::{ContainerState, Hello};
 
-    use super::super::{Role, Target, TargetClass, Victim};
+    use super::super::{Peers, Role, Target, fixture};
     use super::*;
     use crate::observe::machines::{OutpostStream, Verb};
     use crate::observe::observation::PartView;
 
-    fn fault(kind: FaultKind, host: Option<&str>) -> Fault {
-        let class = TargetClass::ZooKeeper;
-        let role = Role::Any;
-        let mut fault = Fault::planned("s1", kind, Target { class, role });
-        fault.victim = Some(Victim {
-            class,
-            name: "zk-1".into(),
-            host: host.map(Into::into),
-            container: "abc".into(),
-            node: None,
-            member: None,
-            term: None,
-            led: false,
-        });
+    fn fault(id: &str, kind: FaultKind, class: TargetClass, victims: &[&str]) -> Fault {
+        let mut fault = Fault::planned("a", id, kind, Target { class, role: Role::Any });
+        fault.victims = victims.iter().map(|name| fixture::part(class, name, &format!("id-{name}"))).collect();
         fault
     }
 
@@ -200,17 +223,25 @@ mod tests {
     fn what_was_owed_and_not_settled_is_still_owed() {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let mut journal = Journal::open(folder.path()).expect("it can be created");
-        let kill = fault(FaultKind::Kill, None);
-        let pause = fault(FaultKind::Pause, None);
-        let inner = fault(FaultKind::Pause, Some("host-1"));
-        journal.owe("a/s1", &kill).expect("written");
-        journal.owe("a/s2", &pause).expect("written");
-        journal.owe("a/s3", &inner).expect("nothing to write");
-        journal.owe("a/s4", &kill).expect("written");
+        let zookeeper = TargetClass::ZooKeeper;
+        let isolate = FaultKind::Isolate { from: Peers::Everyone };
+        for owed in [
+            fault("s1", FaultKind::Kill, zookeeper, &["zk-1"]),
+            fault("s2", FaultKind::Pause, TargetClass::Host, &["host-1"]),
+            fault("s3", FaultKind::Pause, TargetClass::Node, &["storm-s1"]),
+            fault("s4", FaultKind::Kill, zookeeper, &["zk-1", "zk-3"]),
+            fault("s5", FaultKind::Kill, TargetClass::MesosAgent, &["host-2"]),
+            fault("s6", isolate, TargetClass::Host, &["host-3"]),
+        ] {
+            journal.owe(&owed).expect("written");
+        }
         journal.settle("a/s1").expect("written");
         let text = std::fs::read_to_string(folder.path().join(JOURNAL)).expect("it is there");
-        let owed: Vec<_> = unsettled(&text).into_iter().map(|d| d.fault).collect();
-        assert_eq!(owed, ["a/s4", "a/s2"]);
+        let owed: Vec<_> = unsettled(&text).into_iter().map(|d| (d.fault, d.name, d.kind)).collect();
+        let owes = |fault: &str, name: &str, kind| (fault.to_owned(), name.to_owned(), kind);
+        let both = ["zk-3", "zk-1"].map(|name| owes("a/s4", name, Owed::Kill));
+        assert_eq!(owed[..2], both, "every victim is owed for");
+        assert_eq!(owed[2..], [owes("a/s2", "host-1", Owed::Pause)], "what outposts hold is not owed");
     }
 
     /// An engine that does nothing it is told, with one container in this state.
@@ -227,7 +258,7 @@ mod tests {
             async { Err("there is none".to_owned()) }.boxed()
         }
         fn parts(&self) -> BoxFuture<'_, Result<BTreeMap<String, PartView>, String>> {
-            let part = self.0.map(|state| PartView { id: "abc".into(), state, started_unix_ms: 0 });
+            let part = self.0.map(|state| PartView { id: "id-zk-1".into(), state, started_unix_ms: 0 });
             async { Ok(part.map(|part| ("zk-1".to_owned(), part)).into_iter().collect()) }.boxed()
         }
         fn act<'a>(&'a self, _: &'a str, _: Verb) -> BoxFuture<'a, Result<(), String>> {
@@ -239,7 +270,7 @@ mod tests {
     async fn healed(kind: FaultKind, state: Option<ContainerState>) -> (Result<Vec<String>, String>, bool) {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let mut journal = Journal::open(folder.path()).expect("it can be created");
-        journal.owe("a/s1", &fault(kind, None)).expect("written");
+        journal.owe(&fault("s1", kind, TargetClass::ZooKeeper, &["zk-1"])).expect("written");
         let healed = heal(folder.path(), &Stubborn(state)).await.map_err(|error| error.to_string());
         let text = std::fs::read_to_string(folder.path().join(JOURNAL)).expect("it is there");
         (healed, !unsettled(&text).is_empty())
@@ -270,7 +301,7 @@ mod tests {
             fault: "f".into(),
             name: "n".into(),
             container: "c".into(),
-            kind: FaultKind::Pause,
+            kind: Owed::Pause,
         }))
         .expect("plain data");
         let cut = format!("{whole}\n{}", &whole[..20]);

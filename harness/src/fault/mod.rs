@@ -1,15 +1,26 @@
 //! Faults: what can be broken, on what, and where each fault is in its life.
+//!
+//! # Layout
+//! * One file per fault, each with inject, effect seen, undo, undo seen: [`kill`], [`pause`], [`isolate`], [`partition`].
+//! * [`inject`], [`effect`]: which of them it is, over all victims.
+//! * [`life`]: the state machine that no fault escapes.
+//! * [`journal`]: what is owed to the topology if this process dies.
 
 pub mod effect;
 pub mod inject;
+pub mod isolate;
 pub mod journal;
+pub mod kill;
 pub mod life;
+pub mod partition;
+pub mod pause;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use stormbed::clock::Millis;
 use stormbed::config::{Incarnation, Slot};
+use stormbed::outpost::parts::ProcessView;
 
 use life::Life;
 
@@ -21,6 +32,24 @@ pub enum FaultKind {
     Kill,
     /// Freeze all processes; undone by thawing them.
     Pause,
+    /// Cut a machine off; undone by removing the rules.
+    Isolate {
+        /// From whom.
+        from: Peers,
+    },
+    /// Cut nodes off from all other nodes; undone likewise. Everything else still reaches both sides.
+    Partition,
+}
+
+/// Whom an isolated machine can't reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Peers {
+    /// Nobody at all.
+    Everyone,
+    /// The ZooKeeper servers.
+    #[serde(rename = "zookeeper")]
+    ZooKeeper,
 }
 
 impl fmt::Display for FaultKind {
@@ -28,6 +57,9 @@ impl fmt::Display for FaultKind {
         f.write_str(match self {
             FaultKind::Kill => "kill",
             FaultKind::Pause => "pause",
+            FaultKind::Isolate { from: Peers::Everyone } => "isolate",
+            FaultKind::Isolate { from: Peers::ZooKeeper } => "isolate from zookeeper",
+            FaultKind::Partition => "partition",
         })
     }
 }
@@ -40,9 +72,15 @@ pub enum TargetClass {
     Node,
     /// A Mesos master's container.
     MesosMaster,
+    /// The Mesos agent's process on a host; everything else there goes on.
+    MesosAgent,
     /// A ZooKeeper server's container.
     #[serde(rename = "zookeeper")]
     ZooKeeper,
+    /// A scheduler's container.
+    Framework,
+    /// A whole machine: its engine, nodes, brick, agent and routes.
+    Host,
 }
 
 impl fmt::Display for TargetClass {
@@ -50,7 +88,10 @@ impl fmt::Display for TargetClass {
         f.write_str(match self {
             TargetClass::Node => "node",
             TargetClass::MesosMaster => "mesos-master",
+            TargetClass::MesosAgent => "mesos-agent",
             TargetClass::ZooKeeper => "zookeeper",
+            TargetClass::Framework => "framework",
+            TargetClass::Host => "host",
         })
     }
 }
@@ -59,14 +100,47 @@ impl fmt::Display for TargetClass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// The etcd leader, the leading master, the ZooKeeper leader.
+    /// The etcd leader, the leading master, the ZooKeeper leader, the active scheduler.
     Leader,
-    /// A member that doesn't lead (a standby master).
+    /// A member that doesn't lead (a standby master or scheduler).
     Follower,
     /// Any member.
     Any,
+    /// As many as may be lost: less than half.
+    Minority,
+    /// The smallest number that is more than half.
+    Majority,
+    /// A minority with the leader in it.
+    MinorityWithLeader,
     /// The node of this slot.
     Slot(Slot),
+    /// The host of this number (from 1), or what runs there.
+    Number(u8),
+    /// The host that runs the etcd leader.
+    OfLeader,
+    /// A host that doesn't.
+    NotOfLeader,
+}
+
+impl Role {
+    /// As scenario files write it. Masters and schedulers have words of their own.
+    #[must_use]
+    pub fn word(self, class: TargetClass) -> String {
+        match (self, class) {
+            (Role::Leader, TargetClass::Framework) => "active".into(),
+            (Role::Leader, _) => "leader".into(),
+            (Role::Follower, TargetClass::MesosMaster | TargetClass::Framework) => "standby".into(),
+            (Role::Follower, _) => "follower".into(),
+            (Role::Any, _) => "any".into(),
+            (Role::Minority, _) => "minority".into(),
+            (Role::Majority, _) => "majority".into(),
+            (Role::MinorityWithLeader, _) => "minority-with-leader".into(),
+            (Role::Slot(slot), _) => format!("slot {slot}"),
+            (Role::Number(number), _) => number.to_string(),
+            (Role::OfLeader, _) => "of-leader".into(),
+            (Role::NotOfLeader, _) => "not-of-leader".into(),
+        }
+    }
 }
 
 /// What a step aims at.
@@ -80,14 +154,7 @@ pub struct Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { class, role } = self;
-        match (class, role) {
-            (_, Role::Slot(slot)) => write!(f, "{class} slot {slot}"),
-            (TargetClass::MesosMaster, Role::Follower) => write!(f, "{class} standby"),
-            (_, Role::Leader) => write!(f, "{class} leader"),
-            (_, Role::Follower) => write!(f, "{class} follower"),
-            (_, Role::Any) => write!(f, "{class} any"),
-        }
+        write!(f, "{} {}", self.class, self.role.word(self.class))
     }
 }
 
@@ -96,33 +163,37 @@ impl fmt::Display for Target {
 pub struct Victim {
     /// Kind of part.
     pub class: TargetClass,
-    /// Readable name: `slot 3` is `storm-s3`, a master `master-2`.
+    /// Readable name: `slot 3` is `storm-s3`, a master `master-2`, an agent that of its host.
     pub name: String,
-    /// Machine whose engine runs it: a host's name, or none for the outer engine.
+    /// The host whose engine runs it; none for the outer engine.
     pub host: Option<String>,
-    /// Full container id.
+    /// Full container id (of the host, for an agent).
     pub container: String,
     /// The slot and incarnation, if it is a node.
     pub node: Option<(Slot, Incarnation)>,
+    /// The process that is meant, if it is an agent.
+    pub process: Option<ProcessView>,
     /// Its etcd member id (node) or znode/epoch in text, as known at resolution.
     pub member: Option<String>,
     /// The Raft term (etcd) or epoch (ZooKeeper) at resolution.
     pub term: Option<u64>,
-    /// It held the leader's role at resolution.
+    /// It held the leader's role at resolution; a host or its agent: the etcd leader ran there.
     pub led: bool,
 }
 
 /// A fault on its way through its life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// Unique in a run: `<step>` or `<step>.<draw>` in a storm, e.g. `s2`, `s3.14`.
+    /// Unique in a scenario: `<step>` or `<step>.<draw>` in a storm, e.g. `s2`, `s3.14`.
     pub id: String,
+    /// Unique in a run: `<scenario>/<id>`.
+    pub name: String,
     /// What.
     pub kind: FaultKind,
     /// Aim.
     pub target: Target,
-    /// Hit.
-    pub victim: Option<Victim>,
+    /// Hit: empty until the target is resolved. Whoever leads comes first.
+    pub victims: Vec<Victim>,
     /// Where it is in its life.
     pub life: Life,
 }
@@ -130,13 +201,53 @@ pub struct Fault {
 impl Fault {
     /// A fault that is planned.
     #[must_use]
-    pub fn planned(id: impl Into<String>, kind: FaultKind, target: Target) -> Self {
-        Self { id: id.into(), kind, target, victim: None, life: Life::default() }
+    pub fn planned(scenario: &str, id: &str, kind: FaultKind, target: Target) -> Self {
+        let name = format!("{scenario}/{id}");
+        Self { id: id.to_owned(), name, kind, target, victims: vec![], life: Life::default() }
     }
 
     /// What the fault's excuses are counted from: its act began at this time.
     #[must_use]
     pub fn began(&self) -> Option<Millis> {
         self.life.inject_begin
+    }
+
+    /// Some victim held the leader's role when it was chosen.
+    #[must_use]
+    pub fn led(&self) -> bool {
+        self.victims.iter().any(|victim| victim.led)
+    }
+
+    /// The victims' names, for people.
+    #[must_use]
+    pub fn victims_named(&self) -> String {
+        self.victims.iter().map(|victim| victim.name.as_str()).collect::<Vec<_>>().join(" + ")
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixture {
+    use super::*;
+
+    /// A part of the topology as a victim.
+    pub fn part(class: TargetClass, name: &str, container: &str) -> Victim {
+        Victim {
+            class,
+            name: name.into(),
+            host: None,
+            container: container.into(),
+            node: None,
+            process: None,
+            member: None,
+            term: None,
+            led: false,
+        }
+    }
+
+    /// A node as a victim.
+    pub fn node(slot: Slot, incarnation: Incarnation, host: &str, container: &str) -> Victim {
+        let name = format!("storm-s{slot}");
+        let part = part(TargetClass::Node, &name, container);
+        Victim { host: Some(host.into()), node: Some((slot, incarnation)), ..part }
     }
 }

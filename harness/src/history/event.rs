@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use stormbed::clock::Millis;
-use stormbed::config::Slot;
+use stormbed::config::{Incarnation, Slot};
 
 use super::tick::Tick;
 use crate::fault::{Fault, Role, TargetClass, Victim};
@@ -16,7 +16,7 @@ pub(super) fn seen(ticks: &[Tick], fault: &Fault, event: Event, until: Option<Mi
     let began = fault.began()?;
     let at = ticks.partition_point(|tick| tick.end <= began);
     let (before, after) = ticks.split_at(at);
-    let changed = change(before, fault.victim.as_ref()?, event)?;
+    let changed = change(before, fault, event)?;
     let in_time = |tick: &&Tick| until.is_none_or(|until| tick.end <= until);
     let mut after = after.iter().filter(|tick| tick.begin >= began).take_while(in_time);
     after.find(|tick| changed(&tick.truth)).map(|tick| tick.end)
@@ -25,12 +25,22 @@ pub(super) fn seen(ticks: &[Tick], fault: &Fault, event: Event, until: Option<Mi
 type Changed<'a> = Box<dyn Fn(&Truth) -> bool + 'a>;
 
 /// The test for an event; none if what was there before wasn't seen.
-fn change<'a>(before: &'a [Tick], victim: &'a Victim, event: Event) -> Option<Changed<'a>> {
+fn change<'a>(before: &'a [Tick], fault: &'a Fault, event: Event) -> Option<Changed<'a>> {
     let latest = || before.iter().rev().map(|tick| &tick.truth);
+    let victim = fault.victims.first()?;
     Some(match event {
         Event::EtcdLeaderChanged => {
-            let former = latest().find_map(|truth| truth.etcd_leader.as_ref())?.slot;
-            Box::new(move |now| now.etcd_leader.as_ref().is_some_and(|leader| leader.slot != former))
+            let former = latest().find_map(|truth| truth.etcd_leader.as_ref())?;
+            Box::new(move |now| {
+                now.etcd_leader.as_ref().is_some_and(|now| now.slot != former.slot && now.term > former.term)
+            })
+        }
+        Event::EtcdLeaderDemoted => {
+            let former = latest().find_map(|truth| truth.etcd_leader.as_ref())?;
+            Box::new(move |now| {
+                let itself = now.raft.get(&former.slot);
+                itself.is_some_and(|it| it.term > former.term && it.leader != 0 && it.leader != it.member)
+            })
         }
         Event::JupyterMoved => {
             let former: &BTreeSet<Slot> =
@@ -41,34 +51,78 @@ fn change<'a>(before: &'a [Tick], victim: &'a Victim, event: Event) -> Option<Ch
         }
         Event::SlotReplaced => {
             let (slot, incarnation) = victim.node?;
-            Box::new(move |now| {
-                let nodes = now.running.get(&slot);
-                nodes.is_some_and(|nodes| nodes.iter().any(|node| node.incarnation > incarnation))
-            })
+            Box::new(move |now| runs_higher(now, slot, incarnation, None))
         }
         Event::SlotLeft => {
             let (slot, _) = victim.node?;
             Box::new(move |now| !now.members.contains(&slot) && !now.unsure.contains(&slot) && now.is_forgotten(slot))
         }
+        Event::SlotMoved => moved(latest().next()?, victim)?,
         Event::MesosMasterChanged => {
             let former = &latest().find_map(|truth| truth.mesos_leader.as_ref())?.name;
             Box::new(move |now| now.mesos_leader.as_ref().is_some_and(|leader| leader.name != *former))
+        }
+        Event::MesosMasterExited => exited(before, &latest().find_map(|truth| truth.mesos_leader.as_ref())?.name)?,
+        Event::FrameworkChanged => {
+            let former = latest().find_map(|truth| truth.active_framework.as_ref())?;
+            Box::new(move |now| now.active_framework.as_ref().is_some_and(|active| active != former))
+        }
+        Event::FrameworkExited => exited(before, latest().find_map(|truth| truth.active_framework.as_ref())?)?,
+        Event::MesosAgentRecovered => {
+            let process = latest().find_map(|truth| *truth.processes.get(&victim.name)?)?;
+            let id = latest().find_map(|truth| truth.agents.as_ref()?.get(&victim.name))?;
+            Box::new(move |now| {
+                let runs = now.processes.get(&victim.name).is_some_and(|now| now.is_some_and(|now| now != process));
+                runs && now.agents.as_ref().is_some_and(|agents| agents.get(&victim.name) == Some(id))
+            })
+        }
+        Event::AgentUnreachable => {
+            let known = latest().find_map(|truth| truth.agents.as_ref());
+            known.filter(|agents| agents.contains_key(&victim.name))?;
+            Box::new(move |now| now.agents.as_ref().is_some_and(|agents| !agents.contains_key(&victim.name)))
         }
         Event::ZooKeeperLeaderChanged => {
             let former = &latest().find_map(|truth| truth.zookeeper_leader.as_ref())?.name;
             Box::new(move |now| now.zookeeper_leader.as_ref().is_some_and(|leader| leader.name != *former))
         }
+        Event::ZooKeeperQuorumLost => {
+            latest().find(|truth| truth.zookeeper_quorum == Some(true))?;
+            Box::new(|now| now.zookeeper_quorum == Some(false))
+        }
     })
 }
 
-/// The victim did not hold the role that the target names when it was hit: what was seen around the injection says so.
+/// Another process than before, or none, is seen on this machine; none if it wasn't seen before.
+fn exited<'a>(before: &[Tick], machine: &'a String) -> Option<Changed<'a>> {
+    let process = before.iter().rev().find_map(|tick| *tick.truth.processes.get(machine)?)?;
+    Some(Box::new(move |now| now.processes.get(machine).is_some_and(|now| *now != Some(process))))
+}
+
+/// Every slot of the victim's host runs elsewhere; none if nothing ran there.
+fn moved<'a>(before: &'a Truth, victim: &'a Victim) -> Option<Changed<'a>> {
+    let nodes = before.running.iter().filter_map(|(slot, nodes)| Some((*slot, nodes.first()?)));
+    let there: Vec<(Slot, Incarnation)> =
+        nodes.filter(|(_, node)| node.host == victim.name).map(|(slot, node)| (slot, node.incarnation)).collect();
+    let elsewhere = move |now: &Truth| {
+        there.iter().all(|(slot, incarnation)| runs_higher(now, *slot, *incarnation, Some(&victim.name)))
+    };
+    before.running.values().flatten().any(|node| node.host == victim.name).then(|| Box::new(elsewhere) as Changed)
+}
+
+/// A higher incarnation of the slot runs, not on this host.
+fn runs_higher(now: &Truth, slot: Slot, incarnation: Incarnation, not_on: Option<&String>) -> bool {
+    let mut nodes = now.running.get(&slot).into_iter().flatten();
+    nodes.any(|node| node.incarnation > incarnation && Some(&node.host) != not_on)
+}
+
+/// The first victim did not hold the role that the target names when it was hit: what was seen around the injection says so.
 pub(super) fn missed_role(ticks: &[Tick], fault: &Fault) -> Option<String> {
-    let (victim, began) = (fault.victim.as_ref()?, fault.began()?);
+    let (victim, began) = (fault.victims.first()?, fault.began()?);
     let hit = fault.life.injected.unwrap_or(began);
     let must_lead = match fault.target.role {
-        Role::Leader => true,
-        Role::Follower => false,
-        Role::Any | Role::Slot(_) => return None,
+        Role::Leader | Role::MinorityWithLeader | Role::OfLeader => true,
+        Role::Follower | Role::NotOfLeader => false,
+        Role::Any | Role::Minority | Role::Majority | Role::Slot(_) | Role::Number(_) => return None,
     };
     let at = ticks.partition_point(|tick| tick.end <= began);
     let before = ticks[..at].iter().rev().find(|tick| leads(&tick.truth, victim).is_some());
@@ -88,14 +142,157 @@ pub(super) fn missed_role(ticks: &[Tick], fault: &Fault) -> Option<String> {
     ))
 }
 
-/// Whether the victim leads; none if nobody was seen to lead.
+/// Whether the victim leads (a host or its agent: whether the etcd leader runs there); none if nobody was seen to lead.
 fn leads(truth: &Truth, victim: &Victim) -> Option<bool> {
+    let etcd = truth.etcd_leader.as_ref();
     match victim.class {
         TargetClass::Node => {
             let slot = victim.node?.0;
-            truth.etcd_leader.as_ref().map(|leader| leader.slot == slot)
+            etcd.map(|leader| leader.slot == slot)
+        }
+        TargetClass::Host | TargetClass::MesosAgent => {
+            etcd.and_then(|leader| truth.host_of(leader.slot)).map(|host| *host == victim.name)
         }
         TargetClass::MesosMaster => truth.mesos_leader.as_ref().map(|leader| leader.name == victim.name),
         TargetClass::ZooKeeper => truth.zookeeper_leader.as_ref().map(|leader| leader.name == victim.name),
+        TargetClass::Framework => truth.active_framework.as_ref().map(|active| *active == victim.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use stormbed::outpost::parts::ProcessView;
+
+    use super::*;
+    use crate::fault::{FaultKind, Target, fixture};
+    use crate::invariant::truth::{EtcdLeader, MesosLeader, RaftView, RunningNode};
+
+    const BEGAN: u64 = 1_000;
+
+    fn tick(begin: u64, truth: Truth) -> Tick {
+        Tick {
+            begin: Millis(begin),
+            end: Millis(begin + 100),
+            late_ms: 0,
+            cpu_pressure: None,
+            parts: BTreeMap::new(),
+            breaches: BTreeMap::new(),
+            blind: BTreeSet::new(),
+            truth,
+            held: false,
+        }
+    }
+
+    fn on(class: TargetClass, name: &str) -> Fault {
+        let mut fault = Fault::planned("t", "s1", FaultKind::Kill, Target { class, role: Role::Any });
+        fault.victims = vec![fixture::part(class, name, "c")];
+        fault.life.begin(Millis(BEGAN));
+        fault
+    }
+
+    /// Whether the event is seen when the truth goes from this to that.
+    fn comes(fault: &Fault, event: Event, before: &Truth, after: &Truth) -> bool {
+        let ticks =
+            [tick(BEGAN - 500, before.clone()), tick(BEGAN - 50, after.clone()), tick(BEGAN + 250, after.clone())];
+        let seen = seen(&ticks, fault, event, None);
+        assert!(seen.is_none_or(|at| at == Millis(BEGAN + 350)), "only a tick that began after the act counts");
+        seen.is_some()
+    }
+
+    fn running(slots: &[(Slot, Incarnation, &str)]) -> Truth {
+        let mut truth = Truth::default();
+        for (slot, incarnation, host) in slots {
+            truth.running.entry(*slot).or_default().push(RunningNode {
+                incarnation: *incarnation,
+                container: format!("c{slot}.{incarnation}"),
+                host: (*host).into(),
+            });
+        }
+        truth
+    }
+
+    #[test]
+    fn slots_have_moved_when_all_of_them_run_elsewhere() {
+        let fault = on(TargetClass::Host, "host-1");
+        let before = running(&[(0, 1, "host-1"), (1, 1, "host-2"), (3, 4, "host-1")]);
+        let moved = |after: &[(Slot, Incarnation, &str)]| comes(&fault, Event::SlotMoved, &before, &running(after));
+        assert!(moved(&[(0, 2, "host-2"), (1, 1, "host-2"), (3, 5, "host-3")]));
+        assert!(!moved(&[(0, 2, "host-2"), (1, 1, "host-2")]), "slot 3 runs nowhere");
+        assert!(!moved(&[(0, 2, "host-2"), (3, 5, "host-1")]), "slot 3 is where it was");
+        assert!(!moved(&[(0, 1, "host-2"), (3, 5, "host-3")]), "that is the incarnation that was lost");
+        let empty = running(&[(1, 1, "host-2")]);
+        assert!(!comes(&fault, Event::SlotMoved, &empty, &empty), "nothing ran there");
+    }
+
+    #[test]
+    fn a_master_has_exited_when_another_process_or_none_is_seen_there() {
+        let fault = on(TargetClass::MesosMaster, "master-1");
+        let view = |process: Option<Option<u64>>| Truth {
+            mesos_leader: Some(MesosLeader { name: "master-1".into(), znode: None }),
+            processes: process
+                .map(|p| ("master-1".to_owned(), p.map(|started_ticks| ProcessView { pid: 7, started_ticks })))
+                .into_iter()
+                .collect(),
+            ..Truth::default()
+        };
+        let exited = |after| comes(&fault, Event::MesosMasterExited, &view(Some(Some(1))), &view(after));
+        assert!(exited(Some(None)) && exited(Some(Some(2))));
+        assert!(!exited(Some(Some(1))), "the same process runs");
+        assert!(!exited(None), "nobody looked");
+        assert!(!comes(&fault, Event::MesosMasterExited, &view(None), &view(Some(Some(2)))), "nobody looked before");
+    }
+
+    #[test]
+    fn a_scheduler_has_changed_when_another_one_is_active() {
+        let fault = on(TargetClass::Framework, "framework-1");
+        let active = |name: Option<&str>| Truth { active_framework: name.map(Into::into), ..Truth::default() };
+        let changed = |after| comes(&fault, Event::FrameworkChanged, &active(Some("framework-1")), &active(after));
+        assert!(changed(Some("framework-2")));
+        assert!(!changed(Some("framework-1")) && !changed(None));
+    }
+
+    #[test]
+    fn an_agent_has_recovered_when_another_process_is_active_under_the_same_id() {
+        let fault = on(TargetClass::MesosAgent, "host-1");
+        let view = |id: Option<&str>, started_ticks: u64| Truth {
+            agents: Some(id.map(|id| ("host-1".to_owned(), id.to_owned())).into_iter().collect()),
+            processes: BTreeMap::from([("host-1".to_owned(), Some(ProcessView { pid: 7, started_ticks }))]),
+            ..Truth::default()
+        };
+        let before = view(Some("a1"), 1);
+        let recovered = |after| comes(&fault, Event::MesosAgentRecovered, &before, &after);
+        assert!(recovered(view(Some("a1"), 2)));
+        assert!(!recovered(view(Some("a1"), 1)), "the same process runs");
+        assert!(!recovered(view(Some("a9"), 2)), "it is another agent now");
+        assert!(!recovered(view(None, 2)), "it isn't registered");
+        let given_up = |after| comes(&fault, Event::AgentUnreachable, &before, &after);
+        assert!(given_up(view(None, 1)));
+        assert!(!given_up(view(Some("a1"), 2)) && !given_up(Truth::default()));
+    }
+
+    #[test]
+    fn an_old_leader_is_demoted_when_it_names_another_in_a_higher_term() {
+        let fault = on(TargetClass::Node, "storm-s2");
+        let before = Truth { etcd_leader: Some(EtcdLeader { slot: 2, member: 0xa2, term: 7 }), ..Truth::default() };
+        let names = |leader, term| {
+            let view = RaftView { member: 0xa2, leader, term, index: 50, learner: false };
+            let after = Truth { raft: BTreeMap::from([(2, view)]), ..Truth::default() };
+            comes(&fault, Event::EtcdLeaderDemoted, &before, &after)
+        };
+        assert!(names(0xa0, 8));
+        assert!(!names(0xa2, 8), "it leads again");
+        assert!(!names(0, 8), "it knows no leader");
+        assert!(!names(0xa0, 7), "in its own term nobody else leads");
+    }
+
+    #[test]
+    fn zookeeper_has_lost_its_quorum_only_when_that_was_seen() {
+        let fault = on(TargetClass::ZooKeeper, "zk-1");
+        let quorum = |zookeeper_quorum| Truth { zookeeper_quorum, ..Truth::default() };
+        let lost = |before, after| comes(&fault, Event::ZooKeeperQuorumLost, &quorum(before), &quorum(after));
+        assert!(lost(Some(true), Some(false)));
+        assert!(!lost(Some(true), None) && !lost(Some(true), Some(true)) && !lost(Some(false), Some(false)));
     }
 }

@@ -8,8 +8,9 @@ use stormbed::outpost::protocol::{ContainerState, GlusterView};
 use super::ledger::{KindOutcome, LedgerOutcome, Op, OpOutcome};
 use super::volume::VolumeOutcome;
 use super::*;
+use crate::fault::fixture::node;
 use crate::fault::life::Stage;
-use crate::fault::{FaultKind, Role, Target, TargetClass, Victim};
+use crate::fault::{FaultKind, Role, Target, TargetClass};
 use crate::invariant::fixture::{Cluster, Roles, hosts_file};
 use crate::invariant::truth::TruthTracker;
 use crate::invariant::{Held, Look, judge_all};
@@ -28,17 +29,8 @@ fn target(role: Role) -> Target {
 }
 
 fn killed() -> Fault {
-    let mut fault = Fault::planned("s1", FaultKind::Kill, target(Role::Follower));
-    fault.victim = Some(Victim {
-        class: TargetClass::Node,
-        name: "storm-s3".into(),
-        host: Some("host-1".into()),
-        container: "c3".into(),
-        node: Some((3, 1)),
-        member: None,
-        term: None,
-        led: false,
-    });
+    let mut fault = Fault::planned("node-loss", "s1", FaultKind::Kill, target(Role::Follower));
+    fault.victims = vec![node(3, 1, "host-1", "c3")];
     fault.life.begin(Millis(KILL));
     let back = BACK - KILL + 100;
     for (stage, at) in [(Stage::Injected, 20), (Stage::Seen, 300), (Stage::Undone, 300), (Stage::UndoneSeen, back)] {
@@ -90,6 +82,7 @@ fn plan(bounds: &[(Option<Name>, u64)], expect: &[Event]) -> Plan {
             wait_ms: 0,
             act: PlannedAct::Fault { kind: FaultKind::Kill, target: target(Role::Follower), hold: Hold::Nothing },
             expect: expect.to_vec(),
+            meanwhile: vec![],
             recovered: bounds
                 .iter()
                 .map(|(invariant, within_ms)| Bound {
@@ -171,6 +164,7 @@ impl Run {
             faults: &self.faults,
             ledger: &self.ledger,
             volume: self.volume.as_ref(),
+            witnesses: &[],
             ended: Millis(END_OF_RUN),
             harness_errors: self.errors.clone(),
             interrupted: self.interrupted,
@@ -283,7 +277,7 @@ fn an_event_that_comes_only_after_the_next_groups_fault_is_not_credited() {
 fn a_leader_that_lost_its_role_to_the_fault_did_not_miss_it() {
     let mut fault = killed();
     fault.target.role = Role::Leader;
-    fault.victim.as_mut().expect("it has one").node = Some((2, 1));
+    fault.victims[0].node = Some((2, 1));
     // The engine took its time to acknowledge, and another one leads before it has.
     fault.life.injected = Some(Millis(KILL + 3_000));
     let moved_at = |moved: u64| {
@@ -363,6 +357,7 @@ fn safety_that_was_broken_while_the_cluster_was_waited_for_stays_broken() {
         plan: &waiting.plan,
         faults: &[],
         ledger: &waiting.ledger,
+        witnesses: &[],
         volume: None,
         ended: cluster.seen.end,
         harness_errors: vec![],
@@ -451,7 +446,7 @@ fn a_pass_means_that_something_happened() {
     eventless.plan = plan(&[], &[Event::EtcdLeaderChanged]);
     eventless.verdict(Verdict::Invalid, &["etcd-leader-changed", "never came"]);
     let mut skipped = Run::good();
-    skipped.faults = vec![Fault::planned("s1", FaultKind::Kill, target(Role::Follower))];
+    skipped.faults = vec![Fault::planned("node-loss", "s1", FaultKind::Kill, target(Role::Follower))];
     skipped.look = Box::new(|now| Cluster::steady().at(now));
     skipped.verdict(Verdict::Invalid, &["s1", "not reached"]);
     let mut missed = Run::good();

@@ -11,10 +11,13 @@ mod breaks;
 mod coverage;
 mod event;
 pub mod ledger;
+mod meanwhile;
 mod outcome;
+pub mod raft;
 mod recovery;
 mod tick;
 pub mod volume;
+pub mod witness;
 
 #[cfg(test)]
 mod history_tests;
@@ -33,6 +36,7 @@ use ledger::LedgerOutcome;
 use recovery::{Window, recovery};
 use tick::{Key, Tick, keys};
 use volume::VolumeOutcome;
+use witness::Witness;
 
 /// At the end of a scenario everything holds, without excuses, for this long.
 pub const FINAL_HOLD_MS: u64 = 10_000;
@@ -69,6 +73,8 @@ pub struct Ending<'a> {
     pub ledger: &'a LedgerOutcome,
     /// The volume after the last write; none if it didn't come to that.
     pub volume: Option<&'a VolumeOutcome>,
+    /// What was written through etcd leaders that a fault had cut off, and what became of it.
+    pub witnesses: &'a [Witness],
     /// When the scenario ended.
     pub ended: Millis,
     /// Failures of the harness or of parts that didn't start, one sentence each: BROKEN.

@@ -8,7 +8,7 @@ use stormbed::clock::Millis;
 use super::breaks::judged_while;
 use super::recovery::{Window, in_window, recovery};
 use super::tick::{Key, Tick, keys};
-use super::{Ending, FINAL_HOLD_MS, History, breaks, coverage, event, ledger, volume};
+use super::{Ending, FINAL_HOLD_MS, History, breaks, coverage, event, ledger, meanwhile, volume, witness};
 use crate::fault::Fault;
 use crate::fault::life::Stage;
 use crate::invariant::Tier;
@@ -36,6 +36,11 @@ impl History {
         why.extend(breaks::breaches(ticks));
         why.extend(breaks::unexcused(ticks, faults));
         why.extend(ledger::audit(ending.ledger));
+        why.extend(ending.witnesses.iter().flat_map(witness::audit));
+        for fault in faults {
+            let step = ending.plan.step_of(&fault.id);
+            why.extend(step.map(|step| meanwhile::findings(ticks, fault, step)).unwrap_or_default());
+        }
         let complete = !ending.interrupted && ending.harness_errors.is_empty();
         // What ended before its time can't have been judged.
         let bounds = faults.iter().flat_map(|fault| missed_bounds(ticks, fault, ending));
@@ -82,7 +87,7 @@ impl History {
             id: fault.id.clone(),
             kind: fault.kind,
             target: fault.target,
-            victim: fault.victim.clone(),
+            victims: fault.victims.clone(),
             stage: fault.life.stage,
             began: fault.life.inject_begin,
             undo_began: fault.life.undo_begin,

@@ -33,8 +33,11 @@ fn detection_ms(class: TargetClass, clock: RecoveryClock) -> u64 {
     match (clock, class) {
         (RecoveryClock::Rejoin, _) => UNDO_DETECT_MS,
         (RecoveryClock::Failover, TargetClass::Node) => 10_000,
-        (RecoveryClock::Failover, TargetClass::MesosMaster) => 11_000,
+        (RecoveryClock::Failover, TargetClass::MesosMaster | TargetClass::Framework) => 11_000,
         (RecoveryClock::Failover, TargetClass::ZooKeeper) => 4_000,
+        // A dead agent's connection ends at once; a silent one misses ten pings.
+        (RecoveryClock::Failover, TargetClass::MesosAgent) => 2_000,
+        (RecoveryClock::Failover, TargetClass::Host) => 12_000,
     }
 }
 
@@ -108,9 +111,8 @@ pub(super) fn in_window(ticks: &[Tick], window: Window) -> &[Tick] {
 /// The tick from which on the invariant holds for long enough.
 fn first_holding(within: &[Tick], fault: &Fault, clock: RecoveryClock, window: Window, key: Key) -> Option<usize> {
     let detected_by = window.start + Duration::from_millis(detection_ms(fault.target.class, clock));
-    let led = fault.victim.as_ref().is_some_and(|victim| victim.led);
     // What this fault can't break needn't be waited for.
-    let untouched = !excused(fault.kind, fault.target.class, led).contains(&key.0);
+    let untouched = !excused(fault).contains(&key.0);
     let mut noticed = untouched;
     let mut run: Option<usize> = None;
     for (index, tick) in within.iter().enumerate() {
@@ -136,19 +138,26 @@ fn first_holding(within: &[Tick], fault: &Fault, clock: RecoveryClock, window: W
 
 /// Ground truth shows that the fault was noticed: another role holder, or other members.
 fn shows(tick: &Tick, fault: &Fault, clock: RecoveryClock, window: Window) -> bool {
-    let Some(victim) = &fault.victim else {
+    let Some(led) = fault.victims.iter().find(|victim| victim.led).or(fault.victims.first()) else {
         return false;
     };
     let truth = &tick.truth;
     match (fault.target.class, clock) {
-        (TargetClass::Node, _) => truth.since >= window.start,
+        (TargetClass::Node | TargetClass::Host, _) => truth.since >= window.start,
         (TargetClass::MesosMaster, RecoveryClock::Failover) => {
-            victim.led && truth.mesos_leader.as_ref().is_some_and(|leader| leader.name != victim.name)
+            led.led && truth.mesos_leader.as_ref().is_some_and(|leader| leader.name != led.name)
         }
         (TargetClass::ZooKeeper, RecoveryClock::Failover) => {
-            victim.led && truth.zookeeper_leader.as_ref().is_some_and(|leader| leader.name != victim.name)
+            led.led && truth.zookeeper_leader.as_ref().is_some_and(|leader| leader.name != led.name)
         }
-        (TargetClass::MesosMaster | TargetClass::ZooKeeper, RecoveryClock::Rejoin) => false,
+        (TargetClass::Framework, RecoveryClock::Failover) => {
+            led.led && truth.active_framework.as_ref().is_some_and(|active| *active != led.name)
+        }
+        (TargetClass::MesosAgent, RecoveryClock::Failover)
+        | (
+            TargetClass::MesosMaster | TargetClass::MesosAgent | TargetClass::ZooKeeper | TargetClass::Framework,
+            RecoveryClock::Rejoin,
+        ) => false,
     }
 }
 
@@ -195,7 +204,7 @@ mod tests {
 
     fn recovered(ticks: &[Tick], cut: Option<u64>) -> Recovery {
         let target = Target { class: TargetClass::Node, role: Role::Any };
-        let mut fault = Fault::planned("s1", FaultKind::Kill, target);
+        let mut fault = Fault::planned("t", "s1", FaultKind::Kill, target);
         fault.life.begin(Millis(START));
         let window = Window { start: Millis(START), cut: cut.map(Millis) };
         recovery(ticks, &fault, RecoveryClock::Failover, window, KEY)

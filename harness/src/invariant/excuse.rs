@@ -7,11 +7,18 @@
 //! |---|---|---|---|
 //! | kill node | follower | hosts ssh storage etcd mesos network | 30 s after the injection: the system heals it |
 //! | kill node | leader | the same and jupyter | likewise |
-//! | pause node | follower | hosts ssh storage etcd network | 15 s after the undo: lease and tables |
-//! | pause node | leader | the same and jupyter | likewise |
-//! | kill, pause mesos-master | any | mesos | 20 s after the undo: a session, and everybody registers again |
+//! | pause, partition node | follower | hosts ssh storage etcd network | 15 s after the undo: lease and tables |
+//! | pause, partition node | leader | the same and jupyter | likewise |
+//! | kill, pause, isolate mesos-master | any | mesos | 20 s after the undo: a session, and everybody registers again |
+//! | kill mesos-agent | any | mesos | 15 s after the undo: it finds its containers and registers |
 //! | kill, pause zookeeper | follower | zookeeper | 10 s after the undo: it joins and syncs |
 //! | kill, pause zookeeper | leader | zookeeper mesos | likewise; the masters' election can't be read meanwhile |
+//! | kill, pause zookeeper | majority | zookeeper mesos | 30 s after the undo: an election, then the masters' |
+//! | kill, pause framework | active | mesos | 20 s after the undo: a session, and the standby subscribes |
+//! | kill, pause framework | standby | nothing | |
+//! | kill host | not the leader's | hosts ssh storage etcd mesos network | 60 s after the undo: it boots, heals, and its nodes join |
+//! | pause, isolate host | any | the same and jupyter: its silent brick stalls the volume for 10 s | likewise |
+//! | kill host | the leader's | the same and jupyter | likewise |
 //!
 //! A node that dies while Mesos or ZooKeeper is in trouble needs them first: it gets twice the time.
 
@@ -22,30 +29,44 @@ use stormbed::clock::Millis;
 
 use super::Name;
 use crate::fault::life::Stage;
-use crate::fault::{Fault, FaultKind, TargetClass};
+use crate::fault::{Fault, FaultKind, Role, TargetClass};
 
 /// A killed node is replaced and votes again within this time of its death (20 s are promised, 10 s are for the machine).
 pub const HEAL_MS: u64 = 30_000;
 /// A thawed node is in everybody's tables again within this time: a lease (5 s), an agent that checks itself, a watch.
 pub const THAW_MS: u64 = 15_000;
-/// A master that comes back: a session (10 s) until the next leader, then all agents and the framework register.
+/// A master or scheduler that comes back: a session (10 s) until the next leader, then all agents and the framework register.
 pub const MASTER_MS: u64 = 20_000;
+/// An agent that comes back looks for its containers and registers with the leading master (back-off below a second).
+pub const AGENT_MS: u64 = 15_000;
 /// A ZooKeeper server that comes back joins and syncs.
 pub const ZOOKEEPER_MS: u64 = 10_000;
+/// A host that comes back: engine and volume (10 s), a heal (5–20 s), then its nodes as after a death.
+pub const HOST_MS: u64 = 60_000;
 
-/// What a fault of this kind excuses.
+/// What a fault excuses.
 #[must_use]
-pub fn excused(kind: FaultKind, class: TargetClass, led: bool) -> &'static [Name] {
+pub fn excused(fault: &Fault) -> &'static [Name] {
     use Name::{Etcd, Hosts, Jupyter, Mesos, Network, Ssh, Storage, ZooKeeper};
-    match (class, kind, led) {
-        (TargetClass::Node, FaultKind::Kill, false) => &[Hosts, Ssh, Storage, Etcd, Mesos, Network],
-        (TargetClass::Node, FaultKind::Kill, true) => &[Hosts, Ssh, Jupyter, Storage, Etcd, Mesos, Network],
-        (TargetClass::Node, FaultKind::Pause, false) => &[Hosts, Ssh, Storage, Etcd, Network],
-        (TargetClass::Node, FaultKind::Pause, true) => &[Hosts, Ssh, Jupyter, Storage, Etcd, Network],
-        (TargetClass::MesosMaster, _, _) => &[Mesos],
-        (TargetClass::ZooKeeper, _, false) => &[ZooKeeper],
-        (TargetClass::ZooKeeper, _, true) => &[ZooKeeper, Mesos],
+    let led = fault.led();
+    match (fault.target.class, fault.kind) {
+        (TargetClass::Node, FaultKind::Kill) if led => &[Hosts, Ssh, Jupyter, Storage, Etcd, Mesos, Network],
+        (TargetClass::Node, FaultKind::Kill) => &[Hosts, Ssh, Storage, Etcd, Mesos, Network],
+        (TargetClass::Node, _) if led => &[Hosts, Ssh, Jupyter, Storage, Etcd, Network],
+        (TargetClass::Node, _) => &[Hosts, Ssh, Storage, Etcd, Network],
+        (TargetClass::MesosMaster | TargetClass::MesosAgent, _) => &[Mesos],
+        (TargetClass::ZooKeeper, _) if led || takes_quorum(fault) => &[ZooKeeper, Mesos],
+        (TargetClass::ZooKeeper, _) => &[ZooKeeper],
+        (TargetClass::Framework, _) if led => &[Mesos],
+        (TargetClass::Framework, _) => &[],
+        (TargetClass::Host, FaultKind::Kill) if !led => &[Hosts, Ssh, Storage, Etcd, Mesos, Network],
+        (TargetClass::Host, _) => &[Hosts, Ssh, Jupyter, Storage, Etcd, Mesos, Network],
     }
+}
+
+/// Whoever is left can decide nothing.
+fn takes_quorum(fault: &Fault) -> bool {
+    fault.target.role == Role::Majority
 }
 
 /// The end of a fault's excuses; none while it is held, or if it was never made.
@@ -53,14 +74,18 @@ pub fn excused(kind: FaultKind, class: TargetClass, led: bool) -> &'static [Name
 pub fn ends(fault: &Fault, others: &[Fault]) -> Option<Millis> {
     let began = fault.began()?;
     let after = |start: Millis, ms: u64| start + Duration::from_millis(ms);
+    let undone = |ms| fault.life.undone.map(|at| after(at, ms));
     match (fault.target.class, fault.kind) {
         (TargetClass::Node, FaultKind::Kill) => {
             let troubled = others.iter().any(|other| overlaps(other, began));
             Some(after(began, if troubled { 2 * HEAL_MS } else { HEAL_MS }))
         }
-        (TargetClass::Node, FaultKind::Pause) => fault.life.undone.map(|at| after(at, THAW_MS)),
-        (TargetClass::MesosMaster, _) => fault.life.undone.map(|at| after(at, MASTER_MS)),
-        (TargetClass::ZooKeeper, _) => fault.life.undone.map(|at| after(at, ZOOKEEPER_MS)),
+        (TargetClass::Node, _) => undone(THAW_MS),
+        (TargetClass::MesosMaster | TargetClass::Framework, _) => undone(MASTER_MS),
+        (TargetClass::MesosAgent, _) => undone(AGENT_MS),
+        (TargetClass::ZooKeeper, _) if takes_quorum(fault) => undone(ZOOKEEPER_MS + MASTER_MS),
+        (TargetClass::ZooKeeper, _) => undone(ZOOKEEPER_MS),
+        (TargetClass::Host, _) => undone(HOST_MS),
     }
 }
 
@@ -87,8 +112,7 @@ pub fn excuses(faults: &[Fault], from: Millis, to: Millis) -> BTreeMap<Name, Str
         if began > to || over || fault.life.stage == Stage::Skipped {
             continue;
         }
-        let led = fault.victim.as_ref().is_some_and(|victim| victim.led);
-        for name in excused(fault.kind, fault.target.class, led) {
+        for name in excused(fault) {
             excuses.entry(*name).or_insert_with(|| fault.id.clone());
         }
     }
@@ -98,12 +122,19 @@ pub fn excuses(faults: &[Fault], from: Millis, to: Millis) -> BTreeMap<Name, Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{Role, Target};
+    use crate::fault::{Peers, Target, fixture};
 
     fn fault(id: &str, kind: FaultKind, class: TargetClass, began: u64) -> Fault {
         let role = Role::Any;
-        let mut fault = Fault::planned(id, kind, Target { class, role });
+        let mut fault = Fault::planned("t", id, kind, Target { class, role });
         fault.life.begin(Millis(began));
+        fault
+    }
+
+    fn led(mut fault: Fault) -> Fault {
+        let mut victim = fixture::part(fault.target.class, "x", "c");
+        victim.led = true;
+        fault.victims = vec![victim];
         fault
     }
 
@@ -132,9 +163,34 @@ mod tests {
 
     #[test]
     fn only_a_leaders_loss_excuses_jupyter() {
-        for kind in [FaultKind::Kill, FaultKind::Pause] {
-            assert!(excused(kind, TargetClass::Node, true).contains(&Name::Jupyter));
-            assert!(!excused(kind, TargetClass::Node, false).contains(&Name::Jupyter));
+        for kind in [FaultKind::Kill, FaultKind::Pause, FaultKind::Partition] {
+            let follower = fault("s1", kind, TargetClass::Node, 1);
+            assert!(!excused(&follower).contains(&Name::Jupyter));
+            assert!(excused(&led(follower)).contains(&Name::Jupyter));
         }
+    }
+
+    #[test]
+    fn mesos_in_trouble_excuses_nothing_of_the_cluster_that_it_runs() {
+        let isolate = FaultKind::Isolate { from: Peers::ZooKeeper };
+        let mut majority = fault("s1", FaultKind::Kill, TargetClass::ZooKeeper, 1);
+        majority.target.role = Role::Majority;
+        for fault in [
+            majority,
+            fault("s1", FaultKind::Kill, TargetClass::MesosAgent, 1),
+            fault("s1", FaultKind::Pause, TargetClass::Framework, 1),
+            led(fault("s1", FaultKind::Pause, TargetClass::Framework, 1)),
+            led(fault("s1", isolate, TargetClass::MesosMaster, 1)),
+        ] {
+            let more = excused(&fault).iter().find(|name| !matches!(name, Name::Mesos | Name::ZooKeeper));
+            assert_eq!(more, None, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_silent_brick_excuses_jupyter_and_a_dead_one_does_not() {
+        let host = |kind| fault("s1", kind, TargetClass::Host, 1);
+        assert!(!excused(&host(FaultKind::Kill)).contains(&Name::Jupyter));
+        assert!(excused(&host(FaultKind::Isolate { from: Peers::Everyone })).contains(&Name::Jupyter));
     }
 }

@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 use stormbed::clock::Millis;
 use stormbed::config::Slot;
 use stormbed::outpost::protocol::{
-    AgentView, ContainerState, ContainerView, EtcdMember, EtcdView, FrameworkView, GlusterView, LoginView, MasterState,
-    MasterView, MesosView, Route, RoutesView, TaskView, ZooKeeperServer, ZooKeeperView,
+    AgentView, ContainerState, ContainerView, EtcdMember, EtcdView, FrameworkView, GlusterView, LoginView, MachineView,
+    MasterState, MasterView, MesosView, Route, RoutesView, TaskView, ZooKeeperServer, ZooKeeperView,
 };
 
 use super::truth::{Truth, TruthTracker};
@@ -85,6 +85,7 @@ fn shape() -> Shape {
         cluster: "storm".into(),
         addresses: (0..5).map(|slot| (slot, address(slot))).collect(),
         pool: "198.19.0.0/24".into(),
+        machines: BTreeMap::from([("framework-1".to_owned(), Ipv4Addr::new(198, 18, 0, 31))]),
         hosts: three("host"),
         masters: three("master")
             .into_iter()
@@ -159,6 +160,7 @@ fn mesos(shape: &Shape, roles: &Roles) -> MesosView {
             name: "stormbed".into(),
             active: true,
             connected: true,
+            hostname: "198.18.0.31".into(),
             tasks,
         }],
     };
@@ -184,6 +186,7 @@ fn zookeeper(shape: &Shape) -> ZooKeeperView {
             .enumerate()
             .map(|(k, a)| (format!("json.info_{k:010}"), a.clone()))
             .collect()),
+        schedulers: Ok(vec![("json.info_0000000000".into(), "framework-1".into())]),
     }
 }
 
@@ -268,6 +271,12 @@ fn fast(shape: &Shape, roles: &Roles) -> Fast {
         etcd_after: probe(views),
         mesos: probe(mesos(shape, roles)),
         zookeeper: probe(zookeeper(shape)),
+        machines: shape
+            .hosts
+            .iter()
+            .chain(shape.masters.keys())
+            .map(|m| (m.clone(), probe(MachineView::default())))
+            .collect(),
         status: probe(StatusView { with_token: 200, without_token: 403 }),
     }
 }
@@ -346,6 +355,18 @@ impl Cluster {
         views.iter_mut().find(|view| view.slot == slot).expect("a container")
     }
 
+    /// Processes and rules of a machine.
+    pub fn machine(&mut self, name: &str) -> &mut MachineView {
+        let probe = self.seen.fast.machines.get_mut(name).expect("a machine");
+        probe.result.as_mut().expect("a look")
+    }
+
+    /// A container of the topology itself.
+    pub fn part(&mut self, name: &str) -> &mut PartView {
+        let parts = self.seen.fast.parts.result.as_mut().expect("a look");
+        parts.get_mut(name).expect("a part")
+    }
+
     /// etcd's second answer of this slot.
     pub fn etcd_view(&mut self, slot: Slot) -> &mut EtcdView {
         let views = self.seen.fast.etcd_after.result.as_mut().expect("a look");
@@ -389,6 +410,7 @@ impl Cluster {
         set(&mut seen.fast.status, begin);
         seen.fast.containers.values_mut().for_each(|p| set(p, begin));
         seen.fast.routes.values_mut().for_each(|p| set(p, begin));
+        seen.fast.machines.values_mut().for_each(|p| set(p, begin));
         seen.deep.logins.iter_mut().for_each(|l| set(&mut l.probe, begin));
         seen.deep.kernel.iter_mut().for_each(|p| set(p, begin));
         seen.deep.cross_read.iter_mut().for_each(|p| set(p, begin));

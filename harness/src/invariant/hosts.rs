@@ -25,7 +25,7 @@ impl Invariant for Hosts {
         evidence.uses(&look.seen.fast.etcd_after);
         let core = look.truth.core();
         let mut judged = 0;
-        for (host, probe) in &look.seen.fast.containers {
+        for (host, probe) in look.containers() {
             let Some(views) = evidence.look(&format!("the containers of {host}"), probe) else {
                 continue;
             };

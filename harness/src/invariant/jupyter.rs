@@ -49,7 +49,7 @@ fn fast(look: &Look<'_>, serving: &BTreeSet<Slot>) -> Part {
             }
         }
     }
-    for (host, probe) in &look.seen.fast.containers {
+    for (host, probe) in look.containers() {
         evidence.look(&format!("the containers of {host}"), probe);
     }
     match &look.truth.etcd_leader {

@@ -1,7 +1,7 @@
 //! `mesos`: exactly one leading master, all masters, agents and ZooKeeper agree on it; one active framework with the id it had at
 //! the start; N tasks running, no duplicate slot, no orphan container.
 //!
-//! Masters that a fault holds down needn't answer; all others must agree without them.
+//! Masters and agents that a fault holds down needn't answer; all others must agree without them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,7 +75,7 @@ fn judge_leader(look: &Look<'_>, view: &MesosView, evidence: &mut Evidence) -> O
         }
     }
     judge_election(look, leader, address, evidence);
-    for host in &look.shape.hosts {
+    for host in look.shape.hosts.iter().filter(|host| !look.held.agent_of(host)) {
         match view.agents.get(host) {
             Some(Ok(Some(to))) if names_master(to, leader, address) => {}
             Some(Ok(to)) => evidence.broken(format!("{host}'s agent follows {to:?}; expected {leader} ({address})")),
@@ -109,7 +109,7 @@ fn names_master(found: &str, name: &str, address: &str) -> bool {
 /// Agents, framework and tasks as the leading master knows them.
 fn judge_state(look: &Look<'_>, state: &MasterState, evidence: &mut Evidence) {
     let active: BTreeSet<&String> = state.agents.iter().filter(|a| a.active).map(|a| &a.hostname).collect();
-    for host in look.shape.hosts.iter().filter(|host| !active.contains(host)) {
+    for host in look.shape.hosts.iter().filter(|host| !active.contains(host) && !look.held.agent_of(host)) {
         evidence.broken(format!("{host}'s agent is not active at the leading master; active are {active:?}"));
     }
     let ours: Vec<&FrameworkView> =
@@ -152,7 +152,7 @@ fn judge_tasks(look: &Look<'_>, framework: &FrameworkView, evidence: &mut Eviden
             evidence.broken(format!("running tasks of slot {slot}: expected {}, found {count}", u32::from(known)));
         }
     }
-    for (host, probe) in &look.seen.fast.containers {
+    for (host, probe) in look.containers() {
         let Some(views) = evidence.look(&format!("the containers of {host}"), probe) else {
             continue;
         };
@@ -177,7 +177,8 @@ fn parse_task_id(cluster: &str, id: &str) -> Option<(Slot, Incarnation)> {
 /// host that can't be seen may have ended since.
 fn twice(look: &Look<'_>) -> Option<Breach> {
     let mut running: BTreeMap<Slot, Vec<String>> = BTreeMap::new();
-    for (host, probe) in &look.seen.fast.containers {
+    // A machine that is cut off can't be told that its slots run elsewhere by now.
+    for (host, probe) in look.containers() {
         let views = probe.result.iter().flatten();
         for view in views.filter(|view| view.state == ContainerState::Running) {
             running.entry(view.slot).or_default().push(format!("incarnation {} on {host}", view.incarnation));
@@ -282,10 +283,24 @@ mod tests {
         });
         let breach = cluster.judged(&Mesos).breach.expect("it runs twice");
         assert!(breach.why.contains("slot 0 runs 2 times"), "{breach:?}");
+        let mut cut_off = cluster.clone();
+        cut_off.held.hosts.insert("host-1".into());
+        assert_eq!(cut_off.judged(&Mesos).breach, None, "the former one is on a machine that is cut off");
         let mut unseen = cluster;
         unseen.seen.fast.containers.get_mut("host-1").expect("a host").result = Err("no answer".into());
         let judged = unseen.judged(&Mesos);
         assert!(judged.breach.is_none() && judged.blind, "the first may have ended since");
+    }
+
+    #[test]
+    fn an_agent_that_a_fault_holds_down_needs_no_word() {
+        let mut cluster = changed(|c| {
+            mesos(c).agents.insert("host-2".into(), Err("refused".into()));
+            c.state().agents[1].active = false;
+        });
+        cluster.rejected(&Mesos, &["host-2's agent doesn't answer", "host-2's agent is not active"]);
+        cluster.held.agents.insert("host-2".into());
+        cluster.accepted(&Mesos);
     }
 
     #[test]

@@ -24,9 +24,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use stormbed::clock::Millis;
 use stormbed::config::Slot;
+use stormbed::outpost::protocol::ContainerView;
 
 use crate::fault::{Fault, FaultKind, TargetClass};
-use crate::observe::observation::{Observation, Shape};
+use crate::observe::observation::{Observation, Probe, Shape};
 use truth::Truth;
 
 /// What an invariant says of one observation.
@@ -162,11 +163,17 @@ pub type Judgements = BTreeMap<Name, Judged>;
 /// What held faults keep down: these parts can't do their share, and the others must hold without them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Held {
-    /// Masters that a fault killed or froze.
+    /// Masters that a fault killed, froze or cut off.
     pub masters: BTreeSet<String>,
     /// ZooKeeper servers likewise.
     pub zookeepers: BTreeSet<String>,
-    /// Slots whose container is frozen. (A killed node isn't held: the system brings it back.)
+    /// Schedulers likewise.
+    pub frameworks: BTreeSet<String>,
+    /// Hosts likewise.
+    pub hosts: BTreeSet<String>,
+    /// Hosts whose Mesos agent is kept down.
+    pub agents: BTreeSet<String>,
+    /// Slots whose container is frozen or cut off from the others. (A killed node isn't held: the system brings it back.)
     pub slots: BTreeSet<Slot>,
 }
 
@@ -176,23 +183,29 @@ impl Held {
     pub fn of(faults: &[Fault]) -> Self {
         let mut held = Self::default();
         for fault in faults.iter().filter(|fault| fault.life.in_force()) {
-            let Some(victim) = &fault.victim else {
-                continue;
-            };
-            match (victim.class, fault.kind) {
-                (TargetClass::MesosMaster, _) => {
-                    held.masters.insert(victim.name.clone());
-                }
-                (TargetClass::ZooKeeper, _) => {
-                    held.zookeepers.insert(victim.name.clone());
-                }
-                (TargetClass::Node, FaultKind::Pause) => {
-                    held.slots.extend(victim.node.map(|(slot, _)| slot));
-                }
-                (TargetClass::Node, FaultKind::Kill) => {}
+            for victim in &fault.victims {
+                let names = match victim.class {
+                    TargetClass::MesosMaster => &mut held.masters,
+                    TargetClass::MesosAgent => &mut held.agents,
+                    TargetClass::ZooKeeper => &mut held.zookeepers,
+                    TargetClass::Framework => &mut held.frameworks,
+                    TargetClass::Host => &mut held.hosts,
+                    TargetClass::Node => {
+                        let heals = fault.kind == FaultKind::Kill;
+                        held.slots.extend(victim.node.filter(|_| !heals).map(|(slot, _)| slot));
+                        continue;
+                    }
+                };
+                names.insert(victim.name.clone());
             }
         }
         held
+    }
+
+    /// The Mesos agent of this host can't do its share.
+    #[must_use]
+    pub fn agent_of(&self, host: &str) -> bool {
+        self.hosts.contains(host) || self.agents.contains(host)
     }
 }
 
@@ -209,12 +222,24 @@ pub struct Look<'a> {
     pub held: &'a Held,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
     /// This slot's host was looked at in this tick.
     #[must_use]
     pub fn saw(&self, slot: Slot) -> bool {
         let mut nodes = self.truth.running.get(&slot).into_iter().flatten();
         nodes.any(|node| self.seen.fast.containers.get(&node.host).is_some_and(|probe| probe.result.is_ok()))
+    }
+
+    /// Node containers by host, of the hosts that no fault holds down.
+    pub fn containers(&self) -> impl Iterator<Item = (&'a String, &'a Probe<Vec<ContainerView>>)> {
+        let held = &self.held.hosts;
+        self.seen.fast.containers.iter().filter(move |(host, _)| !held.contains(*host))
+    }
+
+    /// Hosts that no fault holds down.
+    pub fn hosts(&self) -> impl Iterator<Item = &'a String> {
+        let held = &self.held.hosts;
+        self.shape.hosts.iter().filter(move |host| !held.contains(*host))
     }
 }
 
@@ -250,8 +275,9 @@ pub fn judge_all(look: &Look<'_>) -> Judgements {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::fixture::{node, part};
     use crate::fault::life::Stage;
-    use crate::fault::{Role, Target, Victim};
+    use crate::fault::{Peers, Role, Target};
 
     #[test]
     fn a_steady_cluster_keeps_every_promise() {
@@ -268,17 +294,8 @@ mod tests {
     #[test]
     fn a_killed_node_is_not_held_and_a_frozen_one_is_until_its_undo() {
         let target = Target { class: TargetClass::Node, role: Role::Any };
-        let mut fault = Fault::planned("s1", FaultKind::Pause, target);
-        fault.victim = Some(Victim {
-            class: TargetClass::Node,
-            name: "storm-s3".into(),
-            host: None,
-            container: "c3".into(),
-            node: Some((3, 1)),
-            member: None,
-            term: None,
-            led: false,
-        });
+        let mut fault = Fault::planned("t", "s1", FaultKind::Pause, target);
+        fault.victims = vec![node(3, 1, "host-1", "c3")];
         fault.life.begin(Millis(1));
         assert_eq!(Held::of(&[fault.clone()]).slots, BTreeSet::from([3]));
         let mut killed = fault.clone();
@@ -286,5 +303,20 @@ mod tests {
         assert_eq!(Held::of(&[killed]), Held::default());
         fault.life.step(Stage::Undone, Millis(2)).expect("legal");
         assert_eq!(Held::of(&[fault]), Held::default());
+    }
+
+    #[test]
+    fn every_victim_of_a_held_fault_is_held_under_its_kind() {
+        let held = |kind, class, names: &[&str]| {
+            let mut fault = Fault::planned("t", "s1", kind, Target { class, role: Role::Any });
+            fault.victims = names.iter().map(|name| part(class, name, "c")).collect();
+            fault.life.begin(Millis(1));
+            Held::of(&[fault])
+        };
+        let isolate = FaultKind::Isolate { from: Peers::Everyone };
+        assert_eq!(held(FaultKind::Kill, TargetClass::ZooKeeper, &["zk-1", "zk-2"]).zookeepers.len(), 2);
+        assert!(held(isolate, TargetClass::Host, &["host-1"]).agent_of("host-1"));
+        let agent = held(FaultKind::Kill, TargetClass::MesosAgent, &["host-2"]);
+        assert!(agent.agent_of("host-2") && !agent.agent_of("host-1") && agent.hosts.is_empty());
     }
 }

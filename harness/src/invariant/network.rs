@@ -25,7 +25,7 @@ fn fast(look: &Look<'_>) -> Part {
     let mut alive: BTreeMap<Slot, &str> = BTreeMap::new();
     let mut users: BTreeMap<Ipv4Addr, Vec<&str>> = BTreeMap::new();
     let mut complete = true;
-    for (host, probe) in &look.seen.fast.containers {
+    for (host, probe) in look.containers() {
         let Some(views) = evidence.look(&format!("the containers of {host}"), probe) else {
             complete = false;
             continue;
@@ -40,7 +40,7 @@ fn fast(look: &Look<'_>) -> Part {
     for (address, names) in users.iter().filter(|(_, names)| names.len() > 1) {
         evidence.broken(format!("{address} is used {} times: by {}", names.len(), names.join(" and ")));
     }
-    for (machine, probe) in &look.seen.fast.routes {
+    for (machine, probe) in look.seen.fast.routes.iter().filter(|(machine, _)| !look.held.hosts.contains(*machine)) {
         if let Some(view) = evidence.look(&format!("the routes of {machine}"), probe) {
             if complete {
                 judge_routes(look, machine, view, &alive, &mut evidence);
@@ -110,7 +110,7 @@ fn judge_routes(
 
 /// Sessions are named after the peer: `Mesh_host_2`.
 fn judge_sessions(look: &Look<'_>, machine: &str, view: &RoutesView, evidence: &mut Evidence) {
-    for peer in look.shape.hosts.iter().filter(|peer| *peer != machine) {
+    for peer in look.hosts().filter(|peer| *peer != machine) {
         let mapped: String = peer.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         match view.bgp.iter().find(|(name, _)| name.ends_with(&mapped)) {
             Some((_, state)) if state == "Established" => {}
@@ -132,6 +132,7 @@ fn deep(look: &Look<'_>) -> Part {
         .iter()
         .filter(|(slot, _)| core.contains(slot))
         .flat_map(|(_, nodes)| nodes.iter().map(|node| &node.host))
+        .filter(|host| !look.held.hosts.contains(*host))
         .collect();
     if hosts.is_empty() {
         evidence.unknown("no settled member was seen, so nobody can echo");
@@ -186,6 +187,24 @@ mod tests {
     #[test]
     fn a_right_network_holds() {
         Cluster::steady().accepted(&Network);
+    }
+
+    #[test]
+    fn a_host_that_a_fault_holds_down_has_no_sessions_and_needs_none() {
+        let mut cluster = changed(|c| {
+            for machine in ["host-1", "host-3", "edge"] {
+                routes(c, machine).bgp.insert("peer_host_2".into(), "Active".into());
+            }
+            let dead = Err("no answer".to_owned());
+            c.seen.fast.routes.get_mut("host-2").expect("a host").result = dead;
+        });
+        cluster.rejected(&Network, &["BGP session with host-2"]);
+        cluster.held.hosts.insert("host-2".into());
+        cluster.rejected(&Network, &["a route to the dead"]);
+        for machine in ["host-1", "host-3", "edge"] {
+            routes(&mut cluster, machine).routes.retain(|route| ![address(1), address(4)].contains(&route.to));
+        }
+        cluster.accepted(&Network);
     }
 
     #[test]

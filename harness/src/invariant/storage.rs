@@ -103,14 +103,17 @@ fn volume(look: &Look<'_>, evidence: &mut Evidence) -> Option<Breach> {
             return None;
         }
     };
-    let well = view.bricks_online == view.bricks && view.split_brain == 0;
+    // Each host has one brick.
+    let held = u32::try_from(look.held.hosts.len()).unwrap_or(u32::MAX);
+    let expected = view.bricks.saturating_sub(held);
+    let well = view.bricks_online >= expected && view.split_brain == 0;
     let age = look.seen.end.since(probe.end);
     if age > Duration::from_millis(if well { WELL_AGE_MAX_MS } else { ILL_AGE_MAX_MS }) {
         evidence.unknown(format!("the newest look at the volume is {:.1} s old", age.as_secs_f64()));
         return None;
     }
-    if view.bricks_online < view.bricks {
-        evidence.broken(format!("bricks online: expected {}, found {}", view.bricks, view.bricks_online));
+    if view.bricks_online < expected {
+        evidence.broken(format!("bricks online: expected {expected}, found {}", view.bricks_online));
     }
     (view.split_brain > 0).then(|| {
         let why = format!("entries in split brain: expected 0, found {}", view.split_brain);

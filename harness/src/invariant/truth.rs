@@ -7,6 +7,7 @@
 //! * *The ZooKeeper leader*: the one server in mode `leader` at the highest epoch, if it and the followers are a majority of the
 //!   ensemble. (A follower shows its former epoch until the new one's first transaction, so followers may lag behind.)
 //! * *The leading master*: the one master that says `elected` and that the smallest candidate in ZooKeeper names.
+//! * *The active scheduler*: the one that the smallest candidate in ZooKeeper names and that the leading master has subscribed.
 //! * *Settling*: a slot from the start of its container until 5 s after its member votes. Tables with or without it are right.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use stormbed::clock::Millis;
 use stormbed::config::{Incarnation, Slot};
-use stormbed::outpost::protocol::{ContainerState, ContainerView, EtcdView};
+use stormbed::outpost::parts::ProcessView;
+use stormbed::outpost::protocol::{ContainerState, ContainerView, EtcdView, MasterState};
 
 use super::hosts::parse;
 use crate::observe::observation::{Observation, Probe, Shape};
@@ -43,18 +45,43 @@ pub struct Truth {
     pub zookeeper_leader: Option<ZooKeeperLeader>,
     /// The leading Mesos master, if there is one.
     pub mesos_leader: Option<MesosLeader>,
+    /// The machine of the active scheduler, if there is one.
+    pub active_framework: Option<String>,
     /// Slots of running, unpaused containers that this tick saw listen on Jupyter's port.
     pub serving_jupyter: BTreeSet<Slot>,
     /// Slots that each running node's /etc/hosts names, if it was read in this tick: not the truth, but who has noticed it.
     pub named: BTreeMap<Slot, BTreeSet<Slot>>,
     /// `/api/status` through the proxy said 200 with the token.
     pub jupyter_answers: bool,
+    /// A majority of the ZooKeeper servers serves; none if ZooKeeper was not seen.
+    pub zookeeper_quorum: Option<bool>,
+    /// Ids of the agents that are active at the leading master, by host; none if its state was not seen.
+    pub agents: Option<BTreeMap<String, String>>,
+    /// The main part's process of every machine that was looked at closely: a master's master, a host's agent; none = it doesn't run.
+    pub processes: BTreeMap<String, Option<ProcessView>>,
+    /// What every etcd member that answered says of its own place in Raft.
+    pub raft: BTreeMap<Slot, RaftView>,
     /// Id of the framework that was first seen active: it must never change.
     pub framework_id: Option<String>,
     /// Begin of the first tick that showed the present members and etcd leader: older deep evidence speaks of another cluster.
     pub since: Millis,
     /// Begin of the first tick that showed the present etcd leader in its term: what Jupyter did before says nothing of it.
     pub led_since: Millis,
+}
+
+/// A member's place in Raft, by its own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaftView {
+    /// Its id.
+    pub member: u64,
+    /// Whom it takes for the leader; 0 = nobody.
+    pub leader: u64,
+    /// Its term.
+    pub term: u64,
+    /// The last entry that it knows to be committed.
+    pub index: u64,
+    /// It is a learner.
+    pub learner: bool,
 }
 
 /// A running, unpaused node container.
@@ -127,6 +154,12 @@ impl Truth {
         nodes.is_some_and(|nodes| nodes.iter().any(|node| node.container == container))
     }
 
+    /// The host that runs this slot.
+    #[must_use]
+    pub fn host_of(&self, slot: Slot) -> Option<&String> {
+        Some(&self.running.get(&slot)?.first()?.host)
+    }
+
     /// Names that `/etc/hosts` must hold for these members: `PREFIX-0` is the etcd leader, the others follow in slot order, without gaps.
     #[must_use]
     pub fn names(prefix: &str, leader: Slot, members: &BTreeSet<Slot>) -> BTreeMap<String, Slot> {
@@ -176,6 +209,10 @@ impl TruthTracker {
             zookeeper_leader: zookeeper_leader(seen, &self.shape),
             mesos_leader: mesos_leader(seen, &self.shape),
             jupyter_answers: matches!(&seen.fast.status.result, Ok(status) if status.with_token == 200),
+            active_framework: active_scheduler(seen, &self.shape),
+            agents: active_agents(seen),
+            processes: processes(seen),
+            raft: raft(seen),
             etcd_leader,
             ..Truth::default()
         };
@@ -193,6 +230,9 @@ impl TruthTracker {
             });
             self.place(seen, view, *fresh, &mut truth);
         }
+        truth.zookeeper_quorum = seen.fast.zookeeper.result.is_ok().then_some(truth.zookeeper_leader.is_some());
+        // Where a slot runs twice (a machine that was cut off still has its former one), the newest is meant.
+        truth.running.values_mut().for_each(|nodes| nodes.sort_by_key(|node| std::cmp::Reverse(node.incarnation)));
         let alive: BTreeSet<&String> = views.iter().map(|(_, view, _)| &view.id).collect();
         // A frozen container keeps its vote; one that is gone never comes back under its id.
         self.voted.retain(|id, _| alive.contains(id) || self.on_host.values().flatten().any(|view| view.id == *id));
@@ -209,6 +249,10 @@ impl TruthTracker {
             if let Ok(views) = &probe.result {
                 self.on_host.insert(host.clone(), views.clone());
             }
+        }
+        // What runs on a machine that is down or frozen, doesn't.
+        if let Ok(parts) = &seen.fast.parts.result {
+            self.on_host.retain(|host, _| parts.get(host).is_none_or(|part| part.state == ContainerState::Running));
         }
         let fresh = |host: &String| matches!(seen.fast.containers.get(host), Some(probe) if probe.result.is_ok());
         self.on_host
@@ -344,14 +388,58 @@ fn mesos_leader(seen: &Observation, shape: &Shape) -> Option<MesosLeader> {
     (shape.masters.get(name) == Some(address)).then(|| MesosLeader { name: name.clone(), znode: Some(znode.clone()) })
 }
 
-fn active_framework(seen: &Observation, shape: &Shape) -> Option<String> {
+/// The scheduler that ZooKeeper's smallest candidate names and that is subscribed at the leading master.
+fn active_scheduler(seen: &Observation, shape: &Shape) -> Option<String> {
+    let candidates = seen.fast.zookeeper.result.as_ref().ok()?.schedulers.as_ref().ok()?;
+    let (_, elected) = candidates.first()?;
+    let mut frameworks = leading_state(seen)?.frameworks.iter();
+    let ours = frameworks.find(|framework| framework.name == shape.framework_name && framework.active)?;
+    let address = shape.machines.get(elected)?;
+    (ours.hostname == address.to_string()).then(|| elected.clone())
+}
+
+/// The programs that faults are about, as supervisors call them.
+const MAIN_PARTS: [&str; 3] = ["master", "agent", "framework"];
+
+fn processes(seen: &Observation) -> BTreeMap<String, Option<ProcessView>> {
+    let machines = seen.fast.machines.iter();
+    let looked_at = machines.filter_map(|(name, probe)| Some((name, probe.result.as_ref().ok()?)));
+    looked_at
+        .map(|(name, view)| {
+            let main = MAIN_PARTS.iter().find_map(|part| view.processes.get(*part));
+            (name.clone(), main.copied())
+        })
+        .collect()
+}
+
+fn raft(seen: &Observation) -> BTreeMap<Slot, RaftView> {
+    let views = seen.fast.etcd_after.result.iter().flatten();
+    let place = |view: &EtcdView| RaftView {
+        member: view.member_id,
+        leader: view.leader_id,
+        term: view.term,
+        index: view.index,
+        learner: view.learner,
+    };
+    views.filter_map(|(slot, view)| Some((*slot, place(view.as_ref().ok()?)))).collect()
+}
+
+/// The state of the one master that says it leads.
+fn leading_state(seen: &Observation) -> Option<&MasterState> {
     let view = seen.fast.mesos.result.as_ref().ok()?;
-    view.masters
-        .values()
-        .filter_map(|master| master.as_ref().ok().filter(|m| m.elected)?.state.as_ref())
-        .flat_map(|state| &state.frameworks)
-        .find(|framework| framework.name == shape.framework_name && framework.active)
-        .map(|framework| framework.id.clone())
+    let masters = view.masters.values().filter_map(|master| master.as_ref().ok());
+    masters.filter(|master| master.elected).find_map(|master| master.state.as_ref())
+}
+
+fn active_agents(seen: &Observation) -> Option<BTreeMap<String, String>> {
+    let active = leading_state(seen)?.agents.iter().filter(|agent| agent.active);
+    Some(active.map(|agent| (agent.hostname.clone(), agent.id.clone())).collect())
+}
+
+fn active_framework(seen: &Observation, shape: &Shape) -> Option<String> {
+    let mut frameworks = leading_state(seen)?.frameworks.iter();
+    let ours = frameworks.find(|framework| framework.name == shape.framework_name && framework.active);
+    ours.map(|framework| framework.id.clone())
 }
 
 #[cfg(test)]
@@ -437,6 +525,40 @@ mod tests {
         assert!(!cluster.truth().is_forgotten(3), "nobody knows what slot 4 names");
         cluster.container(4).hosts_file = Ok(hosts_file_of(&without));
         assert!(cluster.truth().is_forgotten(3));
+    }
+
+    #[test]
+    fn nothing_runs_on_a_machine_that_is_down_or_frozen() {
+        for state in [ContainerState::Exited, ContainerState::Paused] {
+            let mut cluster = Cluster::steady();
+            cluster.part("host-1").state = state;
+            cluster.seen.fast.containers.get_mut("host-1").expect("a host").result = Err("no answer".into());
+            let truth = cluster.truth();
+            assert!(truth.running.keys().eq([1, 2, 4].iter()), "{state:?}: {:?}", truth.running);
+            assert!(truth.unsure.is_empty());
+        }
+    }
+
+    #[test]
+    fn of_two_that_run_one_slot_the_newest_is_meant() {
+        let mut cluster = Cluster::steady();
+        let mut second = cluster.container(0).clone();
+        second.id = "newer".into();
+        second.incarnation = 2;
+        cluster.containers("host-2").push(second);
+        let incarnations: Vec<_> = cluster.truth().running[&0].iter().map(|node| node.incarnation).collect();
+        assert_eq!(incarnations, [2, 1]);
+    }
+
+    #[test]
+    fn the_active_scheduler_is_elected_and_subscribed() {
+        let mut cluster = Cluster::steady();
+        assert_eq!(cluster.truth().active_framework.as_deref(), Some("framework-1"));
+        cluster.state().frameworks[0].hostname = "198.18.0.32".into();
+        assert_eq!(cluster.truth().active_framework, None, "another one is subscribed still");
+        let mut cluster = Cluster::steady();
+        cluster.zookeeper().schedulers = Ok(vec![]);
+        assert_eq!(cluster.truth().active_framework, None, "nobody is elected");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use stormbed::outpost::protocol::{ContainerState, Hello};
 use super::machines::{Machines, OutpostStream, Verb};
 use super::observation::PartView;
 use crate::engine::{Engine, EngineError, LABEL_MACHINE, LABEL_RUN};
+use crate::topology::secrets::HostSecrets;
 
 /// Containers of one run, reached through the engine.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct DockerMachines {
     /// Machine → container id, of those that have an outpost.
     outposts: BTreeMap<String, String>,
     hellos: BTreeMap<String, Hello>,
+    secrets: HostSecrets,
     /// Start of each container that was running when it was listed last: asking for it takes a call per container.
     starts: Mutex<BTreeMap<String, u64>>,
 }
@@ -28,8 +30,14 @@ pub struct DockerMachines {
 impl DockerMachines {
     /// The machines of the run with this id. `outposts` are machine → container id of hosts and edge, `hellos` what each is told.
     #[must_use]
-    pub fn new(engine: Engine, run: &str, outposts: BTreeMap<String, String>, hellos: BTreeMap<String, Hello>) -> Self {
-        Self { engine, run: run.to_owned(), outposts, hellos, starts: Mutex::default() }
+    pub fn new(
+        engine: Engine,
+        run: &str,
+        outposts: BTreeMap<String, String>,
+        hellos: BTreeMap<String, Hello>,
+        secrets: HostSecrets,
+    ) -> Self {
+        Self { engine, run: run.to_owned(), outposts, hellos, secrets, starts: Mutex::default() }
     }
 
     async fn list(&self) -> Result<BTreeMap<String, PartView>, String> {
@@ -114,7 +122,12 @@ impl Machines for DockerMachines {
                 Verb::Unpause => self.engine.unpause(container).await,
                 Verb::Start => self.engine.start(container).await,
             };
-            done.map_err(|error| error.to_string())
+            done.map_err(|error| error.to_string())?;
+            if verb == Verb::Start {
+                let handed = self.secrets.hand_over(&self.engine, container).await;
+                handed.map_err(|error| error.to_string())?;
+            }
+            Ok(())
         }
         .boxed()
     }

@@ -25,16 +25,21 @@ const STATUS_MAX: Duration = Duration::from_millis(700);
 /// Looks once at everything. Returns when the first probe began, when the last one ended, and what they saw.
 pub async fn look(world: &World) -> (Millis, Millis, Fast) {
     let begin = world.clock.now();
-    let machines = machines(world);
+    let routers = routers(world);
     let etcd_before = etcd(world).await;
-    let (parts, containers, routes, mesos, zookeeper, status) = tokio::join!(
+    let watched = world.watched();
+    let (parts, containers, routes, machines, mesos, zookeeper, status) = tokio::join!(
         bounded(world.clock, LOOK_MAX, world.machines.parts()),
         each(world, &world.shape.hosts, &Call::Containers, |r| match r {
             Reply::Containers(seen) => Some(seen),
             _ => None,
         }),
-        each(world, &machines, &Call::Routes, |r| match r {
+        each(world, &routers, &Call::Routes, |r| match r {
             Reply::Routes(seen) => Some(seen),
+            _ => None,
+        }),
+        each(world, &watched, &Call::Machine, |r| match r {
+            Reply::Machine(seen) => Some(seen),
             _ => None,
         }),
         world.call(world.central(), Call::Mesos, LOOK_MAX, |r| match r {
@@ -48,7 +53,7 @@ pub async fn look(world: &World) -> (Millis, Millis, Fast) {
         bounded(world.clock, STATUS_MAX * 2, world.jupyter.status(STATUS_MAX)),
     );
     let etcd_after = etcd(world).await;
-    let fast = Fast { parts, containers, routes, etcd_before, etcd_after, mesos, zookeeper, status };
+    let fast = Fast { parts, containers, routes, machines, etcd_before, etcd_after, mesos, zookeeper, status };
     (begin, world.clock.now(), fast)
 }
 
@@ -61,7 +66,7 @@ async fn etcd(world: &World) -> Probe<BTreeMap<Slot, Result<EtcdView, String>>> 
     world.call(world.central(), call, LOOK_MAX, take).await
 }
 
-fn machines(world: &World) -> Vec<String> {
+fn routers(world: &World) -> Vec<String> {
     let mut machines = world.shape.hosts.clone();
     machines.push(world.shape.edge.clone());
     machines

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use stormbed::clock::Millis;
 use stormbed::config::Slot;
 use stormbed::outpost::protocol::{
-    ContainerState, ContainerView, EtcdView, GlusterView, LoginView, MesosView, RoutesView, ZooKeeperView,
+    ContainerState, ContainerView, EtcdView, GlusterView, LoginView, MachineView, MesosView, RoutesView, ZooKeeperView,
 };
 
 /// One look at one thing: it happened between `begin` and `end`.
@@ -39,6 +39,8 @@ pub struct Shape {
     pub addresses: BTreeMap<Slot, Ipv4Addr>,
     /// Workload pool (CIDR).
     pub pool: String,
+    /// Address of every machine on the underlay.
+    pub machines: BTreeMap<String, Ipv4Addr>,
     /// Names of the hosts.
     pub hosts: Vec<String>,
     /// Names of the Mesos masters, and the `ip:port` that each announces.
@@ -100,6 +102,8 @@ pub struct Fast {
     pub containers: BTreeMap<String, Probe<Vec<ContainerView>>>,
     /// Routes and BGP sessions, by machine (hosts and edge).
     pub routes: BTreeMap<String, Probe<RoutesView>>,
+    /// Processes and netfilter rules of the machines on which the scenario breaks something.
+    pub machines: BTreeMap<String, Probe<MachineView>>,
     /// etcd, asked before everything else of this tick …
     pub etcd_before: Probe<BTreeMap<Slot, Result<EtcdView, String>>>,
     /// … and again after everything else.

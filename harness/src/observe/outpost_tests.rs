@@ -40,6 +40,7 @@ impl Machines for Fake {
             agents: BTreeMap::new(),
             zookeepers: BTreeMap::new(),
             election_path: "/mesos".into(),
+            schedulers_path: "/stormbed/election".into(),
             log_dir: PathBuf::new(),
         })
     }

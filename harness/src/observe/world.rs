@@ -1,10 +1,10 @@
 //! Everything through which a run looks at its topology, in one cheap handle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use stormbed::clock::Clock;
@@ -32,6 +32,8 @@ pub struct World {
     pub outposts: Arc<BTreeMap<String, Outpost>>,
     /// Jupyter through the proxy.
     pub jupyter: Jupyter,
+    /// Machines whose processes and rules are looked at in every tick, because a scenario breaks something there.
+    watched: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl fmt::Debug for World {
@@ -61,7 +63,26 @@ impl World {
     pub fn open(run: &str, clock: Clock, shape: Shape, machines: Arc<dyn Machines>, jupyter: Jupyter) -> Self {
         let names = machines.outposts();
         let outposts = names.iter().map(|name| (name.clone(), Outpost::open(name, machines.clone(), clock))).collect();
-        Self { run: run.into(), clock, shape: Arc::new(shape), machines, outposts: Arc::new(outposts), jupyter }
+        Self {
+            run: run.into(),
+            clock,
+            shape: Arc::new(shape),
+            machines,
+            outposts: Arc::new(outposts),
+            jupyter,
+            watched: Arc::default(),
+        }
+    }
+
+    /// From now on, looks at the processes and rules of these machines and no others.
+    pub fn watch(&self, machines: BTreeSet<String>) {
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = machines;
+    }
+
+    /// Machines whose processes and rules are looked at.
+    #[must_use]
+    pub fn watched(&self) -> Vec<String> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// The outpost that answers for the cluster as a whole: the edge's, because nothing that scenarios break runs there; any
@@ -69,7 +90,7 @@ impl World {
     #[must_use]
     pub fn central(&self) -> Option<&Outpost> {
         let edge = self.outposts.get(&self.shape.edge);
-        edge.filter(|outpost| outpost.is_connected()).or_else(|| self.outposts.values().find(|o| o.is_connected()))
+        edge.filter(|outpost| outpost.is_connected()).or_else(|| self.any_host())
     }
 
     /// A host that has a stream.

@@ -175,7 +175,7 @@ pub struct FaultReport {
     /// Aim.
     pub target: Target,
     /// Hit.
-    pub victim: Option<Victim>,
+    pub victims: Vec<Victim>,
     /// Where its life ended.
     pub stage: Stage,
     /// When the act began, on the run's clock.

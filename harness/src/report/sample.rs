@@ -12,7 +12,7 @@ fn fault(id: &str, stage: Stage) -> FaultReport {
         id: id.into(),
         kind: FaultKind::Kill,
         target: Target { class: TargetClass::Node, role: Role::Leader },
-        victim: None,
+        victims: vec![],
         stage,
         began: Some(Millis(20_000)),
         undo_began: None,

@@ -113,9 +113,10 @@ impl DockerBackend {
             let id = topology.container(name).map_err(told)?;
             outposts.insert(name.clone(), id.to_owned());
         }
+        let secrets = topology.host_secrets();
         Ok(Stand {
             shape: shape(topology.plan())?,
-            machines: Arc::new(DockerMachines::new(self.engine.clone(), topology.id(), outposts, hellos)),
+            machines: Arc::new(DockerMachines::new(self.engine.clone(), topology.id(), outposts, hellos, secrets)),
             proxy_url: topology.proxy_url(),
             token: topology.secrets().jupyter_token().to_owned(),
             folder: topology.folder().to_owned(),
@@ -200,6 +201,7 @@ fn shape(plan: &Plan) -> Result<Shape, String> {
         cluster: cluster.name.clone(),
         addresses,
         pool: cluster.pool.clone(),
+        machines: plan.machines.iter().map(|machine| (machine.name.clone(), machine.address)).collect(),
         hosts: names(Role::Host),
         masters: plan.endpoints(Role::Master, MASTER_PORT),
         zookeepers: names(Role::ZooKeeper),

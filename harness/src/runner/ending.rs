@@ -88,6 +88,7 @@ impl Session<'_> {
             faults: &self.faults,
             ledger: &self.ledger,
             volume: self.volume.as_ref(),
+            witnesses: &self.witnesses,
             ended: self.now(),
             harness_errors: self.errors.clone(),
             interrupted,

@@ -25,6 +25,7 @@ mod playing;
 mod session;
 mod steps;
 mod storm;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;

@@ -161,6 +161,7 @@ async fn played(session: &mut Session<'_>) -> Result<(), Stop> {
         return Ok(());
     }
     // A cluster that was still settling when the wait was ended has broken no promise.
+    session.available().await?;
     session.judge_from_here();
     steady?;
     let newest = session.shared.observer.newest();
@@ -183,6 +184,7 @@ pub(super) fn not_run(plan: &Plan, clock: Clock, stop: &Stop) -> ScenarioReport 
         faults: &[],
         ledger: &LedgerOutcome::new(),
         volume: None,
+        witnesses: &[],
         ended: clock.now(),
         harness_errors: match stop {
             Stop::Interrupted => Vec::new(),
@@ -199,6 +201,7 @@ pub(super) fn nowhere() -> Shape {
         cluster: String::new(),
         addresses: BTreeMap::new(),
         pool: String::new(),
+        machines: BTreeMap::new(),
         hosts: Vec::new(),
         masters: BTreeMap::new(),
         zookeepers: Vec::new(),

@@ -15,15 +15,17 @@ use crate::fault::effect::{effect_seen, undone_seen};
 use crate::fault::inject::{self, is_undone_by_us};
 use crate::fault::journal::Journal;
 use crate::fault::life::{Life, Stage};
-use crate::fault::{Fault, Victim};
-use crate::history::History;
+use crate::fault::{Fault, FaultKind, TargetClass, Victim};
 use crate::history::ledger::LedgerOutcome;
 use crate::history::volume::VolumeOutcome;
+use crate::history::witness::Witness;
+use crate::history::{History, raft};
 use crate::invariant::{Held, Look, judge_all};
+use crate::observe::observation::Shape;
 use crate::observe::observer::{Observer, Seen};
 use crate::observe::world::World;
 use crate::progress::Progress;
-use crate::scenario::plan::{Plan, PlannedAct};
+use crate::scenario::plan::Plan;
 use crate::target::Scene;
 
 /// Ticks come four times a second and take 3 s at most: after this long the observer itself is broken.
@@ -81,6 +83,8 @@ pub(super) struct Session<'a> {
     pub(super) volume: Option<VolumeOutcome>,
     /// Failures of the harness.
     pub(super) errors: Vec<String>,
+    /// What was written through etcd leaders that a fault had cut off.
+    pub(super) witnesses: Vec<Witness>,
     sweep: Option<(Millis, JoinHandle<()>)>,
     /// Begin and end of the last whole sweep.
     pub(super) swept: Option<(Millis, Millis)>,
@@ -91,9 +95,10 @@ impl<'a> Session<'a> {
     pub(super) fn new(shared: Shared<'a>, plan: &'a Plan, place: String) -> Self {
         let now = shared.world.clock.now();
         let shape = (*shared.world.shape).clone();
+        shared.world.watch(watched(plan, &shape));
         Self {
             history: History::begin(shape, now),
-            faults: planned_faults(plan),
+            faults: named(plan.faults(), &place),
             shared,
             plan,
             place,
@@ -105,6 +110,7 @@ impl<'a> Session<'a> {
             ledger: LedgerOutcome::new(),
             volume: None,
             errors: Vec::new(),
+            witnesses: Vec::new(),
             sweep: None,
             swept: None,
             phase: String::new(),
@@ -133,7 +139,8 @@ impl<'a> Session<'a> {
             .and_then(|seen| seen.ok_or_else(|| "the observer has ended".to_owned()))
             .map_err(Stop::Broken)?;
         self.judge(&seen);
-        self.seen = Some(seen.clone());
+        let before = self.seen.replace(seen.clone());
+        self.tell_raft(before.as_deref(), &seen);
         self.advance_lives(&seen);
         self.collect_sweep().await;
         self.end_holds().await?;
@@ -150,6 +157,24 @@ impl<'a> Session<'a> {
                 return Ok(seen);
             }
         }
+    }
+
+    /// Whatever changes in etcd's Raft, for the timeline.
+    fn tell_raft(&mut self, before: Option<&Seen>, seen: &Seen) {
+        let none = BTreeMap::new();
+        if let Some(text) = raft::change(before.map_or(&none, |seen| &seen.truth.raft), &seen.truth.raft) {
+            let (at, scenario) = (seen.observation.end, &self.plan.scenario);
+            self.shared.folder.moment(at, scenario, "raft", None, &text);
+        }
+    }
+
+    /// Asks the machines whether they can do what the plan wants.
+    pub(super) async fn available(&mut self) -> Result<(), Stop> {
+        let kinds: BTreeSet<FaultKind> = self.faults.iter().map(|fault| fault.kind).collect();
+        for kind in kinds {
+            inject::available(self.shared.world, kind).await.map_err(Stop::Broken)?;
+        }
+        Ok(())
     }
 
     fn judge(&mut self, seen: &Seen) {
@@ -174,7 +199,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 Stage::Undone if undone_seen(fault, &seen.observation) => {
-                    if let Some(victim) = &fault.victim {
+                    for victim in &fault.victims {
                         self.hit.remove(&victim.container);
                     }
                     self.step(index, Stage::UndoneSeen, "seen to be over");
@@ -207,17 +232,16 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Makes a fault on this victim. Whatever comes of it is in the fault's life.
-    pub(super) async fn inject(&mut self, index: usize, victim: Victim) -> Result<(), Stop> {
-        let name = self.name_of(index);
-        self.hit.insert(victim.container.clone());
+    /// Makes a fault on these victims. Whatever comes of it is in the fault's life.
+    pub(super) async fn inject(&mut self, index: usize, victims: Vec<Victim>) -> Result<(), Stop> {
+        self.hit.extend(victims.iter().map(|victim| victim.container.clone()));
         let fault = &mut self.faults[index];
-        fault.victim = Some(victim);
-        let owed = self.shared.journal.owe(&name, fault);
+        fault.victims = victims;
+        let owed = self.shared.journal.owe(fault);
         owed.map_err(|error| Stop::Broken(error.to_string()))?;
         fault.life.begin(self.shared.world.clock.now());
         self.tell_fault(index, "begins");
-        match inject::inject(self.shared.world, &name, &self.faults[index]).await {
+        match inject::inject(self.shared.world, &self.faults[index]).await {
             Ok(()) => self.step(index, Stage::Injected, "acknowledged"),
             Err(why) => {
                 self.tell_fault(index, &format!("was not acknowledged: {why}"));
@@ -235,16 +259,16 @@ impl<'a> Session<'a> {
     /// If it can't be undone: whatever is seen from here on is the testbed's doing.
     pub(super) async fn undo(&mut self, index: usize) -> Result<(), Stop> {
         self.due.remove(&index);
-        let (name, now) = (self.name_of(index), self.now());
+        let now = self.now();
         let fault = &mut self.faults[index];
         if !fault.life.in_force() {
             return Ok(());
         }
         fault.life.begin_undo(now);
         let first = *self.undoing.entry(index).or_insert(now);
-        let Err(why) = inject::undo(self.shared.world, &name, &self.faults[index]).await else {
+        let Err(why) = inject::undo(self.shared.world, &self.faults[index]).await else {
             self.undoing.remove(&index);
-            if let Err(error) = self.shared.journal.settle(&name) {
+            if let Err(error) = self.shared.journal.settle(&self.faults[index].name) {
                 self.errors.push(error.to_string());
             }
             self.step(index, Stage::Undone, "undone");
@@ -363,10 +387,10 @@ impl<'a> Session<'a> {
 
     fn tell_fault(&mut self, index: usize, text: &str) {
         let fault = &self.faults[index];
-        let victim = fault.victim.as_ref().map_or("", |victim| &victim.name);
-        let line = format!("  {:<6} {} {} {victim}: {text}", fault.id, fault.kind, fault.target);
+        let victims = fault.victims_named();
+        let line = format!("  {:<6} {} {} {victims}: {text}", fault.id, fault.kind, fault.target);
         let (now, scenario) = (self.shared.world.clock.now(), &self.plan.scenario);
-        let what = format!("{victim}: {text}");
+        let what = format!("{victims}: {text}");
         self.shared.folder.moment(now, scenario, "fault", Some(&fault.id), &what);
         self.shared.progress.line(&line);
     }
@@ -381,11 +405,24 @@ impl<'a> Session<'a> {
         let text = format!("{} · {} · {state}", self.plan.scenario, self.phase);
         self.shared.progress.status(&text);
     }
+}
 
-    /// Unique in the run: scenarios number their faults alike.
-    fn name_of(&self, index: usize) -> String {
-        format!("{}/{}", self.place, self.faults[index].id)
+/// The faults with names that are unique in the run: a scenario may be played many times.
+fn named(mut faults: Vec<Fault>, place: &str) -> Vec<Fault> {
+    for fault in &mut faults {
+        fault.name = format!("{place}/{}", fault.id);
     }
+    faults
+}
+
+/// Machines on which the plan breaks something that shows only in their processes or rules.
+fn watched(plan: &Plan, shape: &Shape) -> BTreeSet<String> {
+    let of = |class| match class {
+        TargetClass::MesosMaster | TargetClass::ZooKeeper => shape.masters.keys().cloned().collect(),
+        TargetClass::Framework => shape.frameworks.clone(),
+        TargetClass::Node | TargetClass::MesosAgent | TargetClass::Host => shape.hosts.clone(),
+    };
+    plan.faults().iter().flat_map(|fault| of(fault.target.class)).collect::<BTreeSet<String>>()
 }
 
 /// The fault as it stood at this moment.
@@ -417,23 +454,6 @@ fn as_of(fault: &Fault, at: Millis) -> Fault {
     then
 }
 
-fn planned_faults(plan: &Plan) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    for step in &plan.steps {
-        match &step.act {
-            PlannedAct::Fault { kind, target, .. } => {
-                faults.push(Fault::planned(&step.id, *kind, *target));
-            }
-            PlannedAct::Storm { draws, .. } => {
-                let fault = |d: &crate::scenario::plan::Draw| Fault::planned(&d.id, d.kind, d.target);
-                faults.extend(draws.iter().map(fault));
-            }
-            PlannedAct::Watch { .. } => {}
-        }
-    }
-    faults
-}
-
 #[cfg(test)]
 #[path = "session_tests.rs"]
 mod session_tests;
@@ -441,12 +461,12 @@ mod session_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{FaultKind, Role, Target, TargetClass};
+    use crate::fault::{Role, Target};
 
     #[test]
     fn a_fault_is_shown_to_a_tick_as_it_stood_when_the_tick_began() {
         let target = Target { class: TargetClass::ZooKeeper, role: Role::Leader };
-        let mut fault = Fault::planned("s1", FaultKind::Pause, target);
+        let mut fault = Fault::planned("t", "s1", FaultKind::Pause, target);
         fault.life.begin(Millis(10));
         fault.life.step(Stage::Injected, Millis(20)).expect("legal");
         fault.life.step(Stage::Seen, Millis(30)).expect("legal");

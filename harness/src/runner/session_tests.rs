@@ -15,7 +15,7 @@ use crate::observe::machines::{Machines, OutpostStream, Verb};
 use crate::observe::observation::PartView;
 use crate::runner::playing::nowhere;
 use crate::scenario::Cluster;
-use crate::scenario::plan::{Hold, PlannedStep};
+use crate::scenario::plan::{Hold, PlannedAct, PlannedStep};
 
 /// One ZooKeeper server; the engine refuses so many acts before it does one.
 #[derive(Default)]
@@ -59,23 +59,15 @@ fn pausing() -> Plan {
         wait_ms: 0,
         act,
         expect: Vec::new(),
+        meanwhile: Vec::new(),
         recovered: Vec::new(),
     };
     let cluster = Cluster::default();
     Plan { scenario: "x".into(), about: String::new(), cluster, seed: 1, steps: vec![step] }
 }
 
-fn victim() -> Victim {
-    Victim {
-        class: TargetClass::ZooKeeper,
-        name: "zk-1".into(),
-        host: None,
-        container: "id-zk-1".into(),
-        node: None,
-        member: None,
-        term: None,
-        led: false,
-    }
+fn victims() -> Vec<Victim> {
+    vec![crate::fault::fixture::part(TargetClass::ZooKeeper, "zk-1", "id-zk-1")]
 }
 
 /// Runs a test's body on a session of its own.
@@ -103,7 +95,7 @@ async fn on_session(fake: Fake, body: impl AsyncFnOnce(&mut Session<'_>)) {
 async fn an_undo_that_fails_is_tried_again_while_the_fault_stays_in_force() {
     let fake = Fake { refusals: AtomicUsize::new(1), ..Fake::default() };
     on_session(fake, async |session| {
-        session.inject(0, victim()).await.expect("it is made");
+        session.inject(0, victims()).await.expect("it is made");
         session.undo(0).await.expect("there is time for another try");
         assert!(session.faults[0].life.in_force());
         let undone = |session: &Session<'_>| !session.faults[0].life.in_force();
@@ -117,7 +109,7 @@ async fn an_undo_that_fails_is_tried_again_while_the_fault_stays_in_force() {
 async fn a_fault_that_cannot_be_undone_is_an_error_of_the_harness() {
     let fake = Fake { refusals: AtomicUsize::new(usize::MAX), ..Fake::default() };
     on_session(fake, async |session| {
-        session.inject(0, victim()).await.expect("it is made");
+        session.inject(0, victims()).await.expect("it is made");
         session.undo_within = Duration::ZERO;
         session.release().await;
         assert!(session.faults[0].life.in_force());

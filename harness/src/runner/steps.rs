@@ -10,10 +10,11 @@ use crate::fault::inject::is_undone_by_us;
 use crate::fault::life::Stage;
 use crate::history::Convergence;
 use crate::scenario::RecoveryClock;
+use crate::scenario::physics::after_undo;
 use crate::scenario::plan::{HOLD_MAX_MS, Hold, PlannedAct, PlannedStep, RESOLVE_WITHIN_MS};
-use crate::target::{candidates, choose};
+use crate::target::resolve;
 
-/// An effect shows in the next tick; ticks take 3 s at most.
+/// An effect shows in the next tick, which takes 3 s at most; a cut when a packet meets it: a ZooKeeper client speaks every 1.5 s.
 const EFFECT_WITHIN: Duration = Duration::from_secs(5);
 /// A part that is started again serves after some seconds (ZooKeeper: 2–3 s on an idle machine).
 const UNDONE_WITHIN: Duration = Duration::from_secs(30);
@@ -82,27 +83,26 @@ impl Session<'_> {
         let target = self.faults[index].target;
         let found = |session: &Self| {
             let seen = session.seen.as_ref();
-            seen.is_some_and(|seen| !candidates(&target, &session.scene(seen)).is_empty())
+            seen.is_some_and(|seen| resolve(&target, &session.scene(seen), session.plan.seed, id).is_some())
         };
         let within = Duration::from_millis(RESOLVE_WITHIN_MS);
         // The role must be live now, not in the tick before the wait.
         self.fresh_tick().await?;
         self.until(within, found).await?;
-        let victim = self.seen.clone().and_then(|seen| {
-            let among = candidates(&target, &self.scene(&seen));
-            choose(among, self.plan.seed, id)
-        });
-        let Some(victim) = victim else {
+        let victims = self.seen.clone().and_then(|seen| resolve(&target, &self.scene(&seen), self.plan.seed, id));
+        let Some(victims) = victims else {
             self.step(index, Stage::Skipped, "nothing held the role in time");
             return Ok(());
         };
-        self.inject(index, victim).await?;
+        self.inject(index, victims).await?;
         self.hold(index, hold);
+        // At once: the cut-off leader steps down when it has missed its followers for an election timeout.
+        let stale = self.write_stale(index);
         let seen = |session: &Self| session.faults[index].life.stage > Stage::Injected;
         if !self.until(EFFECT_WITHIN, seen).await? {
             self.say(&format!("no effect of {id} was seen"));
         }
-        Ok(())
+        self.testify(index, stale).await
     }
 
     /// Notes when the hold ends, if it ends by time.
@@ -126,7 +126,9 @@ impl Session<'_> {
         };
         self.enter(&format!("{} failover", step.id));
         let failed_over = self.converge(*last, RecoveryClock::Failover, bound_of(group)).await?;
-        self.events(group).await?;
+        if let Some(begun) = group.iter().filter_map(|(i, _)| self.faults[*i].began()).min() {
+            self.events(group, begun, false).await?;
+        }
         for (index, step) in group.iter().rev() {
             let PlannedAct::Fault { hold, .. } = step.act else {
                 continue;
@@ -145,11 +147,15 @@ impl Session<'_> {
         };
         self.enter(&format!("{} rejoin", step.id));
         let back = self.until(UNDONE_WITHIN, gone).await?;
+        if let Some(undone) = group.iter().filter_map(|(i, _)| self.faults[*i].life.undone).max() {
+            self.events(group, undone, true).await?;
+        }
         let mut rejoined = true;
         for (index, _) in group {
             if is_undone_by_us(&self.faults[*index]) && self.faults[*index].life.undone.is_some() {
                 let bound = Duration::from_millis(RECOVERY_MS_MIN);
                 rejoined &= self.converge(*index, RecoveryClock::Rejoin, bound).await?;
+                self.account_of(*index).await;
             }
         }
         // A failover that a hold cut short is no reason to stop: the rejoin tells whether the cluster is well.
@@ -180,21 +186,16 @@ impl Session<'_> {
         }
     }
 
-    /// Gives expected events that have not come yet a last chance while their fault is held.
-    async fn events(&mut self, group: &[(usize, &PlannedStep)]) -> Result<(), Stop> {
+    /// Gives expected events that have not come yet a last chance: while their fault is held, or after its undo.
+    async fn events(&mut self, group: &[(usize, &PlannedStep)], since: Millis, undone: bool) -> Result<(), Stop> {
         let come = |session: &Self| {
             group.iter().all(|(index, step)| {
                 let fault = &session.faults[*index];
-                let seen = |event| session.history.event_seen(fault, event).is_some();
-                step.expect.iter().all(|event| seen(*event))
+                let due = step.expect.iter().filter(|event| undone || !after_undo(fault.kind, **event));
+                due.into_iter().all(|event| session.history.event_seen(fault, *event).is_some())
             })
         };
-        let begins = group.iter().filter_map(|(i, _)| self.faults[*i].began());
-        let Some(first) = begins.min() else {
-            return Ok(());
-        };
-        let since = self.now().since(first);
-        let bound = Duration::from_millis(HOLD_MAX_MS).saturating_sub(since);
+        let bound = Duration::from_millis(HOLD_MAX_MS).saturating_sub(self.now().since(since));
         if !self.until(bound, come).await? {
             self.say("not every expected event has come");
         }

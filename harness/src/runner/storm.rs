@@ -8,7 +8,7 @@ use super::steps::Went;
 use crate::fault::life::Stage;
 use crate::scenario::plan::Draw;
 use crate::target::quorum::keeps_quorum;
-use crate::target::{candidates, choose};
+use crate::target::{candidates, choose, count};
 
 /// After a storm everything must be back: several nodes may be replaced one after another (20 s each on an idle machine).
 const CALM_WITHIN: Duration = Duration::from_secs(90);
@@ -47,22 +47,31 @@ impl Session<'_> {
             return Err(Stop::Broken(format!("the plan has no fault {}", draw.id)));
         };
         let seen = self.fresh_tick().await?;
-        let (eligible, why) = {
+        let (chosen, why) = {
             let scene = self.scene(&seen);
             let mut why = "nothing holds the role now".to_owned();
             let mut eligible = candidates(&draw.target, &scene);
-            eligible.retain(|victim| match keeps_quorum(victim, &scene) {
+            eligible.retain(|victim| match keeps_quorum(std::slice::from_ref(victim), &scene) {
                 Ok(()) => true,
                 Err(refused) => {
                     why = refused;
                     false
                 }
             });
-            (eligible, why)
+            let chosen = choose(eligible, count(&draw.target, scene.shape), self.plan.seed, &draw.id);
+            // Each may be lost alone, and all of them together not.
+            let chosen = chosen.filter(|victims| match keeps_quorum(victims, &scene) {
+                Ok(()) => true,
+                Err(refused) => {
+                    why = refused;
+                    false
+                }
+            });
+            (chosen, why)
         };
-        match choose(eligible, self.plan.seed, &draw.id) {
-            Some(victim) => {
-                self.inject(index, victim).await?;
+        match chosen {
+            Some(victims) => {
+                self.inject(index, victims).await?;
                 self.hold(index, draw.hold);
             }
             None => self.step(index, Stage::Skipped, &why),

@@ -8,30 +8,55 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// Another slot's member leads etcd than before the injection.
+    /// Another slot's member leads etcd, in a higher term, than before the injection.
     EtcdLeaderChanged,
+    /// The member that led etcd before the injection names another leader in a higher term.
+    EtcdLeaderDemoted,
     /// Another slot than before listens on Jupyter's port, and the proxy answers with 200.
     JupyterMoved,
     /// A higher incarnation of the victim's slot runs.
     SlotReplaced,
     /// The victim's slot is a member no more, and no other member's /etc/hosts names it.
     SlotLeft,
+    /// Every slot that ran on the victim runs, as a higher incarnation, on another host.
+    SlotMoved,
     /// Another master than before leads.
     MesosMasterChanged,
+    /// The process of the master that led before the injection has ended, by itself.
+    MesosMasterExited,
+    /// The victim's agent is active at the leading master again: another process with the id it had.
+    MesosAgentRecovered,
+    /// The leading master has given the victim's agent up.
+    AgentUnreachable,
+    /// Another scheduler than before is active.
+    FrameworkChanged,
+    /// The process of the scheduler that was active before the injection has ended, by itself.
+    FrameworkExited,
     /// Another ZooKeeper server than before leads.
     #[serde(rename = "zookeeper-leader-changed")]
     ZooKeeperLeaderChanged,
+    /// No ZooKeeper server leads a majority.
+    #[serde(rename = "zookeeper-quorum-lost")]
+    ZooKeeperQuorumLost,
 }
 
 impl Event {
     /// All of them, as files may name them.
-    pub const ALL: [Event; 6] = [
+    pub const ALL: [Event; 14] = [
         Event::EtcdLeaderChanged,
+        Event::EtcdLeaderDemoted,
         Event::JupyterMoved,
         Event::SlotReplaced,
         Event::SlotLeft,
+        Event::SlotMoved,
         Event::MesosMasterChanged,
+        Event::MesosMasterExited,
+        Event::MesosAgentRecovered,
+        Event::AgentUnreachable,
+        Event::FrameworkChanged,
+        Event::FrameworkExited,
         Event::ZooKeeperLeaderChanged,
+        Event::ZooKeeperQuorumLost,
     ];
 
     /// As scenario files and reports write it.
@@ -39,11 +64,19 @@ impl Event {
     pub fn as_str(self) -> &'static str {
         match self {
             Event::EtcdLeaderChanged => "etcd-leader-changed",
+            Event::EtcdLeaderDemoted => "etcd-leader-demoted",
             Event::JupyterMoved => "jupyter-moved",
             Event::SlotReplaced => "slot-replaced",
             Event::SlotLeft => "slot-left",
+            Event::SlotMoved => "slot-moved",
             Event::MesosMasterChanged => "mesos-master-changed",
+            Event::MesosMasterExited => "mesos-master-exited",
+            Event::MesosAgentRecovered => "mesos-agent-recovered",
+            Event::AgentUnreachable => "agent-unreachable",
+            Event::FrameworkChanged => "framework-changed",
+            Event::FrameworkExited => "framework-exited",
             Event::ZooKeeperLeaderChanged => "zookeeper-leader-changed",
+            Event::ZooKeeperQuorumLost => "zookeeper-quorum-lost",
         }
     }
 }

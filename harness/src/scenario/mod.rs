@@ -11,6 +11,7 @@ pub mod physics;
 pub mod plan;
 pub mod read;
 mod read_step;
+mod read_target;
 #[cfg(test)]
 mod read_tests;
 
@@ -53,6 +54,8 @@ pub struct Step {
     pub act: Act,
     /// What must be seen to happen, else the verdict is INVALID.
     pub expect: Vec<Event>,
+    /// What must be seen of invariants while the fault is held.
+    pub meanwhile: Vec<Meanwhile>,
     /// Bounds on recovery.
     pub recovered: Vec<Bound>,
 }
@@ -122,6 +125,34 @@ impl std::fmt::Display for RecoveryClock {
         f.pad(match self {
             RecoveryClock::Failover => "failover",
             RecoveryClock::Rejoin => "rejoin",
+        })
+    }
+}
+
+/// What must be seen of an invariant while a fault is held: `meanwhile = { jupyter = "holds" }`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meanwhile {
+    /// The invariant.
+    pub invariant: Name,
+    /// What must be seen of it.
+    pub state: Condition,
+}
+
+/// How an invariant does while a fault is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// It holds all the time (but for the moments that are also forgiven without a fault).
+    Holds,
+    /// It is seen broken: the fault does to it what it should.
+    Degraded,
+}
+
+impl std::fmt::Display for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Condition::Holds => "holds",
+            Condition::Degraded => "degraded",
         })
     }
 }

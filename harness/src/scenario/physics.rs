@@ -1,13 +1,15 @@
-//! What a fault can cause, and how soon at the earliest: `check` refuses what can't come true.
+//! What can be done to what, what it causes, and how soon at the earliest: `check` refuses what can't come true.
 //!
-//! The floors come from the topology's timing: sessions of masters 10 s, etcd's election timeout 1 s (drawn from 1 to 2 s),
-//! ZooKeeper's syncLimit 5 × tickTime 500 ms.
+//! The floors come from the topology's timing: sessions of masters and schedulers 10 s, agents' pings 10 × 1 s, etcd's election
+//! timeout 1 s (drawn from 1 to 2 s), ZooKeeper's syncLimit 5 × tickTime 500 ms.
 
 use super::event::Event;
-use crate::fault::{FaultKind, Role, Target, TargetClass};
+use crate::fault::{FaultKind, Peers, Role, Target, TargetClass};
 
 /// A master's session: nobody leads in its place before it has expired.
 pub const SESSION_MS: u64 = 10_000;
+/// A master gives up an agent that didn't answer its pings for this long.
+pub const PINGS_MS: u64 = 10_000;
 /// etcd's followers wait at least this long before they elect another leader, and at most twice as long.
 pub const ELECTION_MAX_MS: u64 = 2_000;
 /// ZooKeeper's followers leave a silent leader after syncLimit × tickTime.
@@ -16,24 +18,58 @@ pub const SYNC_MS: u64 = 2_500;
 /// A node that falls silent stays registered until its lease ends.
 pub const LEASE_MS: u64 = 5_000;
 
-/// Events that this fault on this target causes for certain (a slot given by number may or may not lead).
+/// The kinds of parts that this can be done to.
+#[must_use]
+pub fn targets(kind: FaultKind) -> &'static [TargetClass] {
+    use TargetClass::{Framework, Host, MesosAgent, MesosMaster, Node, ZooKeeper};
+    match kind {
+        FaultKind::Kill => &[Node, MesosMaster, MesosAgent, ZooKeeper, Framework, Host],
+        FaultKind::Pause => &[Node, MesosMaster, ZooKeeper, Framework, Host],
+        FaultKind::Isolate { from: Peers::Everyone } => &[MesosMaster, Framework, Host],
+        FaultKind::Isolate { from: Peers::ZooKeeper } => &[MesosMaster, Framework],
+        FaultKind::Partition => &[Node],
+    }
+}
+
+/// Events that this fault on this target causes for certain (a slot or host given by number may or may not lead).
 #[must_use]
 pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
-    let may_lead = matches!(target.role, Role::Leader | Role::Slot(_));
+    let may_lead = matches!(
+        target.role,
+        Role::Leader | Role::MinorityWithLeader | Role::Slot(_) | Role::Number(_) | Role::OfLeader
+    );
+    // It can't hear its session's end, and finds out by its own clock or when it wakes up.
+    let ends_itself = kind != FaultKind::Kill;
     let mut events = vec![];
     match target.class {
-        TargetClass::Node => {
+        TargetClass::Node | TargetClass::Host => {
             if may_lead {
                 events.extend([Event::EtcdLeaderChanged, Event::JupyterMoved]);
             }
-            if kind == FaultKind::Kill {
-                events.push(Event::SlotReplaced);
+            if may_lead && kind != FaultKind::Kill {
+                events.push(Event::EtcdLeaderDemoted);
             }
-            events.push(Event::SlotLeft);
+            if target.class == TargetClass::Host {
+                events.extend([Event::AgentUnreachable, Event::SlotMoved]);
+            } else {
+                events.extend((kind == FaultKind::Kill).then_some(Event::SlotReplaced));
+                events.push(Event::SlotLeft);
+            }
         }
-        TargetClass::MesosMaster if may_lead => events.push(Event::MesosMasterChanged),
-        TargetClass::ZooKeeper if may_lead => events.push(Event::ZooKeeperLeaderChanged),
-        TargetClass::MesosMaster | TargetClass::ZooKeeper => {}
+        TargetClass::MesosMaster if target.role == Role::Leader => {
+            events.push(Event::MesosMasterChanged);
+            events.extend(ends_itself.then_some(Event::MesosMasterExited));
+        }
+        TargetClass::MesosAgent => events.extend([Event::MesosAgentRecovered, Event::AgentUnreachable]),
+        TargetClass::ZooKeeper if target.role == Role::Leader => events.push(Event::ZooKeeperLeaderChanged),
+        TargetClass::ZooKeeper if target.role == Role::Majority => {
+            events.extend([Event::ZooKeeperQuorumLost, Event::MesosMasterExited]);
+        }
+        TargetClass::Framework if target.role == Role::Leader => {
+            events.push(Event::FrameworkChanged);
+            events.extend(ends_itself.then_some(Event::FrameworkExited));
+        }
+        TargetClass::MesosMaster | TargetClass::ZooKeeper | TargetClass::Framework => {}
     }
     events
 }
@@ -42,15 +78,34 @@ pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
 #[must_use]
 pub fn floor_ms(kind: FaultKind, event: Event) -> (u64, &'static str) {
     match (event, kind) {
-        (Event::MesosMasterChanged, _) => (SESSION_MS, "a master's session lasts 10 s"),
-        (Event::EtcdLeaderChanged | Event::JupyterMoved, _) => {
+        (Event::MesosMasterChanged | Event::MesosMasterExited, _) => (SESSION_MS, "a master's session lasts 10 s"),
+        (Event::FrameworkChanged | Event::FrameworkExited, _) => (SESSION_MS, "a scheduler's session lasts 10 s"),
+        (Event::AgentUnreachable | Event::SlotMoved, _) => (PINGS_MS, "an agent is given up after 10 pings of 1 s"),
+        (Event::EtcdLeaderChanged | Event::EtcdLeaderDemoted | Event::JupyterMoved, _) => {
             (ELECTION_MAX_MS, "etcd's election timeout is up to 2 s")
         }
         (Event::ZooKeeperLeaderChanged, FaultKind::Pause) => {
             (SYNC_MS, "ZooKeeper's followers leave a silent leader after 2.5 s")
         }
-        (Event::SlotLeft, FaultKind::Pause) => (LEASE_MS, "a registration's lease lasts 5 s"),
-        (Event::ZooKeeperLeaderChanged | Event::SlotReplaced | Event::SlotLeft, _) => (0, ""),
+        (Event::SlotLeft, FaultKind::Pause | FaultKind::Partition) => (LEASE_MS, "a registration's lease lasts 5 s"),
+        (
+            Event::ZooKeeperLeaderChanged
+            | Event::ZooKeeperQuorumLost
+            | Event::SlotReplaced
+            | Event::SlotLeft
+            | Event::MesosAgentRecovered,
+            _,
+        ) => (0, ""),
+    }
+}
+
+/// The event comes only after the fault is undone: what is down, frozen or cut off can't show it.
+#[must_use]
+pub fn after_undo(kind: FaultKind, event: Event) -> bool {
+    match event {
+        Event::MesosAgentRecovered | Event::EtcdLeaderDemoted => true,
+        Event::MesosMasterExited | Event::FrameworkExited => kind == FaultKind::Pause,
+        _ => false,
     }
 }
 

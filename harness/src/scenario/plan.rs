@@ -5,8 +5,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
-use super::{Act, Bound, Cluster, Scenario, Step, Storm, StormFault};
-use crate::fault::{Fault, FaultKind, Target, TargetClass};
+use super::physics::is_held;
+use super::{Act, Bound, Cluster, Meanwhile, Scenario, Step, Storm, StormFault};
+use crate::fault::{Fault, FaultKind, Target};
 
 /// A held fault without `for` is undone when the failover has converged, but at the latest after this time: a failover
 /// that takes longer has failed, and what is down must come back to see the rest.
@@ -44,6 +45,8 @@ pub struct PlannedStep {
     pub act: PlannedAct,
     /// What must be seen to happen.
     pub expect: Vec<Event>,
+    /// What must be seen of invariants while the fault is held.
+    pub meanwhile: Vec<Meanwhile>,
     /// Bounds on recovery.
     pub recovered: Vec<Bound>,
 }
@@ -94,10 +97,10 @@ impl Hold {
     /// The hold of a fault with or without `for`.
     #[must_use]
     pub fn of(kind: FaultKind, target: Target, for_ms: Option<u64>) -> Self {
-        match (kind, target.class, for_ms) {
-            (FaultKind::Kill, TargetClass::Node, _) => Hold::Nothing,
-            (_, _, Some(ms)) => Hold::For { ms },
-            (_, _, None) => Hold::UntilConverged,
+        match for_ms {
+            _ if !is_held(kind, target.class) => Hold::Nothing,
+            Some(ms) => Hold::For { ms },
+            None => Hold::UntilConverged,
         }
     }
 }
@@ -138,10 +141,11 @@ impl Plan {
             .iter()
             .flat_map(|step| match &step.act {
                 PlannedAct::Fault { kind, target, .. } => {
-                    vec![Fault::planned(&step.id, *kind, *target)]
+                    vec![Fault::planned(&self.scenario, &step.id, *kind, *target)]
                 }
                 PlannedAct::Storm { draws, .. } => {
-                    draws.iter().map(|draw| Fault::planned(&draw.id, draw.kind, draw.target)).collect()
+                    let fault = |draw: &Draw| Fault::planned(&self.scenario, &draw.id, draw.kind, draw.target);
+                    draws.iter().map(fault).collect()
                 }
                 PlannedAct::Watch { .. } => vec![],
             })
@@ -187,6 +191,7 @@ fn planned(step: &Step, number: u64, seed: u64) -> PlannedStep {
         wait_ms: step.wait_ms,
         act,
         expect: step.expect.clone(),
+        meanwhile: step.meanwhile.clone(),
         recovered: step.recovered.clone(),
     }
 }
@@ -229,7 +234,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fault::Role;
+    use crate::fault::{Role, TargetClass};
 
     fn act(kind: FaultKind, class: TargetClass) -> super::super::FaultAct {
         let role = Role::Any;
@@ -249,6 +254,7 @@ mod tests {
                 wait_ms: 0,
                 act: Act::Storm(storm),
                 expect: vec![],
+                meanwhile: vec![],
                 recovered: vec![],
             }],
         }

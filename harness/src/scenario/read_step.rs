@@ -1,22 +1,30 @@
 //! Reading one step of a scenario file.
 
+use toml::Spanned;
 use toml::de::DeValue;
 
 use super::diagnose::Diagnosis;
 use super::duration::format_ms;
 use super::event::Event;
 use super::fields::{Fields, Value, choice, kind, list, ms, number, text};
-use super::physics::{floor_ms, is_held, possible};
+use super::physics::{floor_ms, is_held, possible, targets};
 use super::plan::HOLD_MAX_MS;
-use super::{Act, Bound, Cluster, FaultAct, RecoveryClock, Step, Storm, StormFault, duration};
-use crate::fault::{FaultKind, Role, Target, TargetClass};
+use super::read_target::read_target;
+use super::{Act, Bound, Cluster, Condition, FaultAct, Meanwhile, RecoveryClock, Step, Storm, StormFault, duration};
+use crate::fault::{FaultKind, Peers};
 use crate::invariant::Name;
 
-const KINDS: [(&str, FaultKind); 2] = [("kill", FaultKind::Kill), ("pause", FaultKind::Pause)];
-const CLASSES: [(&str, TargetClass); 3] =
-    [("node", TargetClass::Node), ("mesos-master", TargetClass::MesosMaster), ("zookeeper", TargetClass::ZooKeeper)];
-const FAULT_KEYS: [&str; 7] = ["fault", "target", "for", "with", "wait", "expect", "recovered"];
-const ALL_KEYS: [&str; 9] = ["fault", "target", "for", "with", "wait", "expect", "recovered", "storm", "watch"];
+const KINDS: [(&str, FaultKind); 4] = [
+    ("kill", FaultKind::Kill),
+    ("pause", FaultKind::Pause),
+    ("isolate", FaultKind::Isolate { from: Peers::Everyone }),
+    ("partition", FaultKind::Partition),
+];
+const PEERS: [(&str, Peers); 2] = [("everyone", Peers::Everyone), ("zookeeper", Peers::ZooKeeper)];
+const CONDITIONS: [(&str, Condition); 2] = [("holds", Condition::Holds), ("degraded", Condition::Degraded)];
+const FAULT_KEYS: [&str; 9] = ["fault", "target", "from", "for", "with", "wait", "expect", "meanwhile", "recovered"];
+const ALL_KEYS: [&str; 11] =
+    ["fault", "target", "from", "for", "with", "wait", "expect", "meanwhile", "recovered", "storm", "watch"];
 
 /// Reads a `[[step]]`.
 pub(super) fn read_step(
@@ -38,7 +46,7 @@ pub(super) fn read_step(
     };
     let fields = Fields::of(table, item.span(), what, allowed, d);
     let wait_ms = fields.ms("wait", d).unwrap_or(0);
-    let step = |act| Step { with_previous: false, wait_ms, act, expect: vec![], recovered: vec![] };
+    let step = |act| Step { with_previous: false, wait_ms, act, expect: vec![], meanwhile: vec![], recovered: vec![] };
     match what {
         "a fault's step" => read_fault_step(&fields, cluster, previous, step, d),
         "a storm's step" => read_storm(fields.get("storm")?, cluster, d).map(|storm| step(Act::Storm(storm))),
@@ -66,7 +74,8 @@ fn read_fault_step(
     let act = read_fault(fields, cluster, d);
     let expect = fields.get("expect").map(|value| read_expect(value, act.as_ref(), d)).unwrap_or_default();
     let recovered = fields.get("recovered").map(|value| read_recovered(value, act.as_ref(), d)).unwrap_or_default();
-    Some(Step { with_previous, expect, recovered, ..step(Act::Fault(act?)) })
+    let meanwhile = fields.get("meanwhile").map(|value| read_meanwhile(value, act.as_ref(), d)).unwrap_or_default();
+    Some(Step { with_previous, expect, meanwhile, recovered, ..step(Act::Fault(act?)) })
 }
 
 fn read_with(value: &Value<'_>, previous: Option<&Step>, d: &mut Diagnosis<'_>) -> bool {
@@ -76,21 +85,27 @@ fn read_with(value: &Value<'_>, previous: Option<&Step>, d: &mut Diagnosis<'_>) 
         d.mistake(
             value.span(),
             "there is no previous fault that is still held here",
-            "the step before must be a fault that the testbed holds and undoes: pause, or kill of a mesos-master or zookeeper".to_owned(),
+            "the step before must be a fault that the testbed holds and undoes: any but kill of a node".to_owned(),
         );
     }
     with && held
 }
 
-/// `fault`, `target` and `for`, of a step or of a storm.
+/// `fault`, `target`, `from` and `for`, of a step or of a storm.
 fn read_fault(fields: &Fields<'_, '_>, cluster: &Cluster, d: &mut Diagnosis<'_>) -> Option<FaultAct> {
     let kind = fields
-        .need("fault", "fault = \"kill\" or fault = \"pause\"", d)
+        .need("fault", "fault = \"kill\", \"pause\", \"isolate\" or \"partition\"", d)
         .and_then(|value| choice(value, "fault", &KINDS, d));
+    let kind = kind.and_then(|kind| read_from(fields, kind, d));
     let target =
         fields.need("target", "target = { node = \"leader\" }", d).and_then(|value| read_target(value, cluster, d));
     let for_ms = fields.ms("for", d);
     let (kind, target) = (kind?, target?);
+    if !targets(kind).contains(&target.class) {
+        let names: Vec<String> = targets(kind).iter().map(ToString::to_string).collect();
+        let at = fields.get("target").map_or(fields.at.clone(), Spanned::span);
+        d.mistake(at, format!("{kind} can't be done to a {}", target.class), format!("allowed: {}", names.join(", ")));
+    }
     if let Some(value) = fields.get("for")
         && !is_held(kind, target.class)
     {
@@ -103,25 +118,39 @@ fn read_fault(fields: &Fields<'_, '_>, cluster: &Cluster, d: &mut Diagnosis<'_>)
     Some(FaultAct { kind, target, for_ms })
 }
 
-fn read_target(value: &Value<'_>, cluster: &Cluster, d: &mut Diagnosis<'_>) -> Option<Target> {
-    let names = CLASSES.map(|(name, _)| name);
-    let fields = Fields::in_value(value, "a target", &names, d)?;
-    let mut entries = fields.entries();
-    let (Some((key, _, role)), None) = (entries.next(), entries.next()) else {
-        d.mistake(value.span(), "a target names exactly one kind of part", "target = { node = \"leader\" }".to_owned());
-        return None;
+/// `from`: whom an isolated machine can't reach; everyone when absent.
+fn read_from(fields: &Fields<'_, '_>, kind: FaultKind, d: &mut Diagnosis<'_>) -> Option<FaultKind> {
+    let Some(value) = fields.get("from") else {
+        return Some(kind);
     };
-    let class = CLASSES.iter().find(|(name, _)| *name == key)?.1;
-    if class == TargetClass::Node && matches!(role.get_ref(), DeValue::Integer(_)) {
-        let most = u64::from(cluster.nodes.unwrap_or(u32::from(u16::MAX)).max(1)) - 1;
-        let slot = number(role, "a slot", 0, most, d)?;
-        let role = Role::Slot(u32::try_from(slot).ok()?);
-        return Some(Target { class, role });
+    if !matches!(kind, FaultKind::Isolate { .. }) {
+        d.mistake(value.span(), format!("{kind} has no 'from'"), "only fault = \"isolate\" says from whom".to_owned());
+        return None;
     }
-    let follower = if class == TargetClass::MesosMaster { "standby" } else { "follower" };
-    let roles = [("leader", Role::Leader), (follower, Role::Follower), ("any", Role::Any)];
-    let what = format!("role of a {key}");
-    choice(role, &what, &roles, d).map(|role| Target { class, role })
+    choice(value, "value of 'from'", &PEERS, d).map(|from| FaultKind::Isolate { from })
+}
+
+fn read_meanwhile(value: &Value<'_>, act: Option<&FaultAct>, d: &mut Diagnosis<'_>) -> Vec<Meanwhile> {
+    let names: Vec<&str> = Name::ALL.iter().map(|name| name.as_str()).collect();
+    if act.is_some_and(|act| !is_held(act.kind, act.target.class)) {
+        d.mistake(
+            value.span(),
+            "this fault isn't held, so there is no 'meanwhile'",
+            "bound what it may break with 'recovered'".to_owned(),
+        );
+    }
+    let Some(fields) = Fields::in_value(value, "meanwhile", &names, d) else {
+        return vec![];
+    };
+    let mut all = vec![];
+    for (key, _, value) in fields.entries() {
+        let invariant = Name::ALL.into_iter().find(|name| name.as_str() == key);
+        if let (Some(invariant), Some(state)) = (invariant, choice(value, &format!("value of '{key}'"), &CONDITIONS, d))
+        {
+            all.push(Meanwhile { invariant, state });
+        }
+    }
+    all
 }
 
 fn read_expect(value: &Value<'_>, act: Option<&FaultAct>, d: &mut Diagnosis<'_>) -> Vec<Event> {
@@ -230,7 +259,7 @@ fn read_storm(value: &Value<'_>, cluster: &Cluster, d: &mut Diagnosis<'_>) -> Op
             d.mistake(value.span(), "a storm without faults is no storm", "list at least one fault".to_owned());
         }
         for item in items {
-            let keys = ["fault", "target", "for", "weight"];
+            let keys = ["fault", "target", "from", "for", "weight"];
             if let Some(fields) = Fields::in_value(item, "a storm's fault", &keys, d) {
                 let weight = fields.get("weight").map_or(Some(1), |value| number(value, "weight", 1, 1_000, d));
                 let act = read_fault(&fields, cluster, d);

@@ -4,8 +4,8 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use super::event::Event;
 use super::read::read;
-use super::{Act, RecoveryClock};
-use crate::fault::{FaultKind, Role, TargetClass};
+use super::{Act, Condition, RecoveryClock};
+use crate::fault::{FaultKind, Peers, Role, TargetClass};
 use crate::invariant::Name;
 
 /// The message as a user without colours sees it.
@@ -74,6 +74,82 @@ fn every_key_is_read() {
     assert_eq!(watch.act, Act::Watch { for_ms: 30_000 });
 }
 
+/// A scenario of one step.
+fn step(text: &str) -> super::Step {
+    let scenario = read("step.toml", &format!("name = \"x\"\n[[step]]\n{text}")).expect("it is good");
+    scenario.steps.into_iter().next().expect("it has one step")
+}
+
+#[test]
+fn every_target_and_fault_has_its_words() {
+    let aim = |fault: &str, target: &str| {
+        let step = step(&format!("fault = \"{fault}\"\ntarget = {{ {target} }}"));
+        let Act::Fault(act) = step.act else { panic!("{step:?}") };
+        (act.target.class, act.target.role)
+    };
+    use TargetClass::{Framework, Host, MesosAgent, Node, ZooKeeper};
+    assert_eq!(aim("kill", "zookeeper = \"majority\""), (ZooKeeper, Role::Majority));
+    assert_eq!(aim("kill", "mesos-agent = \"of-leader\""), (MesosAgent, Role::OfLeader));
+    assert_eq!(aim("kill", "mesos-agent = 2"), (MesosAgent, Role::Number(2)));
+    assert_eq!(aim("pause", "framework = \"active\""), (Framework, Role::Leader));
+    assert_eq!(aim("pause", "framework = \"standby\""), (Framework, Role::Follower));
+    assert_eq!(aim("isolate", "host = \"not-of-leader\""), (Host, Role::NotOfLeader));
+    assert_eq!(aim("kill", "host = 3"), (Host, Role::Number(3)));
+    assert_eq!(aim("partition", "node = \"minority-with-leader\""), (Node, Role::MinorityWithLeader));
+}
+
+#[test]
+fn from_and_meanwhile_are_read() {
+    let step = step(
+        r#"fault = "isolate"
+from = "zookeeper"
+target = { mesos-master = "leader" }
+for = "20s"
+expect = ["mesos-master-changed", "mesos-master-exited"]
+meanwhile = { jupyter = "holds", mesos = "degraded" }
+"#,
+    );
+    let Act::Fault(act) = &step.act else { panic!("{step:?}") };
+    assert_eq!(act.kind, FaultKind::Isolate { from: Peers::ZooKeeper });
+    let meanwhile: Vec<_> = step.meanwhile.iter().map(|m| (m.invariant, m.state)).collect();
+    assert_eq!(meanwhile, [(Name::Jupyter, Condition::Holds), (Name::Mesos, Condition::Degraded)]);
+}
+
+#[test]
+fn what_cannot_be_done_to_a_target_is_refused() {
+    insta::assert_snapshot!(refused(
+        r#"name = "x"
+[[step]]
+fault = "pause"
+target = { mesos-agent = "any" }
+[[step]]
+fault = "partition"
+target = { host = "of-leadr" }
+[[step]]
+fault = "partition"
+target = { zookeeper = "majority" }
+[[step]]
+fault = "kill"
+from = "zookeeper"
+target = { host = 12 }
+[[step]]
+fault = "isolate"
+from = "zookeepers"
+target = { mesos-master = "leader" }
+[[step]]
+fault = "kill"
+target = { node = "leader" }
+meanwhile = { jupyter = "holds" }
+[[step]]
+fault = "kill"
+target = { mesos-agent = 1 }
+for = "5s"
+expect = ["agent-unreachable"]
+meanwhile = { jupyter = "hold", hosts = "holds" }
+"#
+    ));
+}
+
 #[test]
 fn shipped_scenarios_are_good_and_expect_something() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
@@ -91,7 +167,20 @@ fn shipped_scenarios_are_good_and_expect_something() {
         assert_eq!(faults, expecting, "{name}: every fault expects an event");
         names.push(name);
     }
-    for name in ["steady", "node-loss", "leader-loss", "mesos-master-loss", "zookeeper-leader-loss", "storm"] {
+    for name in [
+        "steady",
+        "node-loss",
+        "leader-loss",
+        "mesos-master-loss",
+        "mesos-master-frozen",
+        "mesos-zookeeper-cut",
+        "mesos-agent-crash",
+        "zookeeper-leader-loss",
+        "zookeeper-majority-loss",
+        "host-partition",
+        "etcd-partition-stale-leader",
+        "storm",
+    ] {
         assert!(names.iter().any(|found| found == name), "{name} is missing among {names:?}");
     }
 }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use stormbed::config::Slot;
 use stormbed::outpost::protocol::{ContainerState, ContainerView};
 
+use crate::fault::kill::AGENT;
 use crate::fault::{Role, Target, TargetClass, Victim};
 use crate::invariant::truth::{RunningNode, Truth};
 use crate::observe::observation::{Observation, Shape};
@@ -28,28 +29,78 @@ pub struct Scene<'a> {
     pub hit: &'a BTreeSet<String>,
 }
 
-/// All that the aim could mean now, in a fixed order.
+/// Whom the aim means now, chosen by seed and name where it leaves a choice: one, or as many as its share asks for. None if
+/// nobody holds the role, or too few do.
 #[must_use]
-pub fn candidates(target: &Target, scene: &Scene<'_>) -> Vec<Victim> {
-    let all = match target.class {
-        TargetClass::Node => nodes(target.role, scene),
-        TargetClass::MesosMaster => masters(target.role, scene),
-        TargetClass::ZooKeeper => zookeepers(target.role, scene),
-    };
-    all.into_iter().filter(|victim| !scene.hit.contains(&victim.container)).collect()
+pub fn resolve(target: &Target, scene: &Scene<'_>, seed: u64, fault: &str) -> Option<Vec<Victim>> {
+    choose(candidates(target, scene), count(target, scene.shape), seed, fault)
 }
 
-/// Chooses one, by seed and name.
+/// All that the aim could mean now, in a fixed order; whoever must be among the chosen comes first.
 #[must_use]
-pub fn choose(mut among: Vec<Victim>, seed: u64, fault: &str) -> Option<Victim> {
-    if among.is_empty() {
+pub fn candidates(target: &Target, scene: &Scene<'_>) -> Vec<Victim> {
+    let mut all = match target.class {
+        TargetClass::Node => nodes(target.role, scene),
+        TargetClass::MesosMaster => masters(target.role, scene),
+        TargetClass::MesosAgent => agents(target.role, scene),
+        TargetClass::ZooKeeper => zookeepers(target.role, scene),
+        TargetClass::Framework => frameworks(target.role, scene),
+        TargetClass::Host => hosts(target.role, scene),
+    };
+    all.retain(|victim| !scene.hit.contains(&victim.container));
+    if target.role == Role::MinorityWithLeader {
+        if !all.iter().any(|victim| victim.led) {
+            return vec![];
+        }
+        all.sort_by_key(|victim| !victim.led);
+    }
+    all
+}
+
+/// How many the aim means, and how many of them are the first candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// Victims.
+    pub all: usize,
+    /// The first so many candidates are among them.
+    pub first: usize,
+}
+
+/// How many the aim means.
+#[must_use]
+pub fn count(target: &Target, shape: &Shape) -> Count {
+    let of = match target.class {
+        TargetClass::Node => shape.addresses.len(),
+        TargetClass::MesosMaster => shape.masters.len(),
+        TargetClass::ZooKeeper => shape.zookeepers.len(),
+        TargetClass::Framework => shape.frameworks.len(),
+        TargetClass::MesosAgent | TargetClass::Host => shape.hosts.len(),
+    };
+    let minority = (of.saturating_sub(1) / 2).max(1);
+    match target.role {
+        Role::Minority => Count { all: minority, first: 0 },
+        Role::Majority => Count { all: of / 2 + 1, first: 0 },
+        Role::MinorityWithLeader => Count { all: minority, first: 1 },
+        _ => Count { all: 1, first: 0 },
+    }
+}
+
+/// Chooses that many, by seed and name; none if there are fewer.
+#[must_use]
+pub fn choose(mut among: Vec<Victim>, count: Count, seed: u64, fault: &str) -> Option<Vec<Victim>> {
+    if among.len() < count.all {
         return None;
     }
-    let digest = Sha256::digest(format!("{seed}/{fault}"));
-    let number = digest.iter().take(8).fold(0u64, |n, byte| n << 8 | u64::from(*byte));
-    let count = u64::try_from(among.len()).unwrap_or(1);
-    let index = usize::try_from(number % count).unwrap_or(0);
-    Some(among.swap_remove(index))
+    let mut chosen: Vec<Victim> = among.drain(..count.first.min(count.all)).collect();
+    while chosen.len() < count.all {
+        // The first choice has the fault's own name, so that what a share asks for doesn't change a single victim.
+        let draw = if chosen.is_empty() { String::new() } else { format!("/{}", chosen.len()) };
+        let digest = Sha256::digest(format!("{seed}/{fault}{draw}"));
+        let number = digest.iter().take(8).fold(0u64, |n, byte| n << 8 | u64::from(*byte));
+        let index = usize::try_from(number % u64::try_from(among.len()).unwrap_or(1)).unwrap_or(0);
+        chosen.push(among.remove(index));
+    }
+    Some(chosen)
 }
 
 fn nodes(role: Role, scene: &Scene<'_>) -> Vec<Victim> {
@@ -59,8 +110,8 @@ fn nodes(role: Role, scene: &Scene<'_>) -> Vec<Victim> {
         Role::Leader => leader == Some(slot),
         // Without a leader nobody is known to follow it.
         Role::Follower => leader.is_some() && leader != Some(slot) && truth.members.contains(&slot),
-        Role::Any => truth.members.contains(&slot),
         Role::Slot(wanted) => wanted == slot,
+        _ => truth.members.contains(&slot),
     };
     let slots = truth.running.iter().filter(|(slot, _)| fits(**slot));
     slots.filter_map(|(slot, nodes)| nodes.first().map(|node| node_victim(*slot, node, scene))).collect()
@@ -78,6 +129,7 @@ fn node_victim(slot: Slot, node: &RunningNode, scene: &Scene<'_>) -> Victim {
         host: Some(node.host.clone()),
         container: node.container.clone(),
         node: Some((slot, node.incarnation)),
+        process: None,
         member: etcd.map(|view| format!("{:x}", view.member_id)),
         term: match leader {
             Some(leader) if led => Some(leader.term),
@@ -99,8 +151,7 @@ fn masters(role: Role, scene: &Scene<'_>) -> Vec<Victim> {
     let fits = |name: &&String| match role {
         Role::Leader => led(name),
         Role::Follower => leader.is_some() && !led(name),
-        Role::Any => true,
-        Role::Slot(_) => false,
+        _ => true,
     };
     let victim = |name: &String| {
         let member = leader.filter(|_| led(name)).and_then(|l| l.znode.clone());
@@ -115,13 +166,53 @@ fn zookeepers(role: Role, scene: &Scene<'_>) -> Vec<Victim> {
     let fits = |name: &&String| match role {
         Role::Leader => led(name),
         Role::Follower => leader.is_some() && !led(name),
-        Role::Any => true,
-        Role::Slot(_) => false,
+        _ => true,
     };
     let epoch = leader.map(|leader| leader.epoch);
     let victim = |name: &String| part(TargetClass::ZooKeeper, name, None, epoch, led(name), scene);
     let names = scene.shape.zookeepers.iter();
     names.filter(fits).filter_map(victim).collect()
+}
+
+/// Whole machines.
+fn hosts(role: Role, scene: &Scene<'_>) -> Vec<Victim> {
+    let leader = scene.truth.etcd_leader.as_ref();
+    let of_leader = leader.and_then(|leader| scene.truth.host_of(leader.slot));
+    let named = |number: u8| format!("host-{number}");
+    let fits = |name: &&String| match role {
+        Role::OfLeader => of_leader == Some(*name),
+        Role::NotOfLeader => of_leader.is_some_and(|host| host != *name),
+        Role::Number(number) => **name == named(number),
+        _ => true,
+    };
+    let victim = |name: &String| part(TargetClass::Host, name, None, None, of_leader == Some(name), scene);
+    scene.shape.hosts.iter().filter(fits).filter_map(victim).collect()
+}
+
+/// The agents' processes, as the kernels of their hosts show them.
+fn agents(role: Role, scene: &Scene<'_>) -> Vec<Victim> {
+    let process = |host: &str| {
+        let view = scene.seen.fast.machines.get(host)?.result.as_ref().ok()?;
+        view.processes.get(AGENT).copied()
+    };
+    let known = scene.truth.agents.as_ref();
+    let agent = |host: Victim| {
+        let process = process(&host.name)?;
+        let member = known.and_then(|agents| agents.get(&host.name)).cloned();
+        Some(Victim { class: TargetClass::MesosAgent, process: Some(process), member, ..host })
+    };
+    hosts(role, scene).into_iter().filter_map(agent).collect()
+}
+
+fn frameworks(role: Role, scene: &Scene<'_>) -> Vec<Victim> {
+    let active = scene.truth.active_framework.as_ref();
+    let fits = |name: &&String| match role {
+        Role::Leader => active == Some(*name),
+        Role::Follower => active.is_some_and(|active| active != *name),
+        _ => true,
+    };
+    let victim = |name: &String| part(TargetClass::Framework, name, None, None, active == Some(name), scene);
+    scene.shape.frameworks.iter().filter(fits).filter_map(victim).collect()
 }
 
 /// A running container of the topology itself.
@@ -140,6 +231,7 @@ fn part(
         host: None,
         container: view.id.clone(),
         node: None,
+        process: None,
         member,
         term,
         led,

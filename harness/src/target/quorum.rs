@@ -7,55 +7,84 @@ use stormbed::outpost::protocol::ContainerState;
 use super::Scene;
 use crate::fault::{TargetClass, Victim};
 
-/// Whether a majority stays without this victim; else says what would be left.
+/// Whether a majority stays without these victims; else says what would be left.
 ///
 /// # Errors
 /// If it doesn't.
-pub fn keeps_quorum(victim: &Victim, scene: &Scene<'_>) -> Result<(), String> {
-    let (of, well) = match victim.class {
-        TargetClass::Node => (scene.shape.addresses.len(), well_nodes(victim, scene)),
-        TargetClass::MesosMaster => (scene.shape.masters.len(), well_masters(victim, scene)),
-        TargetClass::ZooKeeper => (scene.shape.zookeepers.len(), well_zookeepers(victim, scene)),
-    };
-    let quorum = of / 2 + 1;
-    if well >= quorum {
+pub fn keeps_quorum(victims: &[Victim], scene: &Scene<'_>) -> Result<(), String> {
+    let Some(first) = victims.first() else {
         return Ok(());
+    };
+    let gone = Gone { victims, scene };
+    let shape = scene.shape;
+    match first.class {
+        TargetClass::Node => gone.leave(shape.addresses.len(), gone.well_nodes()),
+        TargetClass::MesosMaster => gone.leave(shape.masters.len(), gone.well_masters()),
+        TargetClass::ZooKeeper => gone.leave(shape.zookeepers.len(), gone.well_zookeepers()),
+        // A host takes its nodes and its brick along.
+        TargetClass::Host => {
+            gone.leave(shape.hosts.len(), gone.well_hosts())?;
+            gone.leave(shape.addresses.len(), gone.well_nodes())
+        }
+        // Nothing counts votes of these.
+        TargetClass::MesosAgent | TargetClass::Framework => Ok(()),
     }
-    Err(format!("without {} only {well} of {of} would be well; a quorum is {quorum}", victim.name))
 }
 
-fn well_nodes(victim: &Victim, scene: &Scene<'_>) -> usize {
-    let truth = scene.truth;
-    let settled = truth.members.iter().filter(|s| !truth.settling.contains(s));
-    let support = settled.filter_map(|slot| truth.running.get(slot)?.first());
-    support.filter(|node| stands(&node.container, victim, scene)).count()
+/// The scene without some victims.
+struct Gone<'a> {
+    victims: &'a [Victim],
+    scene: &'a Scene<'a>,
 }
 
-fn well_masters(victim: &Victim, scene: &Scene<'_>) -> usize {
-    let answers = scene.seen.fast.mesos.result.as_ref().ok();
-    let well = |name: &&String| {
-        let view = answers.and_then(|all| all.masters.get(*name)?.as_ref().ok());
-        // A master that knows no leader isn't part of the election yet.
-        view.is_some_and(|view| view.elected || view.redirect.is_some()) && part_stands(name, victim, scene)
-    };
-    scene.shape.masters.keys().filter(well).count()
-}
+impl Gone<'_> {
+    fn leave(&self, of: usize, well: usize) -> Result<(), String> {
+        let quorum = of / 2 + 1;
+        if well >= quorum {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.victims.iter().map(|victim| victim.name.as_str()).collect();
+        Err(format!("without {} only {well} of {of} would be well; a quorum is {quorum}", names.join(" and ")))
+    }
 
-fn well_zookeepers(victim: &Victim, scene: &Scene<'_>) -> usize {
-    let answers = scene.seen.fast.zookeeper.result.as_ref().ok();
-    let well = |name: &&String| {
-        let view = answers.and_then(|all| all.servers.get(*name)?.as_ref().ok());
-        view.is_some_and(|view| view.mode == "leader" || view.mode == "follower") && part_stands(name, victim, scene)
-    };
-    scene.shape.zookeepers.iter().filter(well).count()
-}
+    fn well_nodes(&self) -> usize {
+        let truth = self.scene.truth;
+        let settled = truth.members.iter().filter(|s| !truth.settling.contains(s));
+        let support = settled.filter_map(|slot| truth.running.get(slot)?.first());
+        let on_host = |host: &String| self.scene.shape.hosts.contains(host) && !self.part_stands(host);
+        support.filter(|node| self.stands(&node.container) && !on_host(&node.host)).count()
+    }
 
-fn part_stands(name: &str, victim: &Victim, scene: &Scene<'_>) -> bool {
-    let parts = scene.seen.fast.parts.result.as_ref().ok();
-    let view = parts.and_then(|parts| parts.get(name));
-    view.is_some_and(|view| view.state == ContainerState::Running && stands(&view.id, victim, scene))
-}
+    fn well_masters(&self) -> usize {
+        let answers = self.scene.seen.fast.mesos.result.as_ref().ok();
+        let well = |name: &&String| {
+            let view = answers.and_then(|all| all.masters.get(*name)?.as_ref().ok());
+            // A master that knows no leader isn't part of the election yet.
+            view.is_some_and(|view| view.elected || view.redirect.is_some()) && self.part_stands(name)
+        };
+        self.scene.shape.masters.keys().filter(well).count()
+    }
 
-fn stands(container: &str, victim: &Victim, scene: &Scene<'_>) -> bool {
-    container != victim.container && !scene.hit.contains(container)
+    fn well_zookeepers(&self) -> usize {
+        let answers = self.scene.seen.fast.zookeeper.result.as_ref().ok();
+        let well = |name: &&String| {
+            let view = answers.and_then(|all| all.servers.get(*name)?.as_ref().ok());
+            view.is_some_and(|view| view.mode == "leader" || view.mode == "follower") && self.part_stands(name)
+        };
+        self.scene.shape.zookeepers.iter().filter(well).count()
+    }
+
+    fn well_hosts(&self) -> usize {
+        self.scene.shape.hosts.iter().filter(|host| self.part_stands(host)).count()
+    }
+
+    fn part_stands(&self, name: &str) -> bool {
+        let parts = self.scene.seen.fast.parts.result.as_ref().ok();
+        let view = parts.and_then(|parts| parts.get(name));
+        view.is_some_and(|view| view.state == ContainerState::Running && self.stands(&view.id))
+    }
+
+    fn stands(&self, container: &str) -> bool {
+        !self.scene.hit.contains(container) && self.victims.iter().all(|victim| victim.container != container)
+    }
 }

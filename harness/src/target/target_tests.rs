@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 use stormbed::clock::Millis;
-use stormbed::outpost::protocol::{ContainerState, MasterView, MesosView, ZooKeeperServer, ZooKeeperView};
+use stormbed::outpost::parts::ProcessView;
+use stormbed::outpost::protocol::{ContainerState, MachineView, MasterView, MesosView, ZooKeeperServer, ZooKeeperView};
 
 use super::quorum::keeps_quorum;
 use super::*;
@@ -27,6 +28,7 @@ fn shape() -> Shape {
         cluster: "storm".into(),
         addresses,
         pool: String::new(),
+        machines: BTreeMap::new(),
         hosts: names("host"),
         masters: names("master").into_iter().map(|n| (n.clone(), n)).collect(),
         zookeepers: names("zk"),
@@ -52,17 +54,19 @@ fn seen() -> Observation {
         let view = ZooKeeperServer { mode: mode.into(), epoch: 4 };
         (name, Ok(view))
     };
-    let parts = names("master").into_iter().chain(names("zk")).map(part);
+    let parts = ["master", "zk", "host"].into_iter().flat_map(names).map(part);
     let fast = Fast {
         parts: probe(parts.collect()),
         containers: BTreeMap::new(),
         routes: BTreeMap::new(),
+        machines: BTreeMap::new(),
         etcd_before: probe(BTreeMap::new()),
         etcd_after: probe(BTreeMap::new()),
         mesos: probe(MesosView { masters: names("master").into_iter().map(master).collect(), agents: BTreeMap::new() }),
         zookeeper: probe(ZooKeeperView {
             servers: names("zk").into_iter().map(server).collect(),
             election: Ok(Vec::new()),
+            schedulers: Ok(Vec::new()),
         }),
         status: Probe { begin: Millis(0), end: Millis(1), result: Err("not asked".into()) },
     };
@@ -153,13 +157,61 @@ fn a_choice_depends_on_seed_and_fault_alone_and_reaches_everyone() {
     let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit };
     let target = Target { class: TargetClass::Node, role: Role::Any };
     let pick = |seed, fault: &str| {
-        let victim = choose(candidates(&target, &scene), seed, fault);
-        victim.map(|victim| victim.name)
+        let victims = resolve(&target, &scene, seed, fault);
+        victims.map(|victims| victims[0].name.clone())
     };
     assert_eq!(pick(1, "s3.14"), pick(1, "s3.14"));
     let reached: BTreeSet<_> = (0..100).map(|k| pick(1, &format!("s3.{k}"))).collect();
     assert_eq!(reached.len(), 5);
-    assert_eq!(choose(Vec::new(), 1, "s1"), None);
+    assert_eq!(choose(Vec::new(), Count { all: 1, first: 0 }, 1, "s1"), None);
+}
+
+#[test]
+fn a_share_names_as_many_as_it_says_each_once() {
+    let (shape, seen, truth, hit) = (shape(), seen(), truth(), BTreeSet::new());
+    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit };
+    let names = |class, role, seed| {
+        let victims = resolve(&Target { class, role }, &scene, seed, "s1").expect("enough of them");
+        victims.into_iter().map(|victim| victim.name).collect::<Vec<_>>()
+    };
+    let mut companions = BTreeSet::new();
+    for seed in 0..50 {
+        let majority = names(TargetClass::ZooKeeper, Role::Majority, seed);
+        assert_eq!(majority.iter().collect::<BTreeSet<_>>().len(), 2, "{majority:?}");
+        assert_eq!(names(TargetClass::ZooKeeper, Role::Minority, seed).len(), 1);
+        let minority = names(TargetClass::Node, Role::MinorityWithLeader, seed);
+        assert_eq!((minority.len(), minority[0].as_str()), (2, "storm-s2"), "{minority:?}");
+        companions.insert(minority[1].clone());
+    }
+    assert_eq!(companions.len(), 4, "any follower may be the other one");
+    let leaderless = Truth { etcd_leader: None, ..truth.clone() };
+    let scene = Scene { truth: &leaderless, ..scene };
+    let target = Target { class: TargetClass::Node, role: Role::MinorityWithLeader };
+    assert_eq!(resolve(&target, &scene, 1, "s1"), None, "without a leader there is no such minority");
+}
+
+#[test]
+fn hosts_and_their_agents_are_named_by_number_and_by_the_leader() {
+    let (shape, mut seen, truth, hit) = (shape(), seen(), truth(), BTreeSet::new());
+    let leaders = truth.host_of(2).expect("slot 2 runs").clone();
+    for host in &shape.hosts {
+        let processes = BTreeMap::from([(AGENT.to_owned(), ProcessView { pid: 9, started_ticks: 1 })]);
+        seen.fast.machines.insert(host.clone(), probe(MachineView { processes, cuts: BTreeMap::new() }));
+    }
+    seen.fast.machines.remove("host-3");
+    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit };
+    let names = |class, role| {
+        let all = candidates(&Target { class, role }, &scene).into_iter();
+        all.map(|victim| victim.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(TargetClass::Host, Role::OfLeader), [leaders.clone()]);
+    assert_eq!(names(TargetClass::Host, Role::NotOfLeader).len(), 2);
+    assert!(!names(TargetClass::Host, Role::NotOfLeader).contains(&leaders));
+    assert_eq!(names(TargetClass::Host, Role::Number(2)), ["host-2"]);
+    assert_eq!(names(TargetClass::Host, Role::Number(7)), [""; 0]);
+    assert_eq!(names(TargetClass::MesosAgent, Role::Any), ["host-1", "host-2"], "host-3's process was not seen");
+    let agent = candidates(&Target { class: TargetClass::MesosAgent, role: Role::Number(1) }, &scene);
+    assert_eq!(agent[0].process, Some(ProcessView { pid: 9, started_ticks: 1 }));
 }
 
 /// Who may be killed when these nodes settle and these containers are hit.
@@ -170,7 +222,7 @@ fn allowed(class: TargetClass, settling: &[Slot], hit: &[&str]) -> usize {
     let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit };
     let role = Role::Any;
     let all = candidates(&Target { class, role }, &scene);
-    let keeps = |victim: &&Victim| keeps_quorum(victim, &scene).is_ok();
+    let keeps = |victim: &&Victim| keeps_quorum(std::slice::from_ref(*victim), &scene).is_ok();
     all.iter().filter(keeps).count()
 }
 

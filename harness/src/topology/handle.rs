@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use stormbed::config::STORMD;
 use stormbed::outpost::protocol::{Hello, PROTOCOL_VERSION};
 
-use super::plan::{AGENT_PORT, ELECTION_PATH, MASTER_PORT, VOLUME, ZOOKEEPER_PORT, brick};
-use super::secrets::Secrets;
+use super::plan::{AGENT_PORT, ELECTION_PATH, MASTER_PORT, STATE_PATH, VOLUME, ZOOKEEPER_PORT, brick};
+use super::secrets::{HostSecrets, Secrets};
 use super::{Plan, Role, TopologyError};
-use crate::engine::{Engine, EngineError, ExecStream, LABEL_MACHINE, LABEL_RUN};
+use crate::engine::{Engine, ExecStream, LABEL_MACHINE, LABEL_RUN};
 use crate::run::{Home, Phase, Run, State};
 
 /// A topology, and the responsibility for it: the run's lock is held until this is dropped.
@@ -111,10 +111,10 @@ impl Topology {
         Ok(self.state.write(self.run.folder())?)
     }
 
-    /// Machines that have an outpost: all hosts and the edge.
+    /// Machines that have an outpost: all that have a supervisor.
     #[must_use]
     pub fn outpost_machines(&self) -> Vec<String> {
-        let has = |m: &&super::Machine| matches!(m.role, Role::Host | Role::Edge);
+        let has = |m: &&super::Machine| m.role != Role::ZooKeeper;
         self.plan.machines.iter().filter(has).map(|m| m.name.clone()).collect()
     }
 
@@ -131,12 +131,15 @@ impl Topology {
     #[must_use]
     pub fn hello(&self, machine: &str, heartbeat_timeout_ms: u64) -> Hello {
         let cluster = self.plan.cluster();
-        let is_host = self.plan.machine(machine).is_some_and(|m| m.role == Role::Host);
+        let role = self.plan.machine(machine).map(|m| m.role);
+        let is_host = role == Some(Role::Host);
+        // Whoever logs in to nodes; masters and schedulers are only broken and looked at.
+        let key = if is_host || role == Some(Role::Edge) { self.secrets.operator_private_key() } else { "" };
         Hello {
             protocol: PROTOCOL_VERSION,
             heartbeat_timeout_ms,
             cluster: cluster.name.clone(),
-            operator_private_key: self.secrets.operator_private_key().to_owned(),
+            operator_private_key: key.to_owned(),
             jupyter_port: cluster.jupyter_port,
             shared_mount: is_host.then_some(cluster.shared_on_host),
             volume: VOLUME.to_owned(),
@@ -146,47 +149,16 @@ impl Topology {
             agents: self.plan.endpoints(Role::Host, AGENT_PORT),
             zookeepers: self.plan.endpoints(Role::ZooKeeper, ZOOKEEPER_PORT),
             election_path: ELECTION_PATH.to_owned(),
+            schedulers_path: format!("{STATE_PATH}/election"),
             log_dir: "/var/log/stormbed".into(),
         }
     }
 
-    /// SIGKILL to a container of the topology: the whole machine is gone at once.
-    ///
-    /// # Errors
-    /// If the engine refuses.
-    pub async fn kill(&self, container: &str) -> Result<(), EngineError> {
-        self.engine.kill(container).await
-    }
-
-    /// Freezes a container of the topology.
-    ///
-    /// # Errors
-    /// If the engine refuses.
-    pub async fn pause(&self, container: &str) -> Result<(), EngineError> {
-        self.engine.pause(container).await
-    }
-
-    /// Thaws a container of the topology.
-    ///
-    /// # Errors
-    /// If the engine refuses.
-    pub async fn unpause(&self, container: &str) -> Result<(), EngineError> {
-        self.engine.unpause(container).await
-    }
-
-    /// Starts a container of the topology that a fault has ended. A host gets its secrets again: they were in its memory.
-    ///
-    /// # Errors
-    /// If the engine refuses, or the host doesn't take its secrets.
-    pub async fn start(&self, container: &str) -> Result<(), TopologyError> {
-        self.engine.start(container).await?;
-        let machine = self.containers.iter().find(|(_, id)| *id == container).map(|(name, _)| name);
-        let role = machine.and_then(|name| self.plan.machine(name)).map(|m| m.role);
-        if role == Some(Role::Host) {
-            let places = self.plan.cluster().secrets;
-            self.secrets.hand_over(&self.engine, container, &places).await?;
-        }
-        Ok(())
+    /// What a host must be given again when it was started anew: it lay in its memory.
+    #[must_use]
+    pub fn host_secrets(&self) -> HostSecrets {
+        let hosts = self.plan.of(Role::Host).filter_map(|host| self.containers.get(&host.name).cloned());
+        HostSecrets { secrets: self.secrets.clone(), places: self.plan.cluster().secrets, hosts: hosts.collect() }
     }
 
     /// Collects every machine's logs into a folder: its own output, and the parts' files, one folder per machine.

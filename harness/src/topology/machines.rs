@@ -56,18 +56,20 @@ pub fn container(plan: &Plan, machine: &Machine, home: &Home) -> ContainerSpec {
             tmpfs: BTreeMap::from([(plan.cluster().secrets.dir.display().to_string(), "mode=0700,size=1m".to_owned())]),
             ..common
         },
-        Role::Master => ContainerSpec { image: plan.images.router.clone(), binds, ..common },
-        // BIRD puts the nodes' routes into the kernel.
-        Role::Framework => {
-            ContainerSpec { image: plan.images.router.clone(), capabilities: vec!["NET_ADMIN".to_owned()], ..common }
-        }
+        // BIRD puts the nodes' routes into the kernel; outposts cut machines off.
+        Role::Master => ContainerSpec { image: plan.images.router.clone(), capabilities: net_admin(), binds, ..common },
+        Role::Framework => ContainerSpec { image: plan.images.router.clone(), capabilities: net_admin(), ..common },
         Role::Edge => ContainerSpec {
             image: plan.images.router.clone(),
-            capabilities: vec!["NET_ADMIN".to_owned()],
+            capabilities: net_admin(),
             publish: Some((PROXY_PORT, plan.proxy_port)),
             ..common
         },
     }
+}
+
+fn net_admin() -> Vec<String> {
+    vec!["NET_ADMIN".to_owned()]
 }
 
 fn zookeeper(plan: &Plan, machine: &Machine) -> Vec<String> {

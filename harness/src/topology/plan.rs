@@ -26,6 +26,8 @@ pub const AGENT_PORT: u16 = 5051;
 pub const PROXY_PORT: u16 = 8888;
 /// Path of the masters' election in ZooKeeper.
 pub const ELECTION_PATH: &str = "/mesos";
+/// Where schedulers keep their state in ZooKeeper, and elect the active one.
+pub const STATE_PATH: &str = "/stormbed";
 /// Name of the shared volume.
 pub const VOLUME: &str = "shared";
 
@@ -291,7 +293,7 @@ impl Plan {
             instance: machine.name.clone(),
             ip: machine.address,
             mesos_zk: self.election(),
-            state_zk: self.zk("/stormbed"),
+            state_zk: self.zk(STATE_PATH),
             zk_session_timeout_ms: self.config.timing.session_ms,
             role: "stormbed".into(),
             failover_timeout_s: 7.0 * 86_400.0,

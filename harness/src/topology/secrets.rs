@@ -1,6 +1,7 @@
 //! The secrets of one topology: made at its start, kept in files that only their owner can read, and written into the
 //! hosts' memory through a stream. Never in an environment, an argument, a label or a log.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::RngCore;
@@ -105,6 +106,27 @@ impl Secrets {
             output.success(&format!("writing {name} into a host's memory"))?;
         }
         Ok(())
+    }
+}
+
+/// What hosts hold in their memory, and which containers are hosts.
+#[derive(Debug, Clone)]
+pub struct HostSecrets {
+    pub(super) secrets: Secrets,
+    pub(super) places: SecretsConfig,
+    pub(super) hosts: BTreeSet<String>,
+}
+
+impl HostSecrets {
+    /// Gives a host that was started again what it has lost. Any other container has lost nothing.
+    ///
+    /// # Errors
+    /// If the host doesn't take them.
+    pub async fn hand_over(&self, engine: &Engine, container: &str) -> Result<(), TopologyError> {
+        match self.hosts.contains(container) {
+            true => self.secrets.hand_over(engine, container, &self.places).await,
+            false => Ok(()),
+        }
     }
 }
 
