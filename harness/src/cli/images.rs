@@ -19,9 +19,10 @@ impl Images {
         let engine = connect().await?;
         let tell = teller();
         if self.print {
-            let (zookeeper, node) = set::ensure_parts(&engine, &tell).await?;
-            println!("export STORMBED_ZOOKEEPER_IMAGE={zookeeper}");
-            println!("export STORMBED_NODE_IMAGE={node}");
+            let parts = set::ensure_parts(&engine, &tell).await?;
+            println!("export STORMBED_ZOOKEEPER_IMAGE={}", parts.zookeeper);
+            println!("export STORMBED_NODE_IMAGE={}", parts.node);
+            println!("export STORMBED_CORPUS_IMAGE={}", parts.corpus);
             return Ok(0);
         }
         let images = set::ensure(&engine, home, None, &tell).await?;

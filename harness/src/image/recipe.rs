@@ -22,6 +22,8 @@ pub struct Packages {
     host: Vec<String>,
     /// Masters, schedulers, edge.
     router: Vec<String>,
+    /// A machine for replaying recordings of Mesos.
+    corpus: Vec<String>,
     /// Builds stormd for bookworm.
     builder: Vec<String>,
 }
@@ -94,6 +96,18 @@ impl Recipe {
                 arguments: Vec::new(),
             },
         ]
+    }
+
+    /// What recordings of Mesos are replayed in; its base is the host without stormd.
+    #[must_use]
+    pub fn corpus(packages: &Packages) -> Self {
+        Self {
+            name: "corpus",
+            dockerfile: include_str!("../../images/corpus/Dockerfile"),
+            files: Vec::new(),
+            packages: packages.corpus.clone(),
+            arguments: Vec::new(),
+        }
     }
 
     /// The image in which stormd is built where this machine's own libc is too new.

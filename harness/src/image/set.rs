@@ -69,17 +69,32 @@ pub async fn ensure(
     Ok(ImageSet { node_id: id_of(engine, node).await?, zookeeper: zookeeper.clone(), node: node.clone(), host, router })
 }
 
-/// The images that need no stormd: what tests with single parts use.
+/// The images that need no stormd, by tag: what tests with single parts use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// Apache ZooKeeper.
+    pub zookeeper: String,
+    /// A node.
+    pub node: String,
+    /// What recordings of Mesos are replayed in.
+    pub corpus: String,
+}
+
+/// Makes sure that the engine has the images of single parts.
 ///
 /// # Errors
 /// As [`ensure`].
-pub async fn ensure_parts(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result<(String, String), ImageError> {
+pub async fn ensure_parts(engine: &Engine, progress: &(dyn Fn(&str) + Sync)) -> Result<Parts, ImageError> {
     let base_id = base::ensure(engine, progress).await?;
-    let [zookeeper, node, _, _] = Recipe::all(&Packages::shipped());
-    tokio::try_join!(
+    let [zookeeper, node, host, _] = Recipe::all(&Packages::shipped());
+    let (zookeeper, node) = tokio::try_join!(
         one(engine, &zookeeper, base::BASE, &base_id, progress),
         one(engine, &node, base::BASE, &base_id, progress)
-    )
+    )?;
+    let host = one(engine, &host, base::BASE, &base_id, progress).await?;
+    let host_id = id_of(engine, &host).await?;
+    let corpus = one(engine, &Recipe::corpus(&Packages::shipped()), &host, &host_id, progress).await?;
+    Ok(Parts { zookeeper, node, corpus })
 }
 
 async fn id_of(engine: &Engine, tag: &str) -> Result<String, ImageError> {

@@ -1,0 +1,55 @@
+//! What lies in ZooKeeper, as the recordings write it down.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use zookeeper_client::{Acl, Client, Error, Permission};
+
+/// Each permission and its bit.
+const PERMISSIONS: [(Permission, i32); 5] = [
+    (Permission::READ, 1),
+    (Permission::WRITE, 2),
+    (Permission::CREATE, 4),
+    (Permission::DELETE, 8),
+    (Permission::ADMIN, 16),
+];
+
+/// The nodes at and below a path: path → what it holds.
+///
+/// # Errors
+/// If ZooKeeper can't be asked.
+pub async fn dump(servers: &str, path: &str) -> Result<Value, String> {
+    let failed = |e: Error| format!("cannot read the znodes: {e}");
+    let session = Duration::from_secs(4);
+    let client = Client::connector().with_session_timeout(session).connect(servers).await.map_err(failed)?;
+    let mut nodes = Map::new();
+    let mut paths = vec![path.to_owned()];
+    while let Some(path) = paths.pop() {
+        let (data, stat) = client.get_data(&path).await.map_err(failed)?;
+        let (acl, _) = client.get_acl(&path).await.map_err(failed)?;
+        let mut children = client.list_children(&path).await.map_err(failed)?;
+        children.sort();
+        paths.extend(children.iter().map(|child| format!("{path}/{child}")));
+        let mut node = json!({
+            "ephemeral": stat.ephemeral_owner != 0,
+            "version": stat.version,
+            "acl": acl.iter().map(permissions).collect::<Vec<_>>(),
+            "children": children,
+        });
+        match std::str::from_utf8(&data).ok().map(|text| (text, serde_json::from_str::<Value>(text))) {
+            Some((text, Ok(document))) => {
+                node["data"] = document;
+                node["data_text"] = text.into();
+            }
+            Some((text, Err(_))) if !text.chars().any(char::is_control) => node["data"] = text.into(),
+            _ => node["data"] = format!("<binary, {} bytes>", data.len()).into(),
+        }
+        nodes.insert(path, node);
+    }
+    Ok(nodes.into())
+}
+
+fn permissions(acl: &Acl) -> Value {
+    let bits: i32 = PERMISSIONS.iter().filter(|(one, _)| acl.permission().has(*one)).map(|(_, bit)| bit).sum();
+    json!({"perms": bits, "scheme": acl.scheme(), "id": acl.id()})
+}
