@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use stormbed::framework::FrameworkError;
 use stormbed::{agent, calico, config, framework, master, node, outpost, proxy, supervisor};
 use tracing_subscriber::EnvFilter;
 
@@ -65,8 +66,16 @@ async fn main() -> ExitCode {
                 eprintln!("  because: {inner}");
                 cause = inner.source();
             }
-            ExitCode::FAILURE
+            status(&failure)
         }
+    }
+}
+
+/// A program that stops because its protocol says so has a status of its own.
+fn status(failure: &Failure) -> ExitCode {
+    match failure.downcast_ref::<FrameworkError>() {
+        Some(error) if error.is_deposition() => ExitCode::from(framework::EXIT_DEPOSED),
+        _ => ExitCode::FAILURE,
     }
 }
 

@@ -4,8 +4,17 @@
 //! * [`task`]: what a slot's task looks like to Mesos; `calls`: the other words that are exchanged with it.
 //! * [`store`]: the durable state in ZooKeeper; `etcd`: the bootstrap's probe and withdrawals; `shell`: all of it together.
 //!
-//! Several schedulers may stand ready; the one that ZooKeeper elects leads. A leader that loses its session, its state or its
-//! subscription to another scheduler ends with an error; whoever supervises it starts it again, as a standby.
+//! # High availability
+//! Several schedulers may stand ready; the one that ZooKeeper elects leads. Under `state_zk` lie:
+//!
+//! ```text
+//! <state_zk>/election/json.info_0000000007   {"instance":"framework-1","ip":"198.18.0.31"}   ephemeral; smallest number leads
+//! <state_zk>/state                           core::state::State                              the leader's, by compare-and-set
+//! ```
+//! The next one reads the state, subscribes with the framework id in it, and asks Mesos about every task. Whoever led before is
+//! fenced three times over: its writes are conditional on its candidate node ([`store`]), Mesos ends its subscription with
+//! `Framework failed over`, and it stops by itself when its ZooKeeper session ends ([`FrameworkError::is_deposition`]).
+//! Whoever supervises it starts it again, as a standby.
 
 mod calls;
 pub mod core;
@@ -14,13 +23,18 @@ mod shell;
 pub mod store;
 pub mod task;
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use self::store::{Store, StoreError};
-use crate::config::FrameworkConfig;
+use crate::config::{FrameworkConfig, Slot};
 use crate::mesos::contender::{Standing, contend};
 use crate::mesos::detector::detect;
 use crate::mesos::scheduler::{SchedulerError, connect};
+use crate::mesos::types::MasterInfo;
 use crate::mesos::zk::{ZkUrl, ZkUrlError};
 
 /// Why the framework ended.
@@ -46,6 +60,22 @@ pub enum FrameworkError {
     Scheduler(#[from] SchedulerError),
 }
 
+/// Exit status of a scheduler that stopped only because another one leads, or may lead.
+pub const EXIT_DEPOSED: u8 = 3;
+
+impl FrameworkError {
+    /// Whether this scheduler has nothing wrong with it, but another one leads, or may lead.
+    #[must_use]
+    pub fn is_deposition(&self) -> bool {
+        matches!(
+            self,
+            Self::LostLeadership
+                | Self::Store(StoreError::Fenced(_) | StoreError::Deposed(_))
+                | Self::Scheduler(SchedulerError::Fenced(_))
+        )
+    }
+}
+
 /// Stands in the schedulers' election, and when elected runs the cluster. Returns only with an error.
 ///
 /// # Errors
@@ -61,14 +91,31 @@ pub async fn run(config: FrameworkConfig) -> Result<(), FrameworkError> {
     let mut standing = contend(state_url.join("election"), data, session);
     let leader = detect(mesos_url, session);
     tracing::info!(instance = config.instance, "standing by");
-    let elected = standing.wait_for(|standing| *standing == Standing::Elected);
-    if elected.await.is_err() {
-        return Err(FrameworkError::LostLeadership);
+    let node = match standing.wait_for(|standing| *standing != Standing::Standby).await.as_deref() {
+        Ok(Standing::Elected { node }) => node.clone(),
+        _ => return Err(FrameworkError::LostLeadership),
+    };
+    let led = lead(config, addresses, &state_url, &node, leader);
+    tokio::select! {
+        biased;
+        _ = standing.wait_for(|standing| *standing == Standing::Lost) => Err(FrameworkError::LostLeadership),
+        ended = led => ended,
     }
+}
+
+/// Leads, elected by `node`, until that ends.
+async fn lead(
+    config: FrameworkConfig,
+    addresses: BTreeMap<Slot, Ipv4Addr>,
+    state_url: &ZkUrl,
+    node: &str,
+    leader: watch::Receiver<Option<MasterInfo>>,
+) -> Result<(), FrameworkError> {
+    let session = Duration::from_millis(config.zk_session_timeout_ms);
     let nodes = config.cluster.nodes;
-    let (store, state) = Store::take_over(&state_url, session, &config.instance, nodes).await?;
-    tracing::info!(instance = config.instance, bootstrap = ?state.bootstrap, "leading");
-    let info = calls::framework_info(&config, state.framework_id.as_ref());
-    let signals = connect(info, leader);
-    Err(shell::run(config, addresses, (store, state), signals, standing).await)
+    let (store, state) = Store::take_over(state_url, node, session, &config.instance, nodes).await?;
+    let framework = state.framework_id.as_deref();
+    tracing::info!(instance = config.instance, node, framework, bootstrap = ?state.bootstrap, "leading");
+    let signals = connect(calls::framework_info(&config, state.framework_id.as_ref()), leader);
+    Err(shell::run(config, addresses, (store, state), signals).await)
 }

@@ -16,7 +16,6 @@ use super::etcd;
 use super::store::{Store, StoreError};
 use crate::clock::Clock;
 use crate::config::{FrameworkConfig, Slot};
-use crate::mesos::contender::Standing;
 use crate::mesos::scheduler::{Calls, Signal};
 use crate::mesos::types::FrameworkId;
 use crate::registry::Keys;
@@ -44,7 +43,6 @@ pub(super) async fn run(
     addresses: BTreeMap<Slot, Ipv4Addr>,
     (store, state): (Store, State),
     mut signals: mpsc::Receiver<Signal>,
-    mut standing: watch::Receiver<Standing>,
 ) -> FrameworkError {
     let (answers, mut answered) = mpsc::channel(ANSWERS);
     let (unwritten, to_write) = watch::channel((0, state.clone()));
@@ -65,10 +63,6 @@ pub(super) async fn run(
     loop {
         let event = tokio::select! {
             biased;
-            lost = standing.wait_for(|standing| *standing == Standing::Lost) => {
-                let _ = lost;
-                return FrameworkError::LostLeadership;
-            }
             end = &mut writer => return end.map_or(FrameworkError::Writer, FrameworkError::Store),
             Some(event) = answered.recv() => event,
             Some(signal) = signals.recv() => match shell.signal(signal) {

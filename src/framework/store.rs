@@ -1,11 +1,13 @@
 //! The state in ZooKeeper: one document, replaced by compare-and-set.
 //!
-//! The znode's version fences: a scheduler reads the document, writes its own name into it, and from then on only replaces the
-//! version that it wrote itself. Whoever took over in between makes that fail.
+//! Every write is one transaction on two conditions:
+//! * The scheduler's candidate node still stands, so nobody else has been elected. A scheduler that was frozen beyond its
+//!   session writes nothing when it wakes up, not even if it was frozen between its election and its first write.
+//! * The document has the version that this scheduler wrote or read itself.
 
 use std::time::Duration;
 
-use zookeeper_client::{Acls, Client, CreateMode, Error};
+use zookeeper_client::{Acls, CheckWriteError, CheckWriter, Client, CreateMode, Error, MultiWriteResult};
 
 use super::core::state::State;
 use crate::mesos::zk::{RETRY_MS, ZkUrl};
@@ -18,6 +20,9 @@ pub enum StoreError {
     /// Another scheduler writes.
     #[error("another scheduler has replaced the state at {0}; this one must stop")]
     Fenced(String),
+    /// Another scheduler may have been elected.
+    #[error("this scheduler's node {0} is gone from the election; it must stop")]
+    Deposed(String),
     /// The document isn't ours, or from another release.
     #[error("the state at {path} can't be understood: {source}; remove it only if no task of this cluster runs")]
     Foreign {
@@ -41,25 +46,34 @@ pub enum StoreError {
 pub struct Store {
     url: ZkUrl,
     path: String,
+    candidate: String,
     session_timeout: Duration,
     client: Client,
     version: i32,
 }
 
 impl Store {
-    /// Takes the document over as `scheduler`; makes that of a new cluster of `nodes` slots where there is none.
+    /// Takes the document over as `scheduler`, elected by the node `candidate`; makes that of a new cluster of `nodes` slots
+    /// where there is none.
     ///
     /// # Errors
-    /// If another scheduler does the same, or the document can't be used.
+    /// If another scheduler has been elected, or the document can't be used.
     pub async fn take_over(
         url: &ZkUrl,
+        candidate: &str,
         session_timeout: Duration,
         scheduler: &str,
         nodes: u32,
     ) -> Result<(Self, State), StoreError> {
         let client = url.open_patiently(session_timeout).await;
-        let mut store =
-            Self { url: url.clone(), path: format!("{}/{NODE}", url.path), session_timeout, client, version: 0 };
+        let mut store = Self {
+            url: url.clone(),
+            path: format!("{}/{NODE}", url.path),
+            candidate: candidate.to_owned(),
+            session_timeout,
+            client,
+            version: 0,
+        };
         let mut state = match store.read().await? {
             Some((document, version)) => {
                 store.version = version;
@@ -83,18 +97,47 @@ impl Store {
     /// anything without its state, and stops by itself when its session ends.
     ///
     /// # Errors
-    /// If another scheduler has replaced it.
+    /// If another scheduler has replaced it, or may have been elected.
     pub async fn write(&mut self, state: &State) -> Result<(), StoreError> {
+        let (path, expected) = (self.path.clone(), self.version);
+        self.commit(state, |writer, document| writer.add_set_data(&path, document, Some(expected))).await
+    }
+
+    async fn create(&mut self, state: &State) -> Result<(), StoreError> {
+        let (path, persistent) = (self.path.clone(), CreateMode::Persistent.with_acls(Acls::anyone_all()));
+        self.commit(state, |writer, document| writer.add_create(&path, document, &persistent)).await
+    }
+
+    /// One write, on the condition that our candidate node stands.
+    async fn commit(
+        &mut self,
+        state: &State,
+        write: impl Fn(&mut CheckWriter<'_>, &[u8]) -> Result<(), Error>,
+    ) -> Result<(), StoreError> {
         let document = serde_json::to_vec(state).expect("plain data is always JSON");
         loop {
-            let expected = Some(self.version);
-            match self.client.set_data(&self.path, &document, expected).await {
-                Ok(stat) => {
-                    self.version = stat.version;
+            let checked = self.client.new_check_writer(&self.candidate, None);
+            let committed = match checked.and_then(|mut writer| write(&mut writer, &document).map(|()| writer)) {
+                Ok(writer) => writer.commit().await,
+                Err(error) => Err(error.into()),
+            };
+            match committed {
+                Ok(results) => {
+                    let stat = results.into_iter().find_map(|result| match result {
+                        MultiWriteResult::SetData { stat } => Some(stat),
+                        _ => None,
+                    });
+                    // What was just created has version 0.
+                    self.version = stat.map_or(0, |stat| stat.version);
                     return Ok(());
                 }
-                Err(Error::BadVersion) => return self.is_ours(&document).await,
-                Err(error) => self.recover(error).await?,
+                Err(CheckWriteError::CheckFailed { source: Error::NoNode }) => {
+                    return Err(StoreError::Deposed(self.candidate.clone()));
+                }
+                Err(CheckWriteError::OperationFailed { source: Error::BadVersion | Error::NodeExists, .. }) => {
+                    return self.is_ours(&document).await;
+                }
+                Err(error) => self.recover(error.into()).await?,
             }
         }
     }
@@ -107,19 +150,6 @@ impl Store {
                 Ok(())
             }
             _ => Err(StoreError::Fenced(self.path.clone())),
-        }
-    }
-
-    async fn create(&mut self, state: &State) -> Result<(), StoreError> {
-        let document = serde_json::to_vec(state).expect("plain data is always JSON");
-        let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
-        loop {
-            let created = self.client.create(&self.path, &document, &persistent).await.map(|_| ());
-            match created {
-                Ok(()) => return Ok(()),
-                Err(Error::NodeExists) => return self.is_ours(&document).await,
-                Err(error) => self.recover(error).await?,
-            }
         }
     }
 

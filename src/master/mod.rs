@@ -126,7 +126,10 @@ impl Election {
                 (detect::<MasterInfo>(url.clone(), *session), contend(url.clone(), candidate, *session))
             }
             // Nobody will ever change them, so their senders may go.
-            Self::Alone { .. } => (watch::channel(Some(info.clone())).1, watch::channel(Standing::Elected).1),
+            Self::Alone { .. } => {
+                let elected = Standing::Elected { node: String::new() };
+                (watch::channel(Some(info.clone())).1, watch::channel(elected).1)
+            }
         }
     }
 

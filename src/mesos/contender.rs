@@ -19,12 +19,16 @@ const LABEL: &str = "json.info_";
 const REPLICAS: &str = "log_replicas";
 
 /// How we stand in an election.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// Not leading: not yet a candidate, or somebody else has a smaller number.
     Standby,
-    /// Leading.
-    Elected,
+    /// Leading, by this node.
+    Elected {
+        /// Its path. It goes with our session, before anybody else is elected: a write to ZooKeeper that checks it in the same
+        /// transaction can't come from a former leader.
+        node: String,
+    },
     /// We led, and our session or node is gone. Final: the contender has ended.
     Lost,
 }
@@ -75,7 +79,7 @@ async fn stand(url: &ZkUrl, candidate: &Candidate, timeout: Duration, publish: &
             error = candidature => error,
         };
         tracing::warn!(%url, error = %ended, "the candidature ended");
-        if *publish.borrow() == Standing::Elected {
+        if *publish.borrow() != Standing::Standby {
             publish.send_replace(Standing::Lost);
             return;
         }
@@ -114,7 +118,7 @@ async fn hold(client: &Client, path: &str, name: &str, publish: &watch::Sender<S
         publish.send_if_modified(|standing| {
             let won = elected && *standing == Standing::Standby;
             if won {
-                *standing = Standing::Elected;
+                *standing = Standing::Elected { node: format!("{path}/{name}") };
             }
             won
         });

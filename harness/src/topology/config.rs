@@ -111,7 +111,7 @@ impl Default for TopologyConfig {
             hosts: 3,
             zookeepers: 3,
             masters: 3,
-            frameworks: 1,
+            frameworks: 2,
             // Reserved for benchmarks (RFC 2544): never anybody's own network.
             underlay: "198.18.0.0/16".into(),
             pool: "198.19.0.0/16".into(),

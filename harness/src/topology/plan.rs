@@ -138,7 +138,7 @@ impl Plan {
     }
 
     /// Machines of a role.
-    pub fn of(&self, role: Role) -> impl Iterator<Item = &Machine> {
+    pub fn of(&self, role: Role) -> impl Iterator<Item = &Machine> + Clone {
         self.machines.iter().filter(move |m| m.role == role)
     }
 
@@ -388,7 +388,7 @@ mod tests {
     #[test]
     fn every_machine_has_an_address_of_its_own_in_the_underlay() {
         let plan = plan();
-        assert_eq!(plan.machines.len(), 3 + 3 + 3 + 1 + 1);
+        assert_eq!(plan.machines.len(), 3 + 3 + 3 + 2 + 1);
         let addresses: BTreeSet<_> = plan.machines.iter().map(|m| m.address).collect();
         assert_eq!(addresses.len(), plan.machines.len());
         assert!(addresses.iter().all(|a| a.octets()[..3] == [198, 18, 3]));

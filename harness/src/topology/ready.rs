@@ -177,13 +177,22 @@ impl Topology {
                     match mesos_works(&answer, plan.config.hosts.into(), tasks) {
                         Ok(()) => return Ok(()),
                         // A standby answers with a redirect: that says nothing about what is missing.
-                        Err(Some(why)) => last = missing(if with_tasks { "framework-1" } else { &master.name }, why),
+                        Err(Some(why)) if with_tasks => last = missing(&self.active_scheduler(&answer), why),
+                        Err(Some(why)) => last = missing(&master.name, why),
                         Err(None) => {}
                     }
                 }
             }
         }
         Err(last)
+    }
+
+    /// The machine of the subscribed scheduler, by a leading master's answer; the first one while none is.
+    fn active_scheduler(&self, answer: &str) -> String {
+        let address = scheduler_address(answer);
+        let mut machines = self.plan().of(Role::Framework);
+        let active = machines.clone().find(|m| Some(m.address.to_string()) == address).or_else(|| machines.next());
+        active.map_or_else(|| "framework".to_owned(), |machine| machine.name.clone())
     }
 
     async fn look_at_jupyter(&self) -> Result<(), Missing> {
@@ -209,6 +218,14 @@ fn zookeeper_serves(said: &str, servers: usize) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("expected one leader and {} followers, found: {}", servers - 1, modes.join(", ")))
+}
+
+/// The host name that a scheduler announced when it subscribed: our schedulers give their address.
+fn scheduler_address(answer: &str) -> Option<String> {
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    let state: Value = serde_json::from_str(body).ok()?;
+    let frameworks = state["frameworks"].as_array()?;
+    frameworks.iter().find(|f| f["active"] == true)?["hostname"].as_str().map(str::to_owned)
 }
 
 /// A leading master's `/state` as a whole HTTP answer: all agents active, and so many tasks running.
@@ -256,5 +273,15 @@ mod tests {
         assert_eq!(mesos_works(&answer(state), 1, 2), Err(Some("1 of 2 tasks run".into())));
         assert_eq!(mesos_works("HTTP/1.0 307 Temporary Redirect\r\n\r\n", 0, 0), Err(None));
         assert_eq!(mesos_works("", 0, 0), Err(None));
+    }
+
+    #[test]
+    fn the_active_scheduler_is_the_one_that_is_subscribed() {
+        let answer = |body: &str| format!("HTTP/1.0 200 OK\r\n\r\n{body}");
+        let one = |active| format!(r#"{{"active":{active},"hostname":"198.18.3.32"}}"#);
+        let state = answer(&format!(r#"{{"frameworks":[{}]}}"#, one(true)));
+        assert_eq!(scheduler_address(&state).as_deref(), Some("198.18.3.32"));
+        assert_eq!(scheduler_address(&state.replace("true", "false")), None);
+        assert_eq!(scheduler_address("HTTP/1.0 307 Temporary Redirect\r\n\r\n"), None);
     }
 }
