@@ -3,7 +3,7 @@
 //! ```text
 //! /stormbed/<cluster>/nodes/<slot>         NodeRecord    under the node's lease
 //! /stormbed/<cluster>/leader               LeaderRecord  no lease; never goes back in term
-//! /stormbed/<cluster>/incarnations/<slot>  20 digits     highest incarnation that ever registered; never deleted
+//! /stormbed/<cluster>/incarnations/<slot>  20 digits     highest incarnation that ever registered or joined; never deleted
 //! /stormbed/<cluster>/membership           a slot        who changes etcd's membership now, under a lease
 //! ```
 //! [`state`] is one view of these keys; [`store`] reads, watches and writes them.
@@ -92,7 +92,7 @@ impl Keys {
         format!("{}/leader", self.root)
     }
 
-    /// The highest incarnation of a slot that ever registered, as [`fence_text`].
+    /// The highest incarnation of a slot that ever registered or changed etcd's membership, as [`fence_text`].
     #[must_use]
     pub fn incarnation(&self, slot: Slot) -> String {
         format!("{}/incarnations/{slot}", self.root)

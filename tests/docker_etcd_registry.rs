@@ -131,3 +131,16 @@ async fn one_slot_at_a_time_changes_the_membership() {
     let twin = store.lock_membership(2, 1, second).await;
     assert!(matches!(twin, Err(StoreError::Fenced { mine: 1, seen: 2, .. })), "an earlier life of the slot: {twin:?}");
 }
+
+#[tokio::test]
+async fn who_changes_the_membership_fences_its_former_incarnations_first() {
+    let etcd = etcd().await;
+    let store = &etcd.store;
+    store.register(&record(3, 4), lease(store).await).await.expect("the twin has registered");
+    assert!(store.lock_membership(3, 5, lease(store).await).await.expect("a lock"));
+    assert_eq!(store.snapshot().await.expect("a read").incarnations[&3], 5, "the twin sees it");
+    let refused = store.lock_membership(3, 4, lease(store).await).await;
+    assert!(matches!(refused, Err(StoreError::Fenced { mine: 4, seen: 5, .. })), "{refused:?}");
+    let refused = store.register(&record(3, 4), lease(store).await).await;
+    assert!(matches!(refused, Err(StoreError::Fenced { mine: 4, seen: 5, .. })), "{refused:?}");
+}

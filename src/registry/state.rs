@@ -14,7 +14,7 @@ pub struct RegistryState {
     pub nodes: BTreeMap<Slot, NodeRecord>,
     /// Who leads, as last published.
     pub leader: Option<LeaderRecord>,
-    /// Highest incarnation per slot that ever registered.
+    /// Highest incarnation per slot that ever registered or joined.
     pub incarnations: BTreeMap<Slot, Incarnation>,
 }
 

@@ -245,6 +245,8 @@ impl MemberCore {
             // A founder that has voted once never founds again, whatever happens to its directory.
             let (Bootstrap::Forming { generation } | Bootstrap::Formed { generation }) = self.bootstrap;
             self.bootstrap = Bootstrap::Formed { generation };
+            // From here on the directory holds this life's data, whatever lay in it before.
+            self.data_lost = false;
         }
         if local.learner && !self.promoting && now >= self.promote_at {
             self.promoting = true;

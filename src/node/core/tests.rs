@@ -161,6 +161,39 @@ fn without_a_quorum_own_data_starts_but_not_data_that_the_slot_has_left_behind()
 }
 
 #[test]
+fn a_slot_that_has_moved_and_voted_owns_its_data_again() {
+    let start = Event::Joined(Ok(Joined { members: vec![] }));
+    let events = vec![
+        Event::Disk(Disk::default()),
+        Event::Survey(Some(vec![peer(1, 2)])),
+        start,
+        leading(2),
+        Event::EtcdExited,
+        Event::Tick,
+        data("c-g3", Some(9)),
+        Event::Survey(None),
+    ];
+    assert_eq!(member(&setup(FORMED, true), events).last(), Some(&Member::Start(Start::Own)));
+}
+
+#[test]
+fn the_twin_of_a_slot_that_has_moved_steps_aside_instead_of_joining_again() {
+    // Its member was removed: etcd ended. The survivors know of the later incarnation.
+    let mut core = NodeCore::new(&setup(FORMED, false));
+    let mut done = vec![];
+    let survey = Event::Survey(Some(vec![peer(0, 1), peer(1, 2)]));
+    for (k, event) in
+        [Event::Tick, data("c-g3", Some(1)), survey, Event::EtcdExited, Event::Tick, data("c-g3", Some(1))]
+            .into_iter()
+            .chain([Event::Fenced(8)])
+            .enumerate()
+    {
+        done = core.on(Millis(6_000 * k as u64), event);
+    }
+    assert_eq!(done, [Action::StepAside(8)]);
+}
+
+#[test]
 fn a_learner_asks_for_its_vote_and_an_unreachable_member_is_never_removed() {
     let learner = Event::Local(Some(Local { member: 9, leader: 2, term: 1, learner: true }));
     let start = Event::Joined(Ok(Joined { members: vec![] }));
