@@ -97,7 +97,7 @@ pub(super) fn call(
                 |(id, agent): (String, String)| ReconcileTask { task_id: id.into(), agent_id: Some(agent.into()) };
             Call::reconcile(framework, tasks.into_iter().map(task).collect())
         }
-        Action::Persist { .. } | Action::Withdraw { .. } | Action::Probe { .. } => return None,
+        Action::Persist { .. } | Action::Withdraw { .. } | Action::Probe { .. } | Action::Census => return None,
     })
 }
 

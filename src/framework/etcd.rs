@@ -1,11 +1,14 @@
-//! What the framework asks of etcd: whether a forming cluster has formed, and the withdrawal of ended incarnations.
+//! What the framework asks of etcd: whether a forming cluster has formed, who is registered, and the withdrawal of ended
+//! incarnations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use etcd_client::{Client, Compare, CompareOp, ConnectOptions, Error, Txn, TxnOp};
+use etcd_client::{Client, Compare, CompareOp, ConnectOptions, Error, GetOptions, Txn, TxnOp};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 
 use crate::config::{Incarnation, Slot};
 use crate::registry::{ETCD_CLIENT_PORT, Keys, NodeRecord};
@@ -65,6 +68,26 @@ fn agree(views: &[View], nodes: usize) -> bool {
             && first.voters.contains(&first.leader)
             && views.iter().all(|view| view == first)
     })
+}
+
+/// The registered incarnation of each slot, by the first member that confirms it with a quorum; none if nobody does.
+pub async fn census(keys: &Keys, addresses: &BTreeMap<Slot, Ipv4Addr>) -> Option<BTreeMap<Slot, Incarnation>> {
+    let mut asked: FuturesUnordered<_> = addresses.values().map(|address| registered(keys, *address)).collect();
+    while let Some(answer) = asked.next().await {
+        match answer {
+            Ok(registered) => return Some(registered),
+            Err(error) => tracing::debug!(%error, "a member confirms nothing"),
+        }
+    }
+    None
+}
+
+/// One linearizable read.
+async fn registered(keys: &Keys, address: Ipv4Addr) -> Result<BTreeMap<Slot, Incarnation>, Error> {
+    let mut client = connect(address).await?;
+    let found = client.get(keys.nodes(), Some(GetOptions::new().with_prefix())).await?;
+    let records = found.kvs().iter().filter_map(|kv| serde_json::from_slice::<NodeRecord>(kv.value()).ok());
+    Ok(records.map(|record| (record.slot, record.incarnation)).collect())
 }
 
 /// Deletes the slot's registration if it still carries the incarnation that has ended. Asks the other slots' members in turn,

@@ -20,7 +20,7 @@ use crate::mesos::scheduler::{Calls, Signal};
 use crate::mesos::types::FrameworkId;
 use crate::registry::Keys;
 
-/// Answers of our own tasks that may wait: one write, one probe.
+/// Answers of our own tasks that may wait: one write, one probe, one census.
 const ANSWERS: usize = 8;
 
 /// The leading scheduler at work.
@@ -152,6 +152,13 @@ impl Shell {
                     let _ = answers.send(probed).await;
                 });
             }
+            Action::Census => {
+                let (keys, addresses, answers) = (self.keys.clone(), self.addresses.clone(), self.answers.clone());
+                self.tasks.spawn(async move {
+                    let registered = etcd::census(&keys, &addresses).await;
+                    let _ = answers.send(Event::Census(registered)).await;
+                });
+            }
             said => self.say(said).await,
         }
     }
@@ -159,6 +166,11 @@ impl Shell {
     /// Says it to Mesos. Without a subscription it is void: the next one begins with a reconciliation.
     async fn say(&mut self, action: Action) {
         tracing::info!(?action, "to Mesos");
+        if let Action::Launch { offer, tasks } = &action {
+            for task in tasks.iter().filter(|task| task.data_lost) {
+                tracing::warn!(slot = task.slot, incarnation = task.incarnation, to = offer.hostname, "slot moves");
+            }
+        }
         if let Some((framework, calls)) = &self.calls
             && let Some(call) = calls::call(&self.config, &self.addresses, framework.clone(), action)
         {

@@ -21,9 +21,6 @@ const SCALAR_PRECISION: f64 = 0.000_5;
 impl Core {
     pub(super) fn offered(&mut self, now: Millis, offers: Vec<Offer>) {
         for offer in offers {
-            if self.capacity(&offer) > 0 {
-                self.placement.saw(now, &offer.hostname);
-            }
             self.agent_offers(now, &offer);
             self.offers.insert(offer.id.clone(), offer);
         }
@@ -68,14 +65,8 @@ impl Core {
 
     /// Launches what fits; declines what isn't needed.
     pub(super) fn use_offers(&mut self, now: Millis) {
-        let homes = self.placement.homes(now, self.settings.home_patience, &self.state);
-        for (slot, home) in homes {
-            if let Some(record) = self.state.slots.get_mut(&slot) {
-                record.home = Some(home);
-                self.dirty = true;
-            }
-        }
-        let unplaced = self.state.slots.values().any(|slot| slot.home.is_none());
+        self.place(now);
+        let displaced = self.is_any_displaced(now);
         for (id, offer) in std::mem::take(&mut self.offers) {
             let idle = self.idle_at(&offer.hostname);
             let capacity = self.capacity(&offer);
@@ -84,7 +75,7 @@ impl Core {
             ready.truncate(capacity);
             if !ready.is_empty() {
                 self.plan(offer, ready);
-            } else if capacity > 0 && (unplaced || !idle.is_empty()) {
+            } else if capacity > 0 && (displaced || !idle.is_empty()) {
                 self.offers.insert(id, offer);
             } else {
                 let small = !idle.is_empty();
@@ -103,7 +94,7 @@ impl Core {
     }
 
     /// How many nodes an offer holds.
-    fn capacity(&self, offer: &Offer) -> usize {
+    pub(super) fn capacity(&self, offer: &Offer) -> usize {
         let fits = |nodes: &usize| {
             let nodes = *nodes as f64;
             nodes * self.settings.cpus <= offer.cpus + SCALAR_PRECISION

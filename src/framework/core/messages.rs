@@ -1,5 +1,7 @@
 //! What the core hears, and what it wants done.
 
+use std::collections::BTreeMap;
+
 use super::state::State;
 use crate::config::{Bootstrap, Incarnation, Slot};
 use crate::mesos::types::TaskState;
@@ -33,6 +35,8 @@ pub enum Event {
         /// All N etcd members are started and voting, in one cluster, under one leader.
         healthy: bool,
     },
+    /// Answer to [`Action::Census`]: the incarnation of each slot that is registered; none if no quorum of etcd confirms it.
+    Census(Option<BTreeMap<Slot, Incarnation>>),
 }
 
 /// What one agent offers.
@@ -121,6 +125,8 @@ pub enum Action {
         /// The generation to look at.
         generation: u64,
     },
+    /// Ask etcd which nodes are registered, then say [`Event::Census`].
+    Census,
 }
 
 /// One incarnation to launch.

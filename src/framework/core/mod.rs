@@ -1,7 +1,8 @@
 //! The framework's decisions: a pure state machine.
 //!
 //! * [`state`]: what is durable; [`messages`]: what the core hears and wants done.
-//! * `launch`: offers and homes; `update`: what becomes of tasks; `placement`, `reconciliation`: one rule each.
+//! * `launch`: offers; `update`: what becomes of tasks; `moves`: slots that need another home; `placement`, `reconciliation`:
+//!   one rule each.
 //!
 //! # Written before done
 //! Whatever changes the state ends its turn with [`Action::Persist`]; whatever may happen only because of it (a launch, an
@@ -13,6 +14,7 @@
 
 mod launch;
 pub mod messages;
+mod moves;
 mod placement;
 mod reconciliation;
 pub mod state;
@@ -24,6 +26,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use self::messages::{Action, Event, Offer};
+use self::moves::Moves;
 use self::placement::Placement;
 use self::reconciliation::Reconciliation;
 use self::state::{Stage, State, task_id};
@@ -72,6 +75,7 @@ pub struct Core {
     /// When offers were last asked for; none while suppressed.
     revived: Option<Millis>,
     placement: Placement,
+    moves: Moves,
     reconciliation: Reconciliation,
     retries: BTreeMap<Slot, Retry>,
     probing: bool,
@@ -95,6 +99,7 @@ impl Core {
             leaving: BTreeMap::new(),
             revived: None,
             placement: Placement::default(),
+            moves: Moves::default(),
             reconciliation: Reconciliation::default(),
             retries: BTreeMap::new(),
             probing: false,
@@ -120,12 +125,14 @@ impl Core {
             Event::AgentLost(agent) => self.agent_lost(now, &agent),
             Event::Persisted(sequence) => self.persisted(sequence),
             Event::Probed { generation, healthy } => self.probed(generation, healthy),
+            Event::Census(registered) => self.counted(registered),
         }
         if self.connected {
             self.use_offers(now);
             self.seek_offers(now);
             self.reconcile(now);
         }
+        self.moves.forget_census();
         self.finish()
     }
 
@@ -137,6 +144,7 @@ impl Core {
             self.probing = true;
             self.out.push(Action::Probe { generation: self.state.generation() });
         }
+        self.take_census(now);
     }
 
     fn subscribed(&mut self, now: Millis, framework_id: String) {
@@ -158,6 +166,7 @@ impl Core {
     /// Forgets what was bound to the subscription. Acknowledgements too: agents send again what isn't acknowledged.
     fn drop_connection(&mut self) {
         self.offers.clear();
+        self.moves.disconnected();
         for slots in std::mem::take(&mut self.leaving).into_values() {
             self.unplan(&slots);
         }

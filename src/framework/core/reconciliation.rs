@@ -42,6 +42,11 @@ impl Reconciliation {
         self.open.remove(&slot);
     }
 
+    /// Whether the slot's question waits for its answer.
+    pub(super) fn is_open(&self, slot: Slot) -> bool {
+        self.open.contains(&slot)
+    }
+
     /// Whether it is time for [`Reconciliation::ask_all`].
     pub(super) fn is_full_due(&self, now: Millis) -> bool {
         now >= self.next_full

@@ -32,7 +32,8 @@ pub struct SlotRecord {
     /// The incarnation that lives, or may live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
-    /// True when the slot's data is *known* to be lost, because it starts away from its former home.
+    /// True when the slot's data is *known* to be lost, because it starts away from its former home; until it is registered
+    /// there, with a vote and data of its own.
     #[serde(default)]
     pub data_lost: bool,
 }

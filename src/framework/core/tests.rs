@@ -246,6 +246,162 @@ fn another_agent_at_home_ends_what_was_unreachable() {
     assert_eq!(launched(&bench.written()), [(1, 2, FORMED)]);
 }
 
+/// Slot 1's agent is given up; the others' tasks and agents are well. Two hosts make offers.
+fn lose_host_1(bench: &mut Bench) {
+    for slot in [0, 2] {
+        bench.update(&format!("c1.{slot}.1"), TaskState::Running);
+    }
+    bench.on(Event::AgentLost("S1".into()));
+    bench.update("c1.1.1", TaskState::Unreachable);
+    bench.written();
+    for host in [0, 2] {
+        bench.offer(&format!("O{host}"), host, 2.0);
+    }
+    bench.now = bench.now + Duration::from_secs(1);
+}
+
+fn census(slots: &[Slot]) -> Event {
+    Event::Census(Some(slots.iter().map(|slot| (*slot, 1)).collect()))
+}
+
+/// Slots that are launched without their data, and where.
+fn moved(actions: &[Action]) -> Vec<(Slot, &str)> {
+    let mut moved = Vec::new();
+    for action in actions {
+        if let Action::Launch { offer, tasks } = action {
+            moved.extend(tasks.iter().filter(|t| t.data_lost).map(|t| (t.slot, offer.hostname.as_str())));
+        }
+    }
+    moved
+}
+
+#[test]
+fn a_slot_of_a_lost_host_moves_when_a_majority_goes_on_without_it() {
+    let mut bench = Bench::running(FORMED);
+    lose_host_1(&mut bench);
+    assert!(bench.on(Event::Tick).contains(&Action::Census));
+    for refused in [Event::Census(None), census(&[0]), census(&[0, 1, 2])] {
+        bench.on(refused.clone());
+        assert_eq!(bench.stage(1), Some(Stage::Unreachable), "{refused:?}");
+    }
+    bench.on(Event::Census(Some([(0, 1), (2, 9)].into())));
+    assert_eq!(bench.stage(1), Some(Stage::Unreachable), "another incarnation of slot 2 is no voter of ours");
+    bench.on(census(&[0, 2]));
+    let written = bench.written();
+    assert_eq!(moved(&written), [(1, "host-0")]);
+    assert!(!written.iter().any(|a| matches!(a, Action::Withdraw { .. })), "nobody knows that it ended");
+}
+
+#[test]
+fn a_moved_slot_stays_and_its_twin_is_killed() {
+    let mut bench = Bench::running(FORMED);
+    lose_host_1(&mut bench);
+    bench.on(census(&[0, 2]));
+    bench.written();
+    assert_eq!(killed(&bench.update("c1.1.1", TaskState::Running)), ["c1.1.1"]);
+    let agent = Some("S0".to_owned());
+    let running = Update { task_id: "c1.1.2".into(), state: TaskState::Running, agent, uuid: Some("u".into()) };
+    bench.on(Event::Update(running.clone()));
+    assert!(bench.core.state().slots[&1].data_lost, "a learner isn't a voter yet");
+    bench.on(Event::Census(Some([(0, 1), (1, 2), (2, 1)].into())));
+    assert!(!bench.core.state().slots[&1].data_lost);
+    bench.on(Event::Update(Update { state: TaskState::Failed, ..running }));
+    assert!(declined(&bench.offer("O5", 1, 3.0)).is_some(), "the former home is no home");
+    bench.offer("O6", 0, 1.0);
+    assert_eq!(launched(&bench.written()), [(1, 3, FORMED)]);
+}
+
+#[test]
+fn what_comes_back_before_it_moved_is_kept() {
+    let mut bench = Bench::running(FORMED);
+    lose_host_1(&mut bench);
+    bench.update("c1.1.1", TaskState::Running);
+    bench.on(census(&[0, 2]));
+    assert_eq!(bench.stage(1), Some(Stage::Running));
+    assert!(launched(&bench.written()).is_empty());
+}
+
+#[test]
+fn a_new_leader_asks_before_it_believes_that_a_home_is_lost() {
+    let mut bench = Bench::running(FORMED);
+    lose_host_1(&mut bench);
+    bench.on(Event::Disconnected);
+    bench.subscribe();
+    for host in [0, 2] {
+        bench.offer(&format!("P{host}"), host, 2.0);
+    }
+    bench.now = bench.now + Duration::from_secs(2);
+    bench.on(census(&[0, 2]));
+    assert_eq!(bench.stage(1), Some(Stage::Unreachable), "the master hasn't answered");
+    bench.update("c1.1.1", TaskState::Unreachable);
+    bench.on(census(&[0, 2]));
+    assert_eq!(moved(&bench.written()), [(1, "host-0")]);
+}
+
+#[test]
+fn a_slot_without_a_task_waits_for_its_home_only_so_long() {
+    let mut bench = Bench::running(FORMED);
+    bench.update("c1.1.1", TaskState::Failed);
+    bench.written();
+    bench.now = Millis(29_999);
+    assert!(declined(&bench.offer("O0", 0, 2.0)).is_some());
+    bench.now = Millis(30_000);
+    bench.offer("O1", 0, 2.0);
+    assert!(bench.on(Event::Tick).contains(&Action::Census));
+    bench.now = Millis(31_000);
+    bench.on(census(&[0, 2]));
+    assert_eq!(moved(&bench.written()), [(1, "host-0")]);
+}
+
+#[test]
+fn an_offer_from_home_starts_the_wait_again() {
+    let mut bench = Bench::running(FORMED);
+    for _ in 0..2 {
+        // Twice in a row, so that the next launch is not due at once.
+        let incarnation = bench.core.state().slots[&1].incarnation;
+        bench.update(&format!("c1.1.{incarnation}"), TaskState::Failed);
+        bench.offer(&format!("home{incarnation}"), 1, 1.0);
+        bench.written();
+    }
+    bench.now = Millis(20_000);
+    bench.on(Event::Rescind("home2".into()));
+    bench.now = Millis(40_000);
+    bench.offer("O0", 0, 2.0);
+    assert!(!bench.on(Event::Tick).contains(&Action::Census), "the wait began with the last offer's end");
+}
+
+#[test]
+fn an_agent_that_is_gone_for_good_is_not_waited_for() {
+    let mut bench = Bench::running(FORMED);
+    bench.update("c1.1.1", TaskState::GoneByOperator);
+    bench.written();
+    bench.offer("O2", 2, 2.0);
+    bench.now = Millis(1_000);
+    bench.on(census(&[0, 2]));
+    assert_eq!(moved(&bench.written()), [(1, "host-2")]);
+}
+
+#[test]
+fn a_forming_cluster_founds_anew_without_the_lost_host() {
+    let mut bench = Bench::running(FORMING);
+    lose_host_1(&mut bench);
+    assert_eq!(bench.core.state().bootstrap, Bootstrap::Forming { generation: 2 });
+    assert_eq!(bench.core.state().slots[&1].home, None);
+    for slot in [0, 2] {
+        bench.update(&format!("c1.{slot}.1"), TaskState::Killed);
+    }
+    bench.written();
+    for host in [0, 2] {
+        bench.offer(&format!("P{host}"), host, 1.0);
+    }
+    bench.now = bench.now + Duration::from_secs(30);
+    bench.on(Event::Tick);
+    let written = bench.written();
+    let next = Bootstrap::Forming { generation: 2 };
+    assert!(launched(&written).contains(&(1, 2, next)), "{written:?}");
+    assert!(moved(&written).is_empty(), "nothing was lost");
+}
+
 #[test]
 fn a_lost_agents_tasks_are_asked_for() {
     let mut bench = Bench::running(FORMED);

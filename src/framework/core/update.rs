@@ -65,7 +65,11 @@ impl Core {
         if state.is_terminal() {
             // Dropped and refused tasks never reached an executor: their etcd never started.
             let started = !matches!(state, TaskState::Dropped | TaskState::Error);
-            return self.lost(now, slot, started);
+            self.lost(now, slot, started);
+            if state == TaskState::GoneByOperator {
+                self.moves.home_is_gone(now, slot);
+            }
+            return;
         }
         let Some(task) = self.state.slots.get_mut(&slot).and_then(|r| r.task.as_mut()) else {
             return;
@@ -139,7 +143,7 @@ impl Core {
 
     /// The next generation begins: nothing of this one may live on, because an etcd that is started as `new` twice with one
     /// token can become two clusters with one id.
-    fn abandon(&mut self) {
+    pub(super) fn abandon(&mut self) {
         let generation = self.state.generation() + 1;
         self.state.bootstrap = Bootstrap::Forming { generation };
         for (offer, slots) in std::mem::take(&mut self.leaving) {
