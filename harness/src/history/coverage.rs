@@ -13,6 +13,8 @@ use crate::report::{Coverage, Finding, Verdict};
 
 /// Least share of the time with evidence.
 pub const PERCENT_MIN: f64 = 95.0;
+/// Less time than this counts as this much: the share of a few seconds would turn on a single tick. The longest gap binds there.
+pub const SHARE_OVER_MS: u64 = 20_000;
 /// Longest time without fast evidence.
 pub const FAST_GAP_MS: u64 = 2_000;
 /// Longest time without deep evidence.
@@ -51,7 +53,7 @@ fn cover(ticks: &[Tick], faults: &[Fault], moves: &[Millis], key: Key) -> Covera
         }
     }
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run are far below 2^52")]
-    let percent = if total == 0 { 100.0 } else { 100.0 - without as f64 * 100.0 / total as f64 };
+    let percent = 100.0 - without as f64 * 100.0 / total.max(SHARE_OVER_MS) as f64;
     Coverage { invariant: key.0, tier: key.1, percent, gap_ms_max }
 }
 

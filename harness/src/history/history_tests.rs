@@ -322,6 +322,21 @@ fn excused_time_does_not_make_up_for_missing_evidence() {
 }
 
 #[test]
+fn one_tick_without_evidence_is_no_share_of_a_short_time() {
+    // Nothing excuses ZooKeeper: of these 10 s a second is 10 %, and less than the gap that is allowed.
+    let mut run = Run::looking(|now| {
+        let mut cluster = Cluster::steady().at(now);
+        if (12_000..12_750).contains(&now) {
+            cluster.seen.fast.zookeeper.result = Err("no answer".into());
+        }
+        cluster
+    });
+    run.faults.clear();
+    let covered = |until| super::coverage::coverage(&run.history(until).ticks, &[]);
+    assert!(covered(20_000).iter().all(|cover| cover.percent >= 95.0), "{:?}", covered(20_000));
+}
+
+#[test]
 fn a_tick_that_cannot_tell_neither_ends_nor_prolongs_a_breach() {
     let twice = |blind: std::ops::Range<u64>, to: u64| {
         Run::looking(move |now| {
