@@ -55,7 +55,10 @@ fn change<'a>(before: &'a [Tick], fault: &'a Fault, event: Event) -> Option<Chan
         }
         Event::SlotLeft => {
             let (slot, _) = victim.node?;
-            Box::new(move |now| !now.members.contains(&slot) && !now.unsure.contains(&slot) && now.is_forgotten(slot))
+            // That the victim is down is the fault's effect; that the others have noticed is its consequence. By then its next
+            // incarnation may already vote.
+            latest().next().filter(|truth| !truth.is_forgotten(slot))?;
+            Box::new(move |now| now.is_forgotten(slot))
         }
         Event::SlotMoved => moved(latest().next()?, victim)?,
         Event::MesosMasterChanged => {

@@ -263,6 +263,25 @@ fn a_bound_that_could_not_be_judged_is_invalid() {
 }
 
 #[test]
+fn a_slot_has_left_when_the_others_forget_it_even_if_it_votes_again_by_then() {
+    let left = |forgotten: std::ops::Range<u64>| {
+        let run = Run::looking(move |now| {
+            let mut cluster = if now < KILL { Cluster::steady() } else { returned(Cluster::steady()) };
+            let mut without = Roles::default();
+            without.present.remove(&3);
+            for slot in [0, 1, 2, 4].into_iter().filter(|_| forgotten.contains(&now)) {
+                cluster.container(slot).hosts_file = Ok(crate::invariant::fixture::hosts_file_of(&without));
+            }
+            cluster.at(now)
+        });
+        run.history(BACK).event_seen(&killed(), Event::SlotLeft)
+    };
+    assert_eq!(left(KILL + 1_000..KILL + 1_500), Some(Millis(KILL + 1_100)));
+    assert_eq!(left(0..0), None);
+    assert_eq!(left(0..KILL + 5_000), None, "they had forgotten it before");
+}
+
+#[test]
 fn an_event_that_comes_only_after_the_next_groups_fault_is_not_credited() {
     let at = |with_previous| {
         let mut run = hit_twice(with_previous, 30_000);

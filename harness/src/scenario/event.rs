@@ -16,7 +16,7 @@ pub enum Event {
     JupyterMoved,
     /// A higher incarnation of the victim's slot runs.
     SlotReplaced,
-    /// The victim's slot is a member no more, and no other member's /etc/hosts names it.
+    /// No other member's /etc/hosts names the victim's slot any more.
     SlotLeft,
     /// Every slot that ran on the victim runs, as a higher incarnation, on another host.
     SlotMoved,
