@@ -23,7 +23,7 @@ impl Invariant for Jupyter {
             why: format!("slots {serving:?} serve Jupyter at the same time; expected only the etcd leader's"),
             tolerated_ms: DOUBLE_MAX_MS,
         });
-        let blind = look.seen.fast.containers.values().any(|probe| probe.result.is_err());
+        let blind = look.containers().any(|(_, probe)| probe.result.is_err());
         Judged { fast: Some(fast(look, serving)), deep: Some(deep(look)), breach, blind }
     }
 }
@@ -170,5 +170,7 @@ mod tests {
         }
         cluster.unknown(&Jupyter, &["host-3"]);
         assert!(cluster.judged(&Jupyter).blind && !Cluster::steady().judged(&Jupyter).blind);
+        cluster.held.hosts.insert("host-3".into());
+        assert!(!cluster.judged(&Jupyter).blind, "a machine that a fault holds down serves nobody");
     }
 }

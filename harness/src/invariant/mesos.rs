@@ -31,8 +31,8 @@ impl Invariant for Mesos {
                 judge_state(look, state, &mut evidence);
             }
         }
-        let fast = &look.seen.fast;
-        let blind = fast.mesos.result.is_err() || fast.containers.values().any(|probe| probe.result.is_err());
+        let unseen = look.containers().any(|(_, probe)| probe.result.is_err());
+        let blind = unseen || look.seen.fast.mesos.result.is_err();
         Judged { fast: Some(evidence.part()), breach: breach.or_else(|| twice(look)), blind, ..Judged::default() }
     }
 }
