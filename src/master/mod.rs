@@ -20,7 +20,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -55,9 +54,6 @@ pub enum MasterError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The HTTP server ended.
-    #[error("the master's HTTP server ended")]
-    Serve(#[source] std::io::Error),
     /// Leadership is gone; another master may lead already.
     #[error("EXIT with status 1: Lost leadership after indecisive election... committing suicide!")]
     LostLeadership,
@@ -85,15 +81,8 @@ pub async fn run(config: MasterConfig) -> Result<(), MasterError> {
 
     let (leader, standing) = election.enter(&info);
     let desk = Arc::new(Desk::new(settings(&config), info, leader, Clock::start()));
-    let listener = listener.tap_io(|stream| {
-        // Events are small and someone waits for each; without the option they would wait for each other.
-        let _ = stream.set_nodelay(true);
-    });
-    let server = async { axum::serve(listener, http::router(desk.clone())).await };
     tokio::select! {
-        ended = server => Err(MasterError::Serve(ended.err().unwrap_or_else(|| {
-            std::io::Error::other("it stopped accepting connections")
-        }))),
+        never = http::serve(listener, desk.clone()) => match never {},
         ended = lead(&desk, &election, standing) => Err(ended),
     }
 }
@@ -186,5 +175,6 @@ fn settings(config: &MasterConfig) -> Settings {
         offer_timeout: config.offer_timeout_ms.map(Duration::from_millis),
         roles: config.roles.clone(),
         root_submissions: config.root_submissions,
+        zk_session_timeout: Duration::from_millis(config.zk_session_timeout_ms),
     }
 }

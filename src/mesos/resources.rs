@@ -152,6 +152,18 @@ impl Resources {
         Self { parts }
     }
 
+    /// Only those that are reserved for a role; `*`: the unreserved ones.
+    #[must_use]
+    pub fn reserved_for(&self, role: &str) -> Self {
+        Self { parts: self.parts.iter().filter(|part| part.role == role).cloned().collect() }
+    }
+
+    /// The roles that something is reserved for.
+    #[must_use]
+    pub fn reserving_roles(&self) -> BTreeSet<String> {
+        self.parts.iter().filter(|part| part.role != "*").map(|part| part.role.clone()).collect()
+    }
+
     /// The names and roles of all parts, each with its part.
     pub fn parts(&self) -> impl Iterator<Item = (&str, &str, Resource)> {
         self.parts.iter().map(|part| (part.name.as_str(), part.role.as_str(), part.amount.to_wire(&part.name)))

@@ -27,6 +27,8 @@ mod tests;
 mod updates;
 mod validate;
 
+pub(in crate::master) use subscriptions::COMPLETED_FRAMEWORKS_MAX;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -58,6 +60,8 @@ pub struct Settings {
     pub roles: Option<Vec<String>>,
     /// Whether frameworks may run as root.
     pub root_submissions: bool,
+    /// ZooKeeper session timeout; only shown.
+    pub zk_session_timeout: Duration,
 }
 
 /// What happens to a master. Streams are named by their ids, which are never reused.

@@ -11,7 +11,7 @@ use crate::clock::Millis;
 use crate::mesos::types::{Event, FrameworkId, FrameworkInfo, OfferId, Subscribe, Subscribed, TaskState, reason};
 
 /// Ended frameworks that are remembered (Mesos's default); until then their ids are refused.
-const COMPLETED_FRAMEWORKS_MAX: usize = 50;
+pub(in crate::master) const COMPLETED_FRAMEWORKS_MAX: usize = 50;
 
 impl Master {
     pub(super) fn subscribe(&mut self, now: Millis, stream: String, subscribe: Subscribe) {

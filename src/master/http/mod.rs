@@ -1,24 +1,26 @@
 //! Requests and answers. Every path is also there below `/master`, as Mesos has it.
 //!
-//! * `ladder`: what is checked before a call is looked at; `read`: from body to call; `scheduler`, `operator`, `agent`:
-//!   the three APIs.
+//! * [`serve`]: connections. `ladder`: what is checked before a call is looked at; `read`: from body to JSON, `convert`: from
+//!   JSON to a call.
+//! * `scheduler`, `operator`, `agent`: the three APIs.
 
 mod agent;
+mod convert;
 mod ladder;
 mod operator;
 mod read;
 mod scheduler;
+mod serve;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::core::Refusal;
@@ -26,23 +28,20 @@ use super::desk::{Desk, Leadership};
 use super::view;
 use crate::agent::protocol;
 
+pub use serve::serve;
+
 /// Largest body of a request: far above any launch; protects the process's memory.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The whole HTTP interface of a master.
-pub fn router(desk: Arc<Desk>) -> Router {
-    Router::new().fallback(answer).with_state(desk)
-}
-
-async fn answer(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+async fn answer(desk: Arc<Desk>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let path = path.strip_prefix("/master").filter(|rest| rest.starts_with('/')).unwrap_or(&path);
     match path {
         "/health" => StatusCode::OK.into_response(),
-        "/version" => json(&view::version()),
+        "/version" => json(&view::version(), query(&parts.uri)),
         "/redirect" => redirect(&desk),
-        "/metrics/snapshot" => json(&view::metrics(&desk).await),
+        "/metrics/snapshot" => json(&view::metrics(&desk).await, query(&parts.uri)),
         _ if !is_known(path) => text(StatusCode::NOT_FOUND, "404 Not Found."),
         _ => match desk.leadership().await {
             Leadership::Here => {
@@ -51,26 +50,28 @@ async fn answer(State(desk): State<Arc<Desk>>, request: Request) -> Response {
                 };
                 lead(&desk, path, &parts, body).await.unwrap_or_else(refuse)
             }
-            Leadership::Elsewhere(authority) => redirect_to(format!("//{authority}/master{path}{}", query(&parts.uri))),
+            Leadership::Elsewhere(authority) => {
+                let query = backwards(query(&parts.uri));
+                redirect_to(format!("//{authority}/master{path}{query}"))
+            }
             Leadership::Nowhere(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
         },
     }
 }
 
+/// Documents that may be had with any method.
+const DOCUMENTS: &[&str] = &["/state", "/slaves", "/frameworks", "/tasks", "/roles", "/state-summary"];
+/// Documents about what is left out: they say that there is nothing of it, and changing that is refused.
+const EMPTY_DOCUMENTS: &[&str] = &["/quota", "/weights", "/maintenance/schedule", "/maintenance/status"];
+/// Calls about what is left out.
+const LEFT_OUT: &[&str] =
+    &["/machine/down", "/machine/up", "/reserve", "/unreserve", "/create-volumes", "/destroy-volumes"];
+/// Calls.
+const CALLS: &[&str] = &["/api/v1/scheduler", "/api/v1", "/teardown", protocol::SUBSCRIBE_PATH, protocol::CALL_PATH];
+
 /// The paths that only a leader answers.
 fn is_known(path: &str) -> bool {
-    matches!(
-        path,
-        "/api/v1/scheduler"
-            | "/api/v1"
-            | "/state"
-            | "/slaves"
-            | "/frameworks"
-            | "/tasks"
-            | "/teardown"
-            | protocol::SUBSCRIBE_PATH
-            | protocol::CALL_PATH
-    )
+    [DOCUMENTS, EMPTY_DOCUMENTS, LEFT_OUT, CALLS].concat().contains(&path)
 }
 
 async fn lead(desk: &Arc<Desk>, path: &str, parts: &Parts, body: Bytes) -> Result<Response, Refusal> {
@@ -80,12 +81,19 @@ async fn lead(desk: &Arc<Desk>, path: &str, parts: &Parts, body: Bytes) -> Resul
         "/teardown" => operator::teardown_form(desk, parts, &body).await,
         protocol::SUBSCRIBE_PATH => agent::subscribe(desk, parts, &body).await,
         protocol::CALL_PATH => agent::call(desk, parts, &body).await,
+        _ if LEFT_OUT.contains(&path) => ladder::check_post(parts).and(Err(not_implemented())),
+        _ if EMPTY_DOCUMENTS.contains(&path) && parts.method != Method::GET => Err(not_implemented()),
         _ => {
-            let shown = desk.look(|master, now| view::v0(master, now, path)).await;
+            let query = query(&parts.uri);
+            let shown = desk.look(|master, _| view::v0(master, path, query)).await;
             let shown = shown.ok_or_else(|| Refusal::new(503, "No leader elected"))?;
-            Ok(json(&shown))
+            Ok(json(&shown, query))
         }
     }
+}
+
+fn not_implemented() -> Refusal {
+    Refusal::new(501, "501 Not Implemented.")
 }
 
 /// The leader as `//host:port`, on every master.
@@ -104,13 +112,25 @@ fn redirect_to(location: String) -> Response {
     response
 }
 
-fn query(uri: &Uri) -> String {
-    uri.query().map(|query| format!("?{query}")).unwrap_or_default()
+/// A query's parameters as Mesos hands them on: the last first.
+fn backwards(query: &str) -> String {
+    if query.is_empty() {
+        return String::new();
+    }
+    let parameters: Vec<_> = query.split('&').rev().collect();
+    format!("?{}", parameters.join("&"))
 }
 
-fn json(value: &serde_json::Value) -> Response {
-    let body = Body::from(value.to_string());
-    ([(CONTENT_TYPE, "application/json")], body).into_response()
+fn query(uri: &Uri) -> &str {
+    uri.query().unwrap_or_default()
+}
+
+/// JSON; with `jsonp=f` in the query as a script that calls `f` with it.
+fn json(value: &serde_json::Value, query: &str) -> Response {
+    match query.split('&').find_map(|pair| pair.strip_prefix("jsonp=")) {
+        Some(function) => ([(CONTENT_TYPE, "text/javascript")], format!("{function}({value});")).into_response(),
+        None => ([(CONTENT_TYPE, "application/json")], Body::from(value.to_string())).into_response(),
+    }
 }
 
 fn text(status: StatusCode, body: impl Into<String>) -> Response {

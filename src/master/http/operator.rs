@@ -5,58 +5,65 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::super::core::{Event, Refusal};
 use super::super::desk::Desk;
 use super::super::view;
 use super::ladder::{check_accept, check_post, check_request};
-use super::read::read;
+use super::read::read_message;
 use crate::mesos::types::{AgentId, FrameworkId};
 
-/// A call of an operator.
-#[derive(Debug, Deserialize)]
-struct Call {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    teardown: Option<Teardown>,
-    mark_agent_gone: Option<MarkAgentGone>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Teardown {
-    framework_id: FrameworkId,
-}
-
-#[derive(Debug, Deserialize)]
-struct MarkAgentGone {
-    agent_id: AgentId,
-}
+/// The kinds of calls that have a body, under their own name in lower case.
+const WITH_BODY: &[&str] = &[
+    "GET_METRICS",
+    "SET_LOGGING_LEVEL",
+    "LIST_FILES",
+    "READ_FILE",
+    "UPDATE_WEIGHTS",
+    "RESERVE_RESOURCES",
+    "UNRESERVE_RESOURCES",
+    "CREATE_VOLUMES",
+    "DESTROY_VOLUMES",
+    "GROW_VOLUME",
+    "SHRINK_VOLUME",
+    "UPDATE_MAINTENANCE_SCHEDULE",
+    "START_MAINTENANCE",
+    "STOP_MAINTENANCE",
+    "UPDATE_QUOTA",
+    "SET_QUOTA",
+    "REMOVE_QUOTA",
+    "TEARDOWN",
+    "MARK_AGENT_GONE",
+    "DRAIN_AGENT",
+    "DEACTIVATE_AGENT",
+    "REACTIVATE_AGENT",
+];
 
 pub(super) async fn answer(desk: &Arc<Desk>, parts: &Parts, body: &[u8]) -> Result<Response, Refusal> {
     check_request(parts)?;
-    let call: Call = read(body)?;
+    let call: Map<String, Value> = read_message("master.Call", body)?;
     let expect = |name: &str| {
         let why = format!("Failed to validate master::Call: Expecting '{name}' to be present");
         Refusal::new(400, why)
     };
-    let kind = call.kind.ok_or_else(|| expect("type"))?;
-    match kind.as_str() {
-        "UNKNOWN" => return Err(Refusal::new(501, "501 Not Implemented.")),
-        "TEARDOWN" => {
-            let framework = call.teardown.ok_or_else(|| expect("teardown"))?.framework_id;
-            return teardown(desk, framework).await;
-        }
-        "MARK_AGENT_GONE" => {
-            let agent = call.mark_agent_gone.ok_or_else(|| expect("mark_agent_gone"))?.agent_id;
-            return mark_gone(desk, agent).await;
-        }
+    let kind = call.get("type").and_then(Value::as_str).ok_or_else(|| expect("type"))?;
+    let body = kind.to_ascii_lowercase();
+    let body = match call.get(&body) {
+        None if WITH_BODY.contains(&kind) => return Err(expect(&body)),
+        body => body.unwrap_or(&Value::Null),
+    };
+    // The converter has seen that it is there.
+    let id = |name: &str| body[name]["value"].as_str().unwrap_or_default();
+    match kind {
+        "TEARDOWN" => return teardown(desk, FrameworkId::from(id("framework_id"))).await,
+        "MARK_AGENT_GONE" => return mark_gone(desk, AgentId::from(id("agent_id"))).await,
         _ => {}
     }
     check_accept(&parts.headers)?;
-    let shown = desk.look(|master, now| view::v1(master, now, &kind)).await;
+    let shown = desk.look(|master, now| view::v1(master, now, kind)).await;
     let shown = shown.ok_or_else(|| Refusal::new(503, "No leader elected"))?;
-    shown.map(|shown| super::json(&shown)).ok_or_else(|| expect("type"))
+    shown.map(|shown| super::json(&shown, "")).ok_or_else(super::not_implemented)
 }
 
 /// `frameworkId=<id>`.

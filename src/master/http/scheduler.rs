@@ -11,12 +11,12 @@ use base64::engine::general_purpose::STANDARD;
 use super::super::core::{Event, Refusal};
 use super::super::desk::Desk;
 use super::ladder::{STREAM_ID, check_accept, check_request, header};
-use super::read::read;
-use crate::mesos::types::{Call, CallType};
+use super::read::read_message;
+use crate::mesos::types::{Call, CallType, FrameworkId};
 
 pub(super) async fn answer(desk: &Arc<Desk>, parts: &Parts, body: &[u8]) -> Result<Response, Refusal> {
     check_request(parts)?;
-    let call: Call = read(body)?;
+    let call: Call = read_message("scheduler.Call", body)?;
     validate(&call).map_err(|why| Refusal::new(400, format!("Failed to validate scheduler::Call: {why}")))?;
     if matches!(call.kind, CallType::Subscribe | CallType::ReconcileOperations) {
         check_accept(&parts.headers)?;
@@ -73,7 +73,9 @@ fn validate(call: &Call) -> Result<(), String> {
         let Some(subscribe) = &call.subscribe else {
             return expect("subscribe", false);
         };
-        if call.framework_id != subscribe.framework_info.id {
+        // An empty id is none.
+        let given = |id: &Option<FrameworkId>| id.clone().filter(|id| !id.value.is_empty());
+        if given(&call.framework_id) != given(&subscribe.framework_info.id) {
             return Err("'framework_id' differs from 'subscribe.framework_info.id'".to_owned());
         }
         return Ok(());

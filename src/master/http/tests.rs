@@ -35,6 +35,7 @@ async fn serve() -> Served {
         offer_timeout: None,
         roles: None,
         root_submissions: true,
+        zk_session_timeout: Duration::from_secs(10),
     };
     let me = MasterInfo::announce("me", Ipv4Addr::LOCALHOST, 5050, "me.test");
     let (leader, known) = watch::channel(None);
@@ -42,8 +43,7 @@ async fn serve() -> Served {
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listener = tokio::net::TcpListener::bind(anywhere).await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    let router = router(desk.clone());
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    tokio::spawn(super::serve(listener, desk.clone()));
     let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
     Served { desk, leader, me, base, client }
 }

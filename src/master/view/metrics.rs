@@ -47,7 +47,6 @@ pub(super) fn of_leader(master: &Master, now: Millis) -> Map<String, Value> {
         ("slaves_disconnected", agents - connected),
         ("slaves_inactive", agents - connected),
         ("slaves_unreachable", master.registry.unreachable.len()),
-        ("recovery_slaves", master.recovered.len()),
         ("outstanding_offers", master.offers.len()),
     ] {
         put(name, json!(count));

@@ -1,46 +1,74 @@
-//! `/state`, `/slaves`, `/frameworks`, `/tasks`.
+//! The old endpoints: `/state`, `/slaves`, `/frameworks`, `/tasks`, and some about what is left out.
 
 use serde_json::{Map, Value, json};
 
 use super::super::core::Master;
 use super::super::core::model::{Agent, Framework, Task};
-use super::{AGENT_CAPABILITIES, put};
+use super::{AGENT_CAPABILITIES, offered, put, roles, summary, used, version};
 use crate::clock::Millis;
 use crate::mesos::resources::Resources;
-use crate::mesos::types::{AgentId, FrameworkCapability, FrameworkId, MESOS_VERSION, ValueType};
+use crate::mesos::types::{AgentId, FrameworkCapability, FrameworkId, ValueType};
 
-/// The body of a GET of one of the old endpoints.
+/// Tasks that `/tasks` shows at once, without a limit of the caller's.
+const TASKS_MAX: usize = 100;
+
+/// The body of one of the old endpoints; `query` is what stands behind the `?`.
 #[must_use]
-pub fn v0(master: &Master, now: Millis, path: &str) -> Value {
+pub fn v0(master: &Master, path: &str, query: &str) -> Value {
     match path {
-        "/slaves" => json!({ "slaves": slaves(master), "recovered_slaves": recovered(master) }),
+        "/slaves" => {
+            let wanted = parameter(query, "slave_id");
+            let is_wanted = |id: &AgentId| wanted.is_none_or(|wanted| id.as_str() == wanted);
+            let full = |(id, agent)| show_agent_fully(master, id, agent);
+            let slaves: Vec<_> = master.agents.iter().filter(|(id, _)| is_wanted(id)).map(full).collect();
+            json!({ "slaves": slaves, "recovered_slaves": recovered(master) })
+        }
         "/frameworks" => json!({
             "frameworks": frameworks(master),
             "completed_frameworks": completed(master),
             "unregistered_frameworks": [],
         }),
-        "/tasks" => {
-            let all = master.frameworks.values().chain(&master.completed);
-            let tasks: Vec<_> = all
-                .flat_map(|framework| {
-                    let live = framework.tasks.values().chain(framework.unreachable.values());
-                    live.chain(&framework.completed).map(|task| show_task(framework, task))
-                })
-                .collect();
-            json!({ "tasks": tasks })
-        }
-        _ => state(master, now),
+        "/tasks" => tasks(master, query),
+        "/roles" => roles::v0(master),
+        "/state-summary" => summary::summary(master),
+        // Left out, and so there is nothing of it.
+        "/weights" => json!([]),
+        "/quota" | "/maintenance/schedule" | "/maintenance/status" => json!({}),
+        _ => state(master),
     }
 }
 
-fn state(master: &Master, now: Millis) -> Value {
+/// A parameter of a query.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.into_iter().find_map(|(key, value)| (key == name).then_some(value))
+}
+
+/// Tasks by the time of their first status, the latest first unless `order=asc`.
+fn tasks(master: &Master, query: &str) -> Value {
+    let number = |name: &str, default: usize| parameter(query, name).and_then(|n| n.parse().ok()).unwrap_or(default);
+    let all = master.frameworks.values().chain(&master.completed);
+    let mut tasks: Vec<_> = all
+        .flat_map(|framework| {
+            let live = framework.tasks.values().chain(framework.unreachable.values());
+            live.chain(&framework.completed).map(move |task| (framework, task))
+        })
+        .collect();
+    let begun = |task: &Task| task.statuses.first().and_then(|status| status.timestamp).unwrap_or_default();
+    tasks.sort_by(|(_, a), (_, b)| begun(a).total_cmp(&begun(b)));
+    if parameter(query, "order") != Some("asc") {
+        tasks.reverse();
+    }
+    let page = tasks.iter().skip(number("offset", 0)).take(number("limit", TASKS_MAX));
+    json!({ "tasks": page.map(|(framework, task)| show_task(framework, task)).collect::<Vec<_>>() })
+}
+
+fn state(master: &Master) -> Value {
     let info = &master.info;
     let active = master.agents.values().filter(|agent| agent.stream.is_some()).count();
-    json!({
-        "version": MESOS_VERSION,
+    let mut shown = json!({
         "start_time": master.wall_s(Millis::default()),
         "elected_time": master.wall_s(master.elected),
-        "now": master.wall_s(now),
         "id": info.id,
         "pid": info.pid,
         "hostname": info.hostname,
@@ -59,7 +87,11 @@ fn state(master: &Master, now: Millis) -> Value {
         "completed_frameworks": completed(master),
         "orphan_tasks": [],
         "unregistered_frameworks": [],
-    })
+    });
+    if let (Value::Object(shown), Value::Object(build)) = (&mut shown, version()) {
+        shown.extend(build);
+    }
+    shown
 }
 
 fn slaves(master: &Master) -> Vec<Value> {
@@ -80,7 +112,7 @@ fn completed(master: &Master) -> Vec<Value> {
     master.completed.iter().map(|framework| show_framework(master, framework)).collect()
 }
 
-fn show_agent(master: &Master, id: &AgentId, agent: &Agent) -> Value {
+pub(super) fn show_agent(master: &Master, id: &AgentId, agent: &Agent) -> Value {
     let attribute = |attribute: &crate::mesos::types::Attribute| {
         let text = attribute.text.as_ref().map(|text| json!(text.value));
         let number = attribute.scalar.map(|scalar| json!(scalar.value));
@@ -97,8 +129,8 @@ fn show_agent(master: &Master, id: &AgentId, agent: &Agent) -> Value {
         "resources": flat(&agent.total),
         "used_resources": flat(&master.used(|_, task| task.info.agent_id == *id)),
         "offered_resources": flat(&master.offered(|offered| offered.agent_id == *id)),
-        "reserved_resources": {},
-        "unreserved_resources": flat(&agent.total),
+        "reserved_resources": reserved(agent),
+        "unreserved_resources": flat(&agent.total.reserved_for("*")),
         "active": agent.stream.is_some(),
         "deactivated": false,
         "version": agent.info.version,
@@ -108,26 +140,48 @@ fn show_agent(master: &Master, id: &AgentId, agent: &Agent) -> Value {
     shown
 }
 
-fn show_framework(master: &Master, framework: &Framework) -> Value {
+fn reserved(agent: &Agent) -> Map<String, Value> {
+    let of = |role: &String| (role.clone(), flat(&agent.total.reserved_for(role)));
+    agent.total.reserving_roles().iter().map(of).collect()
+}
+
+/// As `/slaves` shows it: the resources in full as well.
+fn show_agent_fully(master: &Master, id: &AgentId, agent: &Agent) -> Value {
+    let mut shown = show_agent(master, id, agent);
+    let reserved = |role: &String| (role.clone(), json!(agent.total.reserved_for(role).to_wire_unrefined(None)));
+    shown["reserved_resources_full"] = Value::Object(agent.total.reserving_roles().iter().map(reserved).collect());
+    shown["unreserved_resources_full"] = json!(agent.total.reserved_for("*").to_wire_unrefined(None));
+    shown["used_resources_full"] = json!(used(master, |_, task| task.info.agent_id == *id));
+    shown["offered_resources_full"] = json!(offered(master, |offered| offered.agent_id == *id));
+    shown
+}
+
+/// A framework without its tasks and offers.
+pub(super) fn show_framework_briefly(master: &Master, framework: &Framework) -> Value {
     let info = &framework.info;
     let id = info.id.clone().unwrap_or_default();
-    let used = master.used(|owner, _| *owner == id);
-    let offered = master.offered(|offered| offered.framework_id == id);
-    let mut all = used.clone();
-    all.add(&offered);
-    let task = |task: &Task| show_task(framework, task);
-    let mut shown = json!({
+    json!({
         "id": id.value,
         "name": info.name,
-        "used_resources": flat(&used),
-        "offered_resources": flat(&offered),
-        "resources": flat(&all),
+        "used_resources": flat(&master.used(|owner, _| *owner == id)),
+        "offered_resources": flat(&master.offered(|offered| offered.framework_id == id)),
         "capabilities": info.capabilities.iter().map(|c| c.kind).collect::<Vec<_>>(),
         "hostname": info.hostname.as_deref().unwrap_or_default(),
         "webui_url": info.webui_url.as_deref().unwrap_or_default(),
         "active": framework.stream.is_some(),
         "connected": framework.stream.is_some(),
         "recovered": framework.recovered,
+    })
+}
+
+fn show_framework(master: &Master, framework: &Framework) -> Value {
+    let info = &framework.info;
+    let id = info.id.clone().unwrap_or_default();
+    let mut all = master.used(|owner, _| *owner == id);
+    all.add(&master.offered(|offered| offered.framework_id == id));
+    let task = |task: &Task| show_task(framework, task);
+    let more = json!({
+        "resources": flat(&all),
         "user": info.user,
         "failover_timeout": info.failover_timeout,
         "checkpoint": info.checkpoint,
@@ -138,7 +192,12 @@ fn show_framework(master: &Master, framework: &Framework) -> Value {
         "completed_tasks": framework.completed.iter().map(task).collect::<Vec<_>>(),
         "offers": show_offers(master, &id),
         "executors": [],
+        "offer_constraints": {},
     });
+    let mut shown = show_framework_briefly(master, framework);
+    if let (Value::Object(shown), Value::Object(more)) = (&mut shown, more) {
+        shown.extend(more);
+    }
     if info.can(FrameworkCapability::MultiRole) {
         shown["roles"] = json!(info.roles);
     } else {

@@ -1,12 +1,13 @@
 //! Answers of the operator API `/api/v1`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::super::core::Master;
 use super::super::core::model::{Framework, Task};
-use super::{AGENT_CAPABILITIES, put, version};
+use super::super::core::{COMPLETED_FRAMEWORKS_MAX, Master};
+use super::{AGENT_CAPABILITIES, offered, put, roles, used, version};
 use crate::clock::Millis;
-use crate::mesos::resources::Resources;
 use crate::mesos::types::{AgentId, OfferId};
 
 /// Nanoseconds in a second.
@@ -26,6 +27,14 @@ pub fn v1(master: &Master, now: Millis, kind: &str) -> Option<Value> {
         "GET_AGENTS" => agents(master),
         "GET_FRAMEWORKS" => frameworks(master),
         "GET_TASKS" => tasks(master),
+        "GET_ROLES" => roles::v1(master),
+        "GET_LOGGING_LEVEL" => json!({ "level": 0 }),
+        // Left out, and so there is nothing of it.
+        "GET_WEIGHTS" => return Some(json!({ "type": kind })),
+        "GET_QUOTA" | "GET_MAINTENANCE_STATUS" => json!({ "status": {} }),
+        "GET_MAINTENANCE_SCHEDULE" => json!({ "schedule": {} }),
+        "GET_OPERATIONS" => json!({}),
+        "GET_FLAGS" => json!({ "flags": flags(master) }),
         "GET_EXECUTORS" => json!({ "executors": [] }),
         "GET_STATE" => json!({
             "get_tasks": tasks(master),
@@ -43,11 +52,36 @@ pub fn v1(master: &Master, now: Millis, kind: &str) -> Option<Value> {
     Some(json!({ "type": kind, kind.to_ascii_lowercase(): body }))
 }
 
+/// The flags that mean something to this master, with Mesos's names and notation.
+fn flags(master: &Master) -> Vec<Value> {
+    let settings = &master.settings;
+    let flags = [
+        ("agent_ping_timeout", duration(settings.ping_interval)),
+        ("agent_reregister_timeout", duration(settings.reregister_timeout)),
+        ("allocation_interval", duration(settings.allocation_interval)),
+        ("max_agent_ping_timeouts", settings.pings_max.to_string()),
+        ("max_completed_frameworks", COMPLETED_FRAMEWORKS_MAX.to_string()),
+        // The nearest of Mesos's names: the registry is durable, and one write makes it so.
+        ("quorum", "1".to_owned()),
+        ("registry", "replicated_log".to_owned()),
+        ("zk_session_timeout", duration(settings.zk_session_timeout)),
+    ];
+    flags.into_iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
+}
+
+/// `15secs`, `10mins`: the largest unit that leaves no rest.
+fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match time.as_millis() {
+        milliseconds if milliseconds % 1000 != 0 => format!("{milliseconds}ms"),
+        _ if seconds % 60 != 0 || seconds == 0 => format!("{seconds}secs"),
+        _ => format!("{}mins", seconds / 60),
+    }
+}
+
 fn agents(master: &Master) -> Value {
     let one = |id: &AgentId| {
         let agent = master.agents.get(id)?;
-        let used = master.used(|_, task| task.info.agent_id == *id);
-        let offered = master.offered(|offered| offered.agent_id == *id);
         let capabilities = AGENT_CAPABILITIES.iter().map(|kind| json!({ "type": kind }));
         let mut shown = json!({
             "agent_info": {
@@ -64,8 +98,8 @@ fn agents(master: &Master) -> Value {
             "pid": agent.pid(),
             "registered_time": nanoseconds(agent.registered_s),
             "total_resources": agent.total.to_wire_unrefined(None),
-            "allocated_resources": used.to_wire_unrefined(None),
-            "offered_resources": offered.to_wire_unrefined(None),
+            "allocated_resources": used(master, |_, task| task.info.agent_id == *id),
+            "offered_resources": offered(master, |offered| offered.agent_id == *id),
             "capabilities": capabilities.collect::<Vec<_>>(),
         });
         put(&mut shown, "reregistered_time", agent.reregistered_s.map(nanoseconds));
@@ -93,22 +127,20 @@ fn frameworks(master: &Master) -> Value {
 
 fn show_framework(master: &Master, framework: &Framework) -> Value {
     let id = framework.info.id.clone().unwrap_or_default();
-    let used: Resources = master.used(|owner, _| *owner == id);
-    let offered = master.offered(|offered| offered.framework_id == id);
     let offers = master.offers.iter().filter(|(_, offered)| offered.framework_id == id);
     let wire = |(id, offered): (&OfferId, _)| master.wire_offer(id, offered);
-    let mut shown = json!({
+    json!({
         "framework_info": framework.info,
         "active": framework.stream.is_some(),
         "connected": framework.stream.is_some(),
         "recovered": framework.recovered,
         "registered_time": nanoseconds(framework.registered_s),
+        "reregistered_time": nanoseconds(framework.reregistered_s.unwrap_or(framework.registered_s)),
         "offers": offers.filter_map(wire).collect::<Vec<_>>(),
-        "allocated_resources": used.to_wire_unrefined(None),
-        "offered_resources": offered.to_wire_unrefined(None),
-    });
-    put(&mut shown, "reregistered_time", framework.reregistered_s.map(nanoseconds));
-    shown
+        "allocated_resources": used(master, |owner, _| *owner == id),
+        "offered_resources": offered(master, |offered| offered.framework_id == id),
+        "offer_constraints": {},
+    })
 }
 
 fn tasks(master: &Master) -> Value {

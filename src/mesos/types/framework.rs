@@ -22,9 +22,13 @@ wire_enum! {
 /// A capability as it stands in lists: `{"type": "MULTI_ROLE"}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capability {
-    /// Which one.
-    #[serde(rename = "type")]
+    /// Which one; unknown when absent.
+    #[serde(default = "no_type", rename = "type")]
     pub kind: FrameworkCapability,
+}
+
+fn no_type() -> FrameworkCapability {
+    FrameworkCapability::Unrecognised
 }
 
 /// A framework as it introduces itself.

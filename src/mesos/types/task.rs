@@ -192,7 +192,7 @@ pub struct DockerInfo {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<Parameter>,
     /// Pull even if the image is there.
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "loose", skip_serializing_if = "std::ops::Not::not")]
     pub force_pull_image: bool,
 }
 

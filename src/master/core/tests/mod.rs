@@ -37,6 +37,7 @@ pub(super) fn settings() -> Settings {
         offer_timeout: None,
         roles: None,
         root_submissions: true,
+        zk_session_timeout: Duration::from_secs(10),
     }
 }
 
