@@ -73,10 +73,11 @@ fn change<'a>(before: &'a [Tick], fault: &'a Fault, event: Event) -> Option<Chan
         Event::FrameworkExited => exited(before, latest().find_map(|truth| truth.active_framework.as_ref())?)?,
         Event::MesosAgentRecovered => {
             let process = latest().find_map(|truth| *truth.processes.get(&victim.name)?)?;
-            let id = latest().find_map(|truth| truth.agents.as_ref()?.get(&victim.name))?;
+            let id = &latest().find_map(|truth| truth.agents.as_ref()?.get(&victim.name))?.id;
             Box::new(move |now| {
                 let runs = now.processes.get(&victim.name).is_some_and(|now| now.is_some_and(|now| now != process));
-                runs && now.agents.as_ref().is_some_and(|agents| agents.get(&victim.name) == Some(id))
+                let agent = now.agents.as_ref().and_then(|agents| agents.get(&victim.name));
+                runs && agent.is_some_and(|agent| agent.active && agent.id == *id)
             })
         }
         Event::AgentUnreachable => {
@@ -170,7 +171,7 @@ mod tests {
 
     use super::*;
     use crate::fault::{FaultKind, Target, fixture};
-    use crate::invariant::truth::{EtcdLeader, MesosLeader, RaftView, RunningNode};
+    use crate::invariant::truth::{EtcdLeader, MesosLeader, RaftView, RegisteredAgent, RunningNode};
 
     const BEGAN: u64 = 1_000;
 
@@ -259,8 +260,9 @@ mod tests {
     #[test]
     fn an_agent_has_recovered_when_another_process_is_active_under_the_same_id() {
         let fault = on(TargetClass::MesosAgent, "host-1");
+        let listed = |id: &str, active| ("host-1".to_owned(), RegisteredAgent { id: id.into(), active });
         let view = |id: Option<&str>, started_ticks: u64| Truth {
-            agents: Some(id.map(|id| ("host-1".to_owned(), id.to_owned())).into_iter().collect()),
+            agents: Some(id.map(|id| listed(id, true)).into_iter().collect()),
             processes: BTreeMap::from([("host-1".to_owned(), Some(ProcessView { pid: 7, started_ticks }))]),
             ..Truth::default()
         };
@@ -270,8 +272,12 @@ mod tests {
         assert!(!recovered(view(Some("a1"), 1)), "the same process runs");
         assert!(!recovered(view(Some("a9"), 2)), "it is another agent now");
         assert!(!recovered(view(None, 2)), "it isn't registered");
+        let mut disconnected = view(None, 2);
+        disconnected.agents = Some(BTreeMap::from([listed("a1", false)]));
+        assert!(!recovered(disconnected.clone()), "it isn't connected");
         let given_up = |after| comes(&fault, Event::AgentUnreachable, &before, &after);
         assert!(given_up(view(None, 1)));
+        assert!(!given_up(disconnected), "it has lost its connection, and still has its pings");
         assert!(!given_up(view(Some("a1"), 2)) && !given_up(Truth::default()));
     }
 

@@ -55,8 +55,8 @@ pub struct Truth {
     pub jupyter_answers: bool,
     /// A majority of the ZooKeeper servers serves; none if ZooKeeper was not seen.
     pub zookeeper_quorum: Option<bool>,
-    /// Ids of the agents that are active at the leading master, by host; none if its state was not seen.
-    pub agents: Option<BTreeMap<String, String>>,
+    /// Agents that the leading master has registered, by host; none if its state was not seen.
+    pub agents: Option<BTreeMap<String, RegisteredAgent>>,
     /// The main part's process of every machine that was looked at closely: a master's master, a host's agent; none = it doesn't run.
     pub processes: BTreeMap<String, Option<ProcessView>>,
     /// What every etcd member that answered says of its own place in Raft.
@@ -82,6 +82,15 @@ pub struct RaftView {
     pub index: u64,
     /// It is a learner.
     pub learner: bool,
+}
+
+/// An agent in the leading master's list. One that it has given up isn't there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisteredAgent {
+    /// Its id.
+    pub id: String,
+    /// It is connected.
+    pub active: bool,
 }
 
 /// A running, unpaused node container.
@@ -210,7 +219,7 @@ impl TruthTracker {
             mesos_leader: mesos_leader(seen, &self.shape),
             jupyter_answers: matches!(&seen.fast.status.result, Ok(status) if status.with_token == 200),
             active_framework: active_scheduler(seen, &self.shape),
-            agents: active_agents(seen),
+            agents: registered_agents(seen),
             processes: processes(seen),
             raft: raft(seen),
             etcd_leader,
@@ -431,9 +440,13 @@ fn leading_state(seen: &Observation) -> Option<&MasterState> {
     masters.filter(|master| master.elected).find_map(|master| master.state.as_ref())
 }
 
-fn active_agents(seen: &Observation) -> Option<BTreeMap<String, String>> {
-    let active = leading_state(seen)?.agents.iter().filter(|agent| agent.active);
-    Some(active.map(|agent| (agent.hostname.clone(), agent.id.clone())).collect())
+fn registered_agents(seen: &Observation) -> Option<BTreeMap<String, RegisteredAgent>> {
+    let agents = leading_state(seen)?.agents.iter();
+    let registered = agents.map(|agent| {
+        let view = RegisteredAgent { id: agent.id.clone(), active: agent.active };
+        (agent.hostname.clone(), view)
+    });
+    Some(registered.collect())
 }
 
 fn active_framework(seen: &Observation, shape: &Shape) -> Option<String> {

@@ -198,7 +198,7 @@ fn agents(role: Role, scene: &Scene<'_>) -> Vec<Victim> {
     let known = scene.truth.agents.as_ref();
     let agent = |host: Victim| {
         let process = process(&host.name)?;
-        let member = known.and_then(|agents| agents.get(&host.name)).cloned();
+        let member = known.and_then(|agents| agents.get(&host.name)).map(|agent| agent.id.clone());
         Some(Victim { class: TargetClass::MesosAgent, process: Some(process), member, ..host })
     };
     hosts(role, scene).into_iter().filter_map(agent).collect()
