@@ -13,7 +13,8 @@ STORMBED := target/debug/stormbed
 # From calm to storm: what a later one breaks, an earlier one has shown to work.
 SCENARIOS ?= $(addsuffix .toml,$(addprefix scenarios/,steady node-loss leader-loss \
 	mesos-master-loss mesos-master-frozen mesos-zookeeper-cut mesos-agent-crash \
-	zookeeper-leader-loss zookeeper-majority-loss etcd-partition-stale-leader host-partition storm))
+	framework-failover framework-frozen zookeeper-leader-loss zookeeper-majority-loss \
+	etcd-partition-stale-leader host-partition host-loss storm))
 
 .PHONY: build chaos test test-fast up down clean lint prerequisites prerequisites-fast
 

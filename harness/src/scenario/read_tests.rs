@@ -177,7 +177,10 @@ fn shipped_scenarios_are_good_and_expect_something() {
         "mesos-agent-crash",
         "zookeeper-leader-loss",
         "zookeeper-majority-loss",
+        "framework-failover",
+        "framework-frozen",
         "host-partition",
+        "host-loss",
         "etcd-partition-stale-leader",
         "storm",
     ] {
