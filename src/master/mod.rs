@@ -108,7 +108,8 @@ impl Election {
     fn enter(&self, info: &MasterInfo) -> (watch::Receiver<Option<MasterInfo>>, watch::Receiver<Standing>) {
         match self {
             Self::Ensemble { url, session } => {
-                let data = serde_json::to_vec(info).expect("MasterInfo is plain data with text keys");
+                // As Mesos writes it: members by name.
+                let data = serde_json::json!(info).to_string().into_bytes();
                 // The registry isn't a replicated log here, but who counts Mesos's masters by their replicas finds this one.
                 let log_replica = Some(format!("log-replica(1)@{}", info.authority()));
                 let candidate = Candidate { data, log_replica };

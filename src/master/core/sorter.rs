@@ -41,11 +41,16 @@ impl Master {
         held
     }
 
-    /// Notes an offer. Roles without frameworks are forgotten: they begin anew.
-    pub(super) fn take_turn(&mut self, id: &FrameworkId, role: &str) {
+    /// Forgets roles without frameworks: they begin anew.
+    pub(super) fn forget_turns(&mut self) {
         let known: BTreeSet<String> =
             self.frameworks.values().flat_map(|framework| framework.info.all_roles()).collect();
         self.role_turns.retain(|role, _| known.contains(role));
+    }
+
+    /// Notes an offer.
+    pub(super) fn take_turn(&mut self, id: &FrameworkId, role: &str) {
+        self.forget_turns();
         *self.role_turns.entry(role.to_owned()).or_default() += 1;
         if let Some(framework) = self.frameworks.get_mut(id) {
             *framework.turns.entry(role.to_owned()).or_default() += 1;

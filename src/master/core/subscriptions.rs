@@ -191,6 +191,7 @@ impl Master {
         let Some(mut framework) = self.frameworks.remove(id) else {
             return;
         };
+        self.forget_turns();
         if let Some(stream) = framework.stream.take() {
             self.actions.push(Action::CloseScheduler(stream));
         }

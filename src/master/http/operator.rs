@@ -71,7 +71,7 @@ pub(super) async fn teardown_form(desk: &Arc<Desk>, parts: &Parts, body: &[u8]) 
     check_post(parts)?;
     let body = String::from_utf8_lossy(body);
     let id = body.split('&').find_map(|pair| pair.strip_prefix("frameworkId="));
-    let id = id.ok_or_else(|| Refusal::new(400, "Missing 'frameworkId' query parameter"))?;
+    let id = id.ok_or_else(|| Refusal::new(400, "Missing 'frameworkId' query parameter in the request body"))?;
     teardown(desk, FrameworkId::from(id)).await
 }
 
@@ -92,7 +92,7 @@ async fn mark_gone(desk: &Arc<Desk>, agent: AgentId) -> Result<Response, Refusal
             || registry.gone.contains_key(agent.as_str());
         match known {
             true => Ok(()),
-            false => Err(Refusal::new(404, "Agent not found")),
+            false => Err(Refusal::new(404, format!("Agent '{agent}' not found"))),
         }
     })
     .await?;

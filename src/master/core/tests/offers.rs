@@ -247,6 +247,11 @@ fn roles_and_frameworks_take_turns() {
     world.subscribe(FrameworkInfo { roles: vec!["demo".into(), "zz".into()], ..again("m-0000") });
     world.pass_alive(1_100, &[&agent]);
     assert_eq!(role(&world).as_deref(), Some("zz"));
+    // So does every role once its last framework is gone.
+    world.call(Call::bare(Some("m-0000".into()), CallType::Teardown));
+    world.subscribe(FrameworkInfo { roles: vec!["demo".into(), "zz".into()], ..info() });
+    world.pass_alive(1_100, &[&agent]);
+    assert_eq!(role(&world).as_deref(), Some("demo"));
 }
 
 /// Two frameworks of one role don't count twice against another role's one.
