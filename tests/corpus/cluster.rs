@@ -192,12 +192,18 @@ impl Cluster {
         for name in self.names(false).into_iter().filter(|name| case.starts_with(name)) {
             self.start(&name, str::to_owned)?;
             active += 1;
-            eventually(&format!("agent {name} to register"), async || {
+            let registered = eventually(&format!("agent {name} to register"), async || {
+                if !self.runs(&name) {
+                    return Some(false);
+                }
                 let said = self.ask(&leader, "GET", "/slaves", Value::Null).await?;
                 let slaves: Value = serde_json::from_str(&said.body).ok()?;
-                (slaves["slaves"].as_array()?.len() == active).then_some(())
+                (slaves["slaves"].as_array()?.len() == active).then_some(true)
             })
             .await?;
+            if !registered {
+                return Err(format!("agent {name} has ended: {}", self.log(&name)));
+            }
         }
         Ok(())
     }

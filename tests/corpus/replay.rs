@@ -30,10 +30,8 @@ const RULE_MS: u64 = 2_000;
 const EVENT_MAX: Duration = Duration::from_secs(12);
 /// The recordings end a silence where they like: what came this much before its end counts as after it.
 const EDGE: Duration = Duration::from_millis(250);
-/// The same for offers, in a silence that is long enough: allocations come every second, with another phase each time.
+/// The same for offers: allocations come every second, with another phase each time.
 const EDGE_OFFERS: Duration = Duration::from_millis(1_100);
-/// Long enough.
-const SILENCE_LONG_MS: u64 = 2_000;
 /// An event that the recording has this soon after a silence may come inside of it: a container starts faster, an allocation
 /// has another phase.
 const AHEAD_MS: u64 = 2_500;
@@ -415,6 +413,9 @@ impl Replay<'_> {
         let mut said = json.unwrap_or(Value::String(text));
         // A long document is recorded in part, which shows in the length that isn't there.
         if !has_length {
+            if let (Value::Array(_), Value::Array(frameworks)) = (recorded, &said["get_frameworks"]["frameworks"]) {
+                said = frameworks.iter().map(|framework| framework["framework_info"].clone()).collect();
+            }
             trim(recorded, &mut said);
         }
         if self.refused.is_some_and(|refused| refused.incomplete.contains(&no)) {
@@ -542,8 +543,7 @@ impl Replay<'_> {
                 coming.push(lane(&self.bindings.clone().fill(event)));
             }
         }
-        let long = matches!(self.case.steps[index].kind, Kind::Watched { ms, .. } if ms >= SILENCE_LONG_MS);
-        let edge = |received: &Received| if long && received.lane == OFFERS { EDGE_OFFERS } else { EDGE };
+        let edge = |received: &Received| if received.lane == OFFERS { EDGE_OFFERS } else { EDGE };
         for received in stream.waiting().into_iter().filter(|received| received.at + edge(received) < end) {
             match coming.iter().position(|lane| *lane == received.lane) {
                 Some(at) => {
@@ -637,20 +637,26 @@ impl Replay<'_> {
     }
 }
 
-/// Leaves out what a recording that is no whole document doesn't have: members, and entries `{"name": …, "value": …}` of lists.
+/// Leaves out what a recording that is no whole document doesn't have: members, on every level, and entries
+/// `{"name": …, "value": …}` of lists.
 fn trim(recorded: &Value, said: &mut Value) {
-    let (Value::Object(recorded), Value::Object(said)) = (recorded, said) else {
-        return;
-    };
-    said.retain(|key, _| recorded.contains_key(key));
-    for (key, said) in said {
-        match (&recorded[key], said) {
-            (Value::Array(recorded), Value::Array(said)) if recorded.iter().all(|one| one["value"] != Value::Null) => {
-                said.retain(|one| recorded.iter().any(|other| other["name"] == one["name"]));
-            }
-            (recorded @ Value::Object(_), said @ Value::Object(_)) if key.starts_with("get_") => trim(recorded, said),
-            _ => {}
+    match (recorded, said) {
+        (Value::Object(recorded), Value::Object(said)) => {
+            said.retain(|key, _| recorded.contains_key(key));
+            said.iter_mut().for_each(|(key, said)| trim(&recorded[key], said));
         }
+        (Value::Array(recorded), Value::Array(said)) if recorded.iter().all(|one| one["value"] != Value::Null) => {
+            said.retain(|one| recorded.iter().any(|other| other["name"] == one["name"]));
+        }
+        (Value::Array(recorded), Value::Array(said)) => {
+            // Things in a list are alike: one that has no partner shows by itself.
+            for (at, one) in said.iter_mut().enumerate() {
+                if let Some(partner) = recorded.get(at).or(recorded.last()) {
+                    trim(partner, one);
+                }
+            }
+        }
+        _ => {}
     }
 }
 
