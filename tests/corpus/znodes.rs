@@ -36,12 +36,13 @@ pub async fn dump(servers: &str, path: &str) -> Result<Value, String> {
             "acl": acl.iter().map(permissions).collect::<Vec<_>>(),
             "children": children,
         });
-        match std::str::from_utf8(&data).ok().map(|text| (text, serde_json::from_str::<Value>(text))) {
-            Some((text, Ok(document))) => {
+        // The recorder calls everything binary that isn't JSON.
+        match (std::str::from_utf8(&data), serde_json::from_slice::<Value>(&data)) {
+            (Ok(text), Ok(document)) => {
                 node["data"] = document;
                 node["data_text"] = text.into();
             }
-            Some((text, Err(_))) if !text.chars().any(char::is_control) => node["data"] = text.into(),
+            _ if data.is_empty() => node["data"] = "".into(),
             _ => node["data"] = format!("<binary, {} bytes>", data.len()).into(),
         }
         nodes.insert(path, node);
