@@ -102,10 +102,12 @@ impl Core {
         let room = self.room();
         self.wait_for_homes(now, &room);
         self.placement.saw(now, room.keys());
-        let moving = if self.state.is_forming() { BTreeSet::new() } else { self.movable(now) };
-        if self.state.is_forming() {
+        let moving = if self.state.is_forming() {
             self.leave_lost_homes(now);
-        }
+            BTreeSet::new()
+        } else {
+            self.movable(now)
+        };
         let mut slots = moving.clone();
         if self.placement.may_found(now, self.settings.home_patience, self.state.slots.len()) {
             slots.extend(self.state.slots.iter().filter(|(_, record)| record.home.is_none()).map(|(slot, _)| *slot));
