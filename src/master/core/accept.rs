@@ -150,7 +150,7 @@ impl Master {
             if offered.agent_id != first.agent_id {
                 return Err(format!(
                     "Aggregated offers must belong to one single agent. Offer {id} uses agent {} and agent {}",
-                    first.agent_id, offered.agent_id
+                    offered.agent_id, first.agent_id
                 ));
             }
         }

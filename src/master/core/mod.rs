@@ -304,7 +304,10 @@ impl Master {
         self.end_overdue_frameworks(now);
         self.rescind_overdue_offers(now);
         if now >= self.next_allocation {
-            self.next_allocation = now + self.settings.allocation_interval;
+            // The rhythm is kept, however late this tick is; rounds that were slept through aren't made up for.
+            let interval = self.settings.allocation_interval;
+            self.next_allocation =
+                Some(self.next_allocation + interval).filter(|next| *next > now).unwrap_or(now + interval);
             self.allocate_now = true;
         }
     }

@@ -179,6 +179,11 @@ impl Task {
         self.statuses.push(status);
     }
 
+    /// When the first status of it was made; for one without, later than all others.
+    pub(super) fn first_heard_s(&self) -> f64 {
+        self.statuses.first().and_then(|status| status.timestamp).unwrap_or(f64::INFINITY)
+    }
+
     /// The state that reconciliation tells: of the latest update, so that updates aren't overtaken.
     pub(super) fn told_state(&self) -> TaskState {
         self.update.as_ref().map_or(self.state, |(state, _)| *state)

@@ -202,7 +202,10 @@ impl Master {
         }
         let message = format!("Framework {id} removed");
         let live = std::mem::take(&mut framework.tasks).into_values();
-        for mut task in live.chain(std::mem::take(&mut framework.unreachable).into_values()) {
+        let mut ended: Vec<_> = live.chain(std::mem::take(&mut framework.unreachable).into_values()).collect();
+        // The youngest first, as Mesos lists them.
+        ended.sort_by(|one, other| other.first_heard_s().total_cmp(&one.first_heard_s()));
+        for mut task in ended {
             if !task.state.is_terminal() {
                 let why = (reason::FRAMEWORK_REMOVED, message.as_str());
                 let agent = Some(&task.info.agent_id);
