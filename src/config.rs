@@ -134,9 +134,21 @@ pub struct AgentConfig {
     /// First retry of an unacknowledged status update; doubled each time, at most ten minutes.
     #[serde(default = "defaults::ms_10s")]
     pub status_update_retry_ms: u64,
+    /// Who runs containers here; of Mesos's containerizers there is only `docker`.
+    #[serde(default = "defaults::containerizers")]
+    pub containerizers: Vec<String>,
     /// Grace of a KILL without a policy.
     #[serde(default = "defaults::ms_5s")]
     pub executor_shutdown_grace_ms: u64,
+    /// A restarted agent waits this long for its executors to come back.
+    #[serde(default = "defaults::ms_2s")]
+    pub executor_reregistration_timeout_ms: u64,
+    /// An executor waits this long for its agent to come back; then it stops its task.
+    #[serde(default = "defaults::ms_15min")]
+    pub recovery_timeout_ms: u64,
+    /// Whether containers that no executor runs any more are removed.
+    #[serde(default = "defaults::yes")]
+    pub docker_kill_orphans: bool,
     /// A stopped container is removed after this time.
     #[serde(default = "defaults::ms_6h")]
     pub docker_remove_delay_ms: u64,

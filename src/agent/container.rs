@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkingConfig,
-    PortBinding,
+    PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use super::parameters;
@@ -39,16 +39,37 @@ pub struct Wanted {
     pub network: String,
 }
 
+/// Why a container can't be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Mesos's own finding, before there is a command line.
+    Options(String),
+    /// What the command line would refuse: a parameter that isn't understood.
+    CommandLine(String),
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self::Options(why)
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(why: &str) -> Self {
+        Self::Options(why.to_owned())
+    }
+}
+
 /// Translates a task.
 ///
 /// # Errors
-/// What the task asks that isn't possible or isn't supported; goes into TASK_FAILED.
-pub fn translate(task: &TaskInfo, container: &str, sandbox: &Path) -> Result<Wanted, String> {
-    let info = task.container.as_ref().ok_or("No container info found: only DOCKER containers are supported")?;
+/// What the task asks that isn't possible or isn't supported.
+pub fn translate(task: &TaskInfo, container: &str, sandbox: &Path) -> Result<Wanted, Refusal> {
+    let info = task.container.as_ref().ok_or("No container info found in task info")?;
     let docker = info.docker.as_ref().ok_or("No docker info found in container info")?;
     let command = task.command.as_ref().ok_or("No command info found")?;
     let resources = Resources::of(&task.resources)?;
-    let mut host = HostConfig {
+    let mut host = as_of_the_command_line(HostConfig {
         cpu_shares: Some(((1024.0 * resources.scalar("cpus")) as i64).max(2)),
         memory: Some(((resources.scalar("mem") * MIB) as i64).max(MEM_MIN_BYTES)),
         privileged: Some(docker.privileged),
@@ -58,21 +79,24 @@ pub fn translate(task: &TaskInfo, container: &str, sandbox: &Path) -> Result<Wan
             config: Some(LOG_OPTIONS.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
         }),
         ..HostConfig::default()
-    };
+    });
     let mut body = ContainerCreateBody {
         image: Some(docker.image.clone()),
         hostname: info.hostname.clone(),
         env: Some(environment(task, command, container)),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        labels: Some(HashMap::new()),
         ..ContainerCreateBody::default()
     };
     (body.entrypoint, body.cmd) = entry(command)?;
     let mut network = network(info, docker)?;
-    let extra = parameters::apply(&docker.parameters, &mut body, &mut host)?;
+    let extra = parameters::apply(&docker.parameters, &mut body, &mut host).map_err(Refusal::CommandLine)?;
     if let Some(other) = extra.network {
         network = other;
     }
     if network == "host" && info.hostname.is_some() {
-        return Err("Unable to set hostname with host network mode".to_owned());
+        return Err("Unable to set hostname with host network mode".into());
     }
     publish(docker, task, &network, &mut body, &mut host)?;
     if let Some(address) = extra.address {
@@ -81,6 +105,17 @@ pub fn translate(task: &TaskInfo, container: &str, sandbox: &Path) -> Result<Wan
     host.network_mode = Some(network.clone());
     body.host_config = Some(host);
     Ok(Wanted { body, network })
+}
+
+/// What `docker run` says even where nobody asked, so that `docker inspect` shows the same.
+fn as_of_the_command_line(host: HostConfig) -> HostConfig {
+    HostConfig {
+        dns: Some(Vec::new()),
+        ulimits: Some(Vec::new()),
+        port_bindings: Some(HashMap::new()),
+        restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: Some(0) }),
+        ..host
+    }
 }
 
 fn environment(task: &TaskInfo, command: &CommandInfo, container: &str) -> Vec<String> {

@@ -21,7 +21,7 @@ fn task(changes: Value) -> TaskInfo {
     serde_json::from_value(task).expect("a task")
 }
 
-fn translated(changes: Value) -> Result<Wanted, String> {
+fn translated(changes: Value) -> Result<Wanted, Refusal> {
     translate(&task(changes), "c1", Path::new("/sandbox"))
 }
 
@@ -83,7 +83,10 @@ fn volumes_as_recorded() {
 
 #[test]
 fn refusals_in_mesos_own_words() {
-    let refused = |changes| translated(changes).expect_err("refused");
+    let refused = |changes| match translated(changes) {
+        Err(Refusal::Options(why)) => why,
+        other => panic!("{other:?}"),
+    };
     assert_eq!(refused(json!({"/container/network_infos": []})), "No network info found in container info");
     assert_eq!(
         refused(json!({"/container/network_infos": [{"name": "a"}, {"name": "a"}]})),
@@ -100,5 +103,15 @@ fn refusals_in_mesos_own_words() {
     assert_eq!(
         refused(json!({"/container/docker/port_mappings": mappings, "/container/docker/network": "HOST"})),
         "Port mappings are only supported for bridge and user-defined networks"
+    );
+}
+
+#[test]
+fn what_the_command_line_refuses_is_no_finding_of_mesos() {
+    let parameters = json!([{"key": "no-such-option", "value": "1"}]);
+    let refused = translated(json!({"/container/docker/parameters": parameters})).expect_err("refused");
+    assert!(
+        matches!(&refused, Refusal::CommandLine(why) if why.starts_with("unknown flag: --no-such-option")),
+        "{refused:?}"
     );
 }

@@ -1,25 +1,38 @@
-//! The embedded Mesos agent: registers with the leading master and runs DOCKER tasks through an engine, as Mesos's docker
-//! containerizer and executor do together.
+//! The embedded Mesos agent: registers with the leading master and runs DOCKER tasks through an engine, as Mesos's agent does with its
+//! docker containerizer: one executor process per task, which outlives the agent.
+//!
+//! ```text
+//! master ◄─ protocol ─► agent ◄─ executor::protocol ─► stormd docker-executor ─► container
+//!                         └─ images, orphans                └─ run, stop, wait
+//! ```
 //!
 //! # Layout
 //! * [`protocol`]: what agent and master say to each other.
 //! * [`core`]: registration, tasks, status updates. Pure.
+//! * [`executor`]: the program that runs one task; [`executors`]: the agent's side of it.
 //! * [`container`]: from a task to what the engine is asked for. Pure.
-//! * [`engine`]: images, containers, output.
+//! * [`engine`]: images, and containers that nobody runs; [`inspect`]: the engine's own words about a container.
 //! * [`connection`]: the subscription to a master.
 //! * [`checkpoint`]: what outlives the agent's process.
 //! * [`http`]: the agent's own endpoints.
 //!
+//! # Different from Mesos
+//! An executor that dies leaves its container behind, as in Mesos; here it counts as an orphan at once, so that with
+//! `docker_kill_orphans` it goes before somebody else gets its address.
+//!
 //! # Not here
-//! Custom executors and executor processes of their own (the agent is its tasks' executor; [`core`] already tells the two
-//! sources of statuses apart), health checks, `max_completion_time`, fetching, disk quotas, the Mesos containerizer.
+//! Executors of frameworks, health checks, fetching, disk quotas, the Mesos containerizer (a task for it fails as on an agent
+//! that has it not enabled).
 
 pub mod checkpoint;
 pub mod connection;
 pub mod container;
 pub mod core;
 pub mod engine;
+pub mod executor;
+pub mod executors;
 pub mod http;
+pub mod inspect;
 mod parameters;
 pub mod protocol;
 mod shell;

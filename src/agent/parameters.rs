@@ -1,4 +1,5 @@
-//! `DockerInfo.parameters`: Mesos hands them to `docker run` as they are; here a documented subset is translated and the rest refused.
+//! `DockerInfo.parameters`: Mesos hands them to `docker run` as they are; here a documented subset is translated, and the rest refused as
+//! the command line refuses what it doesn't know.
 
 use std::collections::HashMap;
 
@@ -68,7 +69,7 @@ pub fn apply(parameters: &[Parameter], body: &mut ContainerCreateBody, host: &mu
             }
             other => {
                 return Err(format!(
-                    "the parameter '{other}' is not supported; supported are {}",
+                    "unknown flag: --{other}\n\nthe parameters that are understood here are {}",
                     SUPPORTED.join(", ")
                 ));
             }
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_rest_is_refused_by_name() {
-        assert!(applied(&[("restart", "always")]).is_err_and(|e| e.contains("'restart'")));
+        assert!(applied(&[("restart", "always")]).is_err_and(|e| e.starts_with("unknown flag: --restart\n")));
         assert!(applied(&[("ulimit", "nofile")]).is_err_and(|e| e.contains("soft[:hard]")));
     }
 

@@ -131,6 +131,9 @@ pub enum ToAgent {
         /// Grace from the KILL call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kill_policy: Option<KillPolicy>,
+        /// Because the agent is being drained: the task's updates say so.
+        #[serde(default)]
+        draining: bool,
     },
     /// The framework has acknowledged a status update.
     AckUpdate {
@@ -151,7 +154,7 @@ pub enum ToAgent {
         /// The framework (with its id).
         framework: Box<FrameworkInfo>,
     },
-    /// The agent is removed (gone, or its id refused): kill everything, forget the id, end.
+    /// The agent is gone for ever: kill everything and end. It keeps its id, and so hears this again at every later start.
     Shutdown {
         /// Why.
         message: String,

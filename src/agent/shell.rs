@@ -1,22 +1,24 @@
 //! The agent's shell: feeds the core and carries out what it says.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::connection::{Connection, Heard};
-use super::container::translate;
-use super::core::{Action, Agent, Event, Fresh, Progress, Settings};
-use super::engine::{Engine, Sandbox};
+use super::core::{Action, Agent, Event, Fresh, Settings};
+use super::engine::Engine;
+use super::executor::Arguments;
+use super::executor::protocol::SOCKET;
+use super::executors::{Executors, Report};
 use super::protocol::{RegisterAgent, TaskRef};
-use super::{AgentError, checkpoint, http};
+use super::{AgentError, checkpoint, executors, http};
 use crate::clock::Clock;
 use crate::config::AgentConfig;
 use crate::mesos::attributes;
@@ -29,7 +31,8 @@ const ZK_SESSION: Duration = Duration::from_secs(10);
 /// With nothing due the loop still looks around this often.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// Runs the agent until the master shuts it down, or an error ends it. On SIGTERM it just ends: its containers go on.
+/// Runs the agent until the master shuts it down, the operator does (SIGUSR1), or an error ends it. On SIGTERM it just ends, as
+/// by any other signal: its executors and containers go on.
 ///
 /// # Errors
 /// See [`AgentError`].
@@ -53,7 +56,9 @@ pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
         fixed_master: detector::is_fixed(&config.master),
         backoff: Duration::from_millis(config.registration_backoff_ms),
         retry: Duration::from_millis(config.status_update_retry_ms),
-        grace: Duration::from_millis(config.executor_shutdown_grace_ms),
+        reregistration: Duration::from_millis(config.executor_reregistration_timeout_ms),
+        docker: config.containerizers.iter().any(|name| name == "docker"),
+        kill_orphans: config.docker_kill_orphans,
     };
     let saved = checkpoint::load(&config.work_dir).map_err(AgentError::Recovery)?;
     let agent = Agent::restore(settings, saved).map_err(AgentError::Recovery)?;
@@ -65,22 +70,29 @@ pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
     let started_s = wall_s();
     let (publish, state) = watch::channel(Arc::new(http::state(&agent, &info, started_s)));
     tokio::spawn(async move { axum::serve(listener, http::router(state)).await });
+    let (reports, executors) = mpsc::unbounded_channel();
+    let socket = config.work_dir.join(SOCKET);
+    executors::listen(&socket, reports.clone())
+        .map_err(|e| AgentError::Recovery(format!("cannot listen on {}: {e}", socket.display())))?;
     let (events, inbox) = mpsc::unbounded_channel();
     let shell = Shell {
         clock: Clock::start(),
         agent,
         info,
         engine,
-        work_dir: config.work_dir,
+        config,
         events,
+        executors: Executors::default(),
+        reports,
         connection: None,
         publish,
         started_s,
     };
-    shell.work(inbox, leader).await
+    shell.work(inbox, executors, leader).await
 }
 
-fn wall_s() -> f64 {
+/// Seconds since 1970.
+pub(super) fn wall_s() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
@@ -106,9 +118,12 @@ struct Shell {
     agent: Agent,
     info: RegisterAgent,
     engine: Engine,
-    work_dir: PathBuf,
-    /// Unbounded, yet bounded by what feeds it: a master's stream, and three messages per container.
+    config: AgentConfig,
+    /// Unbounded, yet bounded by what feeds it: a master's stream, and one message per image.
     events: mpsc::UnboundedSender<Event>,
+    executors: Executors,
+    /// For new executors; bounded by their few updates.
+    reports: mpsc::UnboundedSender<Report>,
     connection: Option<Connection>,
     publish: watch::Sender<Arc<Value>>,
     started_s: f64,
@@ -118,23 +133,33 @@ impl Shell {
     async fn work(
         mut self,
         mut inbox: mpsc::UnboundedReceiver<Event>,
+        mut executors: mpsc::UnboundedReceiver<Report>,
         mut leader: watch::Receiver<Option<MasterInfo>>,
     ) -> Result<(), AgentError> {
-        let mut event = Event::Recovered(self.engine.containers().await);
+        let mut leave = signal(SignalKind::user_defined1())
+            .map_err(|e| AgentError::Configuration(format!("SIGUSR1 can't be handled: {e}")))?;
+        let (engine, events) = (self.engine.clone(), self.events.clone());
+        tokio::spawn(async move { events.send(Event::Containers(engine.containers().await)) });
+        let mut event = Event::Begin;
         while !self.feed(event)? {
             let now = self.clock.now();
             let idle = self.agent.deadline().map_or(IDLE_MAX, |due| due.since(now)).min(IDLE_MAX);
             event = tokio::select! {
                 Some(event) = inbox.recv() => event,
+                Some(report) = executors.recv() => self.executors.on(report).unwrap_or(Event::Tick),
                 Ok(()) = leader.changed() => {
                     let leader = leader.borrow_and_update().as_ref().map(MasterInfo::authority);
                     info!(?leader, "leading master");
                     Event::Leader(leader)
                 }
+                Some(()) = leave.recv() => {
+                    info!("unregisters");
+                    Event::Unregister
+                }
                 () = tokio::time::sleep(idle) => Event::Tick,
             };
         }
-        info!("the master has shut this agent down");
+        info!("shut down");
         Ok(())
     }
 
@@ -145,7 +170,7 @@ impl Shell {
             tracing::debug!(?action);
             match action {
                 Action::Persist => {
-                    checkpoint::save(&self.work_dir, &self.agent.checkpoint()).map_err(AgentError::Checkpoint)?
+                    checkpoint::save(&self.config.work_dir, &self.agent.checkpoint()).map_err(AgentError::Checkpoint)?
                 }
                 Action::Disconnect => self.connection = None,
                 Action::Connect { attempt, leader, register } => {
@@ -170,39 +195,31 @@ impl Shell {
                     }
                 }
                 Action::Exit => return Ok(true),
-                other => self.container(other),
+                other => self.task(other),
             }
         }
         self.publish.send_replace(Arc::new(http::state(&self.agent, &self.info, self.started_s)));
         Ok(false)
     }
 
-    fn container(&self, action: Action) {
+    /// What concerns one task, its executor or its container.
+    fn task(&self, action: Action) {
         let engine = self.engine.clone();
         match action {
-            Action::RemoveOrphan(id) => {
+            Action::Prepare(key) => self.prepare(key),
+            Action::StartExecutor(key) => self.start_executor(&key),
+            Action::Tell(container, message) => {
+                info!(container, message = message.name(), "to its executor");
+                self.executors.tell(&container, message);
+            }
+            Action::Remove(id) => {
                 info!(container = id, "removes an orphan");
                 tokio::spawn(async move { engine.remove(&id).await });
             }
-            Action::Stop(key, grace) => {
-                if let Some((task, _)) = self.agent.task(&key) {
-                    let id = task.container.clone();
-                    info!(task = %key.task_id, container = id, ?grace, "stops");
-                    tokio::spawn(async move { engine.stop(&id, grace).await });
-                }
+            Action::RemoveLater(id) => {
+                tokio::spawn(async move { engine.remove_later(&id).await });
             }
-            Action::Prepare(key) => self.prepare(key),
-            Action::Run(key) => self.run(&key),
-            Action::Watch(key) => self.watch(&key),
             _ => {}
-        }
-    }
-
-    fn reporter(&self, key: &TaskRef) -> impl Fn(Progress) + Send + Sync + use<> {
-        let (events, key) = (self.events.clone(), key.clone());
-        move |progress| {
-            // Nobody listens: the agent ends.
-            let _ = events.send(Event::Container(key.clone(), progress));
         }
     }
 
@@ -210,53 +227,40 @@ impl Shell {
         let Some((task, _)) = self.agent.task(&key) else {
             return;
         };
-        let (engine, report) = (self.engine.clone(), self.reporter(&key));
-        let docker = task.info.container.as_ref().and_then(|c| c.docker.clone());
         info!(task = %key.task_id, container = task.container, "launches");
+        let Some(docker) = task.info.container.as_ref().and_then(|c| c.docker.clone()) else {
+            return;
+        };
+        let (engine, events) = (self.engine.clone(), self.events.clone());
         tokio::spawn(async move {
-            report(match docker {
-                Some(docker) => engine.prepare(&docker.image, docker.force_pull_image).await,
-                // Refused with its reason by the translation.
-                None => Progress::Prepared,
-            });
+            let prepared = engine.prepare(&docker.image, docker.force_pull_image).await;
+            events.send(Event::Prepared(key, prepared))
         });
     }
 
-    fn sandbox(&self, key: &TaskRef, container: &str) -> PathBuf {
+    fn start_executor(&self, key: &TaskRef) {
+        let Some((task, framework)) = self.agent.task(key) else {
+            return;
+        };
         let agent = self.agent.id().map_or("unregistered", |id| id.as_str());
-        self.work_dir
+        let sandbox = self
+            .config
+            .work_dir
             .join(format!("slaves/{agent}/frameworks/{}", key.framework_id))
-            .join(format!("executors/{}/runs/{container}", key.task_id))
-    }
-
-    fn run(&self, key: &TaskRef) {
-        let Some((task, _)) = self.agent.task(key) else {
-            return;
-        };
-        let (engine, report, id) = (self.engine.clone(), self.reporter(key), task.container.clone());
-        let path = self.sandbox(key, &id);
-        let wanted = Sandbox::make(&path).and_then(|sandbox| Ok((translate(&task.info, &id, &path)?, sandbox)));
-        match wanted {
-            Ok((wanted, sandbox)) => {
-                tokio::spawn(async move { engine.run(&id, wanted, &sandbox, report).await });
-            }
-            Err(why) => report(Progress::Refused(why)),
+            .join(format!("executors/{}/runs/{}", key.task_id, task.container));
+        if let Err(error) = std::fs::create_dir_all(&sandbox) {
+            // The executor's start fails, and with it the task.
+            warn!(%error, sandbox = %sandbox.display(), "cannot make the sandbox");
         }
-    }
-
-    fn watch(&self, key: &TaskRef) {
-        let Some((task, _)) = self.agent.task(key) else {
-            return;
+        let checkpoint = framework.is_some_and(|framework| framework.checkpoint);
+        let arguments = Arguments {
+            agent: self.config.work_dir.join(SOCKET),
+            container: task.container.clone(),
+            sandbox,
+            docker_socket: self.config.docker_socket.clone(),
+            grace_ms: self.config.executor_shutdown_grace_ms,
+            recovery_ms: checkpoint.then_some(self.config.recovery_timeout_ms),
         };
-        let (engine, report, id) = (self.engine.clone(), self.reporter(key), task.container.clone());
-        let path = self.sandbox(key, &id);
-        let network = translate(&task.info, &id, &path).map_or_else(|_| String::new(), |w| w.network);
-        match Sandbox::make(&path) {
-            Ok(sandbox) => {
-                let since_s = wall_s() as i32;
-                tokio::spawn(async move { engine.watch(&id, &network, &sandbox, since_s, report).await });
-            }
-            Err(why) => report(Progress::Refused(why)),
-        }
+        executors::start(&arguments, self.reports.clone());
     }
 }

@@ -23,6 +23,9 @@ enum Program {
     Master(ConfigFile),
     /// The embedded Mesos agent.
     Agent(ConfigFile),
+    /// Runs one DOCKER task; started by the agent.
+    #[command(hide = true)]
+    DockerExecutor(agent::executor::Arguments),
     /// The scheduler that keeps the cluster's slots running.
     Framework(ConfigFile),
     /// The agent inside a node container; configured by the environment variable `STORMBED_NODE`.
@@ -48,8 +51,7 @@ struct ConfigFile {
 /// Whatever ended a program early; `main` prints its chain.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,zookeeper_client=error"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -57,7 +59,9 @@ async fn main() -> ExitCode {
         .with_target(false)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
-    match run(Arguments::parse().program).await {
+    let program = Arguments::parse().program;
+    let ended = runtime(&program).map_err(Failure::from).and_then(|runtime| runtime.block_on(run(program)));
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("stormd: {failure}");
@@ -79,11 +83,20 @@ fn status(failure: &Failure) -> ExitCode {
     }
 }
 
+/// A thread for each CPU; an executor has little to do, and there is one for each task.
+fn runtime(program: &Program) -> std::io::Result<tokio::runtime::Runtime> {
+    match program {
+        Program::DockerExecutor(_) => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        _ => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
+    }
+}
+
 /// Runs one program to its end; one line each.
 async fn run(program: Program) -> Result<(), Failure> {
     match program {
         Program::Master(file) => Ok(master::run(config::load(&file.config)?).await?),
         Program::Agent(file) => Ok(agent::run(config::load(&file.config)?).await?),
+        Program::DockerExecutor(arguments) => Ok(agent::executor::run(arguments).await?),
         Program::Framework(file) => Ok(framework::run(config::load(&file.config)?).await?),
         Program::Node => Ok(node::run(node::config_from_environment()?).await?),
         Program::Proxy(file) => Ok(proxy::run(config::load(&file.config)?).await?),

@@ -29,6 +29,9 @@ pub(super) fn ms_100() -> u64 {
 pub(super) fn ms_1s() -> u64 {
     1_000
 }
+pub(super) fn ms_2s() -> u64 {
+    2_000
+}
 pub(super) fn ms_5s() -> u64 {
     5_000
 }
@@ -47,6 +50,9 @@ pub(super) fn ms_60s() -> u64 {
 pub(super) fn ms_10min() -> u64 {
     600_000
 }
+pub(super) fn ms_15min() -> u64 {
+    900_000
+}
 pub(super) fn ms_6h() -> u64 {
     6 * 3_600_000
 }
@@ -58,6 +64,9 @@ pub(super) fn waiting_max() -> usize {
 }
 pub(super) fn asn() -> u32 {
     64_512
+}
+pub(super) fn containerizers() -> Vec<String> {
+    vec!["docker".to_owned()]
 }
 pub(super) fn role() -> String {
     "stormbed".to_owned()

@@ -191,7 +191,7 @@ mod tests {
                     {"mode": "RO", "host_path": "/run/stormbed/secrets", "container_path": "/run/stormbed/secrets"},
                 ],
                 "docker": {
-                    "image": "stormbed-node:1", "network": "USER", "privileged": false, "force_pull_image": false,
+                    "image": "stormbed-node:1", "network": "USER", "privileged": false,
                     "parameters": [
                         {"key": "ip", "value": "198.19.7.12"},
                         {"key": "label", "value": "stormbed.slot=2"},

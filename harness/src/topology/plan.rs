@@ -369,7 +369,11 @@ impl Plan {
             docker_socket: "/var/run/docker.sock".into(),
             registration_backoff_ms: 500,
             status_update_retry_ms: 10_000,
+            containerizers: vec!["docker".to_owned()],
             executor_shutdown_grace_ms: 5_000,
+            executor_reregistration_timeout_ms: 1_000,
+            recovery_timeout_ms: 900_000,
+            docker_kill_orphans: true,
             docker_remove_delay_ms: 600_000,
         }
     }

@@ -1,12 +1,13 @@
-//! A task's life: launch, kill, what its container does, and the updates that come of it.
+//! A task's life: launch, kill, what its executor says, and the updates that come of it.
 
 use super::task::{Stage, Task};
-use super::{Action, Agent, Fresh, Progress};
-use crate::agent::protocol::TaskRef;
+use super::{Action, Agent, Fresh};
+use crate::agent::executor::protocol::ToExecutor;
+use crate::agent::protocol::{FromAgent, TaskRef};
 use crate::clock::Millis;
 use crate::mesos::types::{
-    ContainerId, ContainerStatus, ExecutorId, FrameworkCapability, FrameworkInfo, IpAddress, KillPolicy, NetworkInfo,
-    StatusSource, TaskInfo, TaskState, TaskStatus, reason,
+    ContainerId, ExecutorId, FrameworkCapability, FrameworkInfo, IpAddress, KillPolicy, NetworkInfo, StatusSource,
+    TaskInfo, TaskState, TaskStatus, reason,
 };
 
 impl Agent {
@@ -18,49 +19,68 @@ impl Agent {
         if self.shutdown_at.is_some() || self.tasks.contains_key(&key) {
             return Vec::new();
         }
+        let docker = self.settings.docker && info.container.as_ref().is_some_and(|c| c.docker.is_some());
         self.frameworks.insert(framework_id, framework);
         self.tasks.insert(key.clone(), Task::new(info, fresh.container()));
         self.dirty = true;
+        if !docker {
+            let message = "Abnormal executor termination: unknown container";
+            let status = of_agent(&key, TaskState::Failed, reason::EXECUTOR_TERMINATED, message);
+            self.end(&key, status, fresh);
+            return Vec::new();
+        }
         vec![Action::Prepare(key)]
     }
 
-    pub(super) fn kill(&mut self, key: &TaskRef, policy: Option<KillPolicy>, fresh: &mut dyn Fresh) -> Vec<Action> {
-        let framework = self.frameworks.get(&key.framework_id);
-        let tells_killing = framework.is_some_and(|f| f.can(FrameworkCapability::TaskKillingState));
-        let agent = |state, reason: &str, message: &str| TaskStatus {
-            source: Some(StatusSource::Agent),
-            reason: Some(reason.to_owned()),
-            message: Some(message.to_owned()),
-            ..TaskStatus::new(key.task_id.clone(), state)
+    pub(super) fn prepared(&mut self, key: TaskRef, found: Result<(), String>, fresh: &mut dyn Fresh) -> Vec<Action> {
+        let Some(task) = self.tasks.get_mut(&key).filter(|task| task.stage == Stage::Preparing) else {
+            // Killed in between.
+            return Vec::new();
         };
+        match found {
+            Ok(()) => {
+                task.stage = Stage::Registering;
+                self.dirty = true;
+                vec![Action::StartExecutor(key)]
+            }
+            Err(why) => {
+                let message = format!("Failed to launch container: {why}");
+                let status = of_agent(&key, TaskState::Failed, reason::CONTAINER_LAUNCH_FAILED, &message);
+                self.end(&key, status, fresh);
+                Vec::new()
+            }
+        }
+    }
+
+    pub(super) fn kill(
+        &mut self,
+        key: &TaskRef,
+        policy: Option<KillPolicy>,
+        draining: bool,
+        fresh: &mut dyn Fresh,
+    ) -> Vec<Action> {
         let Some(task) = self.tasks.get_mut(key) else {
             if !self.queues.contains_key(key) {
-                let state = lost_as(TaskState::Dropped, framework);
-                let status = agent(state, reason::EXECUTOR_TERMINATED, "Cannot find executor");
+                let state = lost_as(TaskState::Dropped, self.frameworks.get(&key.framework_id));
+                let status = of_agent(key, state, reason::EXECUTOR_TERMINATED, "Cannot find executor");
                 self.emit(key, status, fresh);
             }
             return Vec::new();
         };
-        let first = !std::mem::replace(&mut task.killed, true);
-        task.grace = task.grace_of(policy, self.settings.grace);
+        task.killed = Some(policy);
+        task.draining |= draining;
         self.dirty = true;
-        let stop = vec![Action::Stop(key.clone(), task.grace)];
         match task.stage {
-            Stage::Ended => return Vec::new(),
-            Stage::Preparing => {
-                task.stage = Stage::Ended;
+            Stage::Ended => Vec::new(),
+            Stage::Running => vec![Action::Tell(task.container.clone(), ToExecutor::Kill { policy })],
+            // An executor without its task is told to end when it comes.
+            Stage::Preparing | Stage::Registering => {
                 let message = "Killed before its container was started";
-                let status = agent(TaskState::Killed, reason::TASK_KILLED_DURING_LAUNCH, message);
-                self.emit(key, status, fresh);
-                return Vec::new();
+                let status = of_agent(key, TaskState::Killed, reason::TASK_KILLED_DURING_LAUNCH, message);
+                self.end(key, status, fresh);
+                Vec::new()
             }
-            Stage::Starting | Stage::Running => {}
         }
-        let runs = task.stage == Stage::Running;
-        if first && tells_killing {
-            self.tell(key, TaskState::Killing, None, fresh);
-        }
-        if runs { stop } else { Vec::new() }
     }
 
     pub(super) fn acknowledge(&mut self, key: &TaskRef, uuid: &str) {
@@ -95,13 +115,9 @@ impl Agent {
                 continue;
             };
             task.forgotten = true;
-            task.killed = true;
-            task.grace = task.grace_of(None, self.settings.grace);
             match task.stage {
-                Stage::Running => actions.push(Action::Stop(key, task.grace)),
-                // Stopped as soon as it has started.
-                Stage::Starting => {}
-                Stage::Preparing | Stage::Ended => self.drop_task(&key),
+                Stage::Running => actions.push(Action::Tell(task.container.clone(), ToExecutor::Shutdown)),
+                Stage::Preparing | Stage::Registering | Stage::Ended => self.drop_task(&key),
             }
         }
         self.dirty = true;
@@ -110,57 +126,91 @@ impl Agent {
 
     pub(super) fn shutdown(&mut self, now: Millis) -> Vec<Action> {
         self.shutdown_at = Some(now);
-        self.id = None;
         self.forget(|_| true)
     }
 
-    pub(super) fn progress(&mut self, key: &TaskRef, progress: Progress, fresh: &mut dyn Fresh) -> Vec<Action> {
-        let Some(task) = self.tasks.get_mut(key) else {
-            return Vec::new();
-        };
-        match (progress, task.stage) {
-            (Progress::Prepared, Stage::Preparing) => {
-                task.stage = Stage::Starting;
-                self.tell(key, TaskState::Starting, None, fresh);
-                return vec![Action::Run(key.clone())];
-            }
-            (Progress::Unavailable(why), Stage::Preparing) => {
-                let status = TaskStatus {
-                    source: Some(StatusSource::Agent),
-                    reason: Some(reason::CONTAINER_LAUNCH_FAILED.to_owned()),
-                    message: Some(format!("Failed to launch container: {why}")),
-                    ..TaskStatus::new(key.task_id.clone(), TaskState::Failed)
-                };
-                self.end(key, status, fresh);
-            }
-            (Progress::Refused(why), Stage::Starting) => {
-                let message = format!("Failed to create docker run options: {why}");
-                let status = self.executor_status(key, TaskState::Failed, Some(message));
-                self.end(key, status, fresh);
-            }
-            (Progress::Started { inspect, address }, Stage::Starting) => {
+    /// The agent leaves on purpose: its tasks are lost, and the next start is that of a new agent.
+    pub(super) fn unregister(&mut self, now: Millis) -> Vec<Action> {
+        self.id = None;
+        let mut actions = self.shutdown(now);
+        if self.link.is_registered() {
+            actions.insert(0, Action::Send(FromAgent::Unregister));
+        }
+        actions
+    }
+
+    fn key_of(&self, container: &str) -> Option<TaskRef> {
+        self.tasks.iter().find(|(_, task)| task.container == container).map(|(key, _)| key.clone())
+    }
+
+    /// An executor is here: for the first time, or again.
+    pub(super) fn subscribed(&mut self, container: String) -> Vec<Action> {
+        self.missing.remove(&container);
+        let task = self.key_of(&container).and_then(|key| {
+            let tells_killing =
+                self.frameworks.get(&key.framework_id).is_some_and(|f| f.can(FrameworkCapability::TaskKillingState));
+            Some((self.tasks.get_mut(&key)?, tells_killing))
+        });
+        let message = match task {
+            Some((task, tells_killing)) if task.stage == Stage::Registering && !task.forgotten => {
                 task.stage = Stage::Running;
                 self.dirty = true;
-                if task.killed {
-                    return vec![Action::Stop(key.clone(), task.grace)];
-                }
-                let status = self.running(key, inspect, address);
-                self.emit(key, status, fresh);
+                ToExecutor::Launch { task: Box::new(task.info.clone()), tells_killing }
             }
-            (Progress::Exited(code), Stage::Starting | Stage::Running) => {
-                let state = match code {
-                    _ if task.killed => TaskState::Killed,
-                    0 => TaskState::Finished,
-                    _ => TaskState::Failed,
-                };
-                let message = format!("Container exited with status {code}");
-                let status = self.executor_status(key, state, Some(message));
-                self.end(key, status, fresh);
-            }
-            // A task that was killed in between, or a container reported twice.
-            _ => {}
+            Some((task, _)) if task.stage == Stage::Running && !task.forgotten => match task.killed {
+                // The agent may have ended before it could pass the kill on.
+                Some(policy) => ToExecutor::Kill { policy },
+                None => return Vec::new(),
+            },
+            // Nobody wants its task any more.
+            _ => ToExecutor::Shutdown,
+        };
+        vec![Action::Tell(container, message)]
+    }
+
+    pub(super) fn updated(
+        &mut self,
+        container: String,
+        number: u64,
+        mut status: TaskStatus,
+        fresh: &mut dyn Fresh,
+    ) -> Vec<Action> {
+        let kept = vec![Action::Tell(container.clone(), ToExecutor::Acknowledged { number })];
+        let Some(key) = self.key_of(&container) else {
+            return kept;
+        };
+        let Some(task) = self.tasks.get_mut(&key).filter(|task| task.heard < number && task.stage != Stage::Ended)
+        else {
+            return kept;
+        };
+        task.heard = number;
+        self.dirty = true;
+        let ended = status.state.is_terminal();
+        if task.draining && (ended || status.state == TaskState::Killing) {
+            status.reason = Some(reason::AGENT_DRAINING.to_owned());
         }
-        Vec::new()
+        self.complete(&container, &mut status);
+        if ended {
+            self.end(&key, status, fresh);
+        } else {
+            self.emit(&key, status, fresh);
+        }
+        kept
+    }
+
+    /// The executor of a container is gone; if that was too early, its container is left behind.
+    pub(super) fn executor_gone(&mut self, container: &str, why: &str, fresh: &mut dyn Fresh) -> Vec<Action> {
+        self.missing.remove(container);
+        let Some(key) = self.key_of(container) else {
+            // Its end was acknowledged already, or it is of a task that never began.
+            return vec![Action::RemoveLater(container.to_owned())];
+        };
+        if self.tasks.get(&key).is_some_and(|task| task.stage == Stage::Ended) {
+            return vec![Action::RemoveLater(container.to_owned())];
+        }
+        let status = of_agent(&key, TaskState::Failed, reason::EXECUTOR_TERMINATED, why);
+        self.end(&key, status, fresh);
+        if self.settings.kill_orphans { vec![Action::Remove(container.to_owned())] } else { Vec::new() }
     }
 
     pub(super) fn end(&mut self, key: &TaskRef, status: TaskStatus, fresh: &mut dyn Fresh) {
@@ -176,45 +226,22 @@ impl Agent {
         }
     }
 
-    fn running(&self, key: &TaskRef, inspect: String, address: Option<String>) -> TaskStatus {
-        let mut status = self.executor_status(key, TaskState::Running, None);
-        status.data = Some(inspect);
-        let own = self.tasks.get(key).and_then(|task| task.info.container.as_ref()?.network_infos.first());
-        if let (Some(address), Some(container)) = (address, &mut status.container_status) {
-            container.network_infos =
-                vec![NetworkInfo { ip_addresses: vec![ipv4(address)], ..own.cloned().unwrap_or_default() }];
-        }
-        status
-    }
-
-    fn tell(&mut self, key: &TaskRef, state: TaskState, message: Option<String>, fresh: &mut dyn Fresh) {
-        let status = self.executor_status(key, state, message);
-        self.emit(key, status, fresh);
-    }
-
-    /// A status as Mesos's docker executor makes it. Without an address of its own the container has the agent's: only TASK_RUNNING tells more.
-    fn executor_status(&self, key: &TaskRef, state: TaskState, message: Option<String>) -> TaskStatus {
-        let container = self.tasks.get(key).map(|task| ContainerId::new(task.container.clone()));
-        TaskStatus {
-            message,
-            source: Some(StatusSource::Executor),
-            executor_id: Some(ExecutorId::new(key.task_id.value.clone())),
-            container_status: Some(ContainerStatus {
-                container_id: container,
-                network_infos: vec![NetworkInfo {
-                    ip_addresses: vec![ipv4(self.settings.agent.ip.to_string())],
-                    ..NetworkInfo::default()
-                }],
-            }),
-            ..TaskStatus::new(key.task_id.clone(), state)
+    /// Adds what only the agent knows. Without an address of its own the container has the agent's: only TASK_RUNNING tells more.
+    fn complete(&self, container: &str, status: &mut TaskStatus) {
+        let own = status.container_status.get_or_insert_default();
+        own.container_id = Some(ContainerId::new(container));
+        if own.network_infos.is_empty() {
+            let address = self.settings.agent.ip.to_string();
+            let address = IpAddress { protocol: Some("IPv4".to_owned()), ip_address: Some(address) };
+            own.network_infos = vec![NetworkInfo { ip_addresses: vec![address], ..NetworkInfo::default() }];
         }
     }
 
     /// Queues an update; it is sent as soon as its turn comes.
     pub(super) fn emit(&mut self, key: &TaskRef, mut status: TaskStatus, fresh: &mut dyn Fresh) {
         status.agent_id.clone_from(&self.id);
-        status.executor_id.get_or_insert_with(|| ExecutorId::new(key.task_id.value.clone()));
-        status.timestamp = Some(fresh.wall_s());
+        status.executor_id = Some(ExecutorId::new(key.task_id.value.clone()));
+        status.timestamp.get_or_insert_with(|| fresh.wall_s());
         status.uuid = Some(fresh.update());
         self.dirty = true;
         if let Some(task) = self.tasks.get_mut(key) {
@@ -227,6 +254,16 @@ impl Agent {
     }
 }
 
+/// A status of the agent's own, not of an executor.
+fn of_agent(key: &TaskRef, state: TaskState, reason: &str, message: &str) -> TaskStatus {
+    TaskStatus {
+        source: Some(StatusSource::Agent),
+        reason: Some(reason.to_owned()),
+        message: Some(message.to_owned()),
+        ..TaskStatus::new(key.task_id.clone(), state)
+    }
+}
+
 /// The state as this framework may be told it.
 pub(super) fn lost_as(state: TaskState, framework: Option<&FrameworkInfo>) -> TaskState {
     if framework.is_some_and(|f| f.can(FrameworkCapability::PartitionAware)) {
@@ -234,8 +271,4 @@ pub(super) fn lost_as(state: TaskState, framework: Option<&FrameworkInfo>) -> Ta
     } else {
         state.without_partition_awareness()
     }
-}
-
-fn ipv4(address: String) -> IpAddress {
-    IpAddress { protocol: Some("IPv4".to_owned()), ip_address: Some(address) }
 }

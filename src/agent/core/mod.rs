@@ -1,13 +1,14 @@
 //! The agent's decisions: registration, tasks, status updates. Pure; the shell feeds it events and carries out its actions.
 //!
-//! Life of a task here (what the framework is told in capitals):
+//! Life of a task here (what the framework is told in capitals; from STARTING on it is the [executor](super::executor) that says so):
 //! ```text
-//! RunTask ─► Preparing ─► STARTING ─► RUNNING ─► (KILLING) ─► FINISHED | FAILED | KILLED
-//!               │ no image: FAILED       │ can't be made: FAILED
-//!               └ killed: KILLED
+//! RunTask ─► Preparing ─► Registering ─► Running: STARTING ─► RUNNING ─► (KILLING) ─► FINISHED | FAILED | KILLED
+//!               │              │            └ its executor is gone: FAILED
+//!               │              └ killed: KILLED
+//!               └ no image: FAILED
 //! ```
-//! Each update waits in its task's [`queue`] until the framework acknowledged the one before. Everything that the framework may rely on is
-//! written ([`Action::Persist`]) before it is said or done.
+//! Each update waits in its task's [`queue`] until the framework acknowledged the one before. Everything that the framework or an
+//! executor may rely on is written ([`Action::Persist`]) before it is said or done.
 
 mod life;
 pub mod link;
@@ -15,9 +16,10 @@ pub mod queue;
 mod recovery;
 pub mod task;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::executor::protocol::{FromExecutor, ToExecutor};
 use super::protocol::{AgentTask, FromAgent, Register, RegisterAgent, TaskRef, ToAgent};
 use crate::clock::Millis;
 use crate::mesos::types::{AgentId, FrameworkId, FrameworkInfo, StatusSource, TaskState, TaskStatus, reason};
@@ -42,8 +44,12 @@ pub struct Settings {
     pub backoff: Duration,
     /// First retry of an unacknowledged update.
     pub retry: Duration,
-    /// Grace of a kill without a policy.
-    pub grace: Duration,
+    /// How long a restarted agent waits for its executors.
+    pub reregistration: Duration,
+    /// Whether it runs DOCKER tasks; no other ones are run at all.
+    pub docker: bool,
+    /// Whether containers that nobody runs are removed at once.
+    pub kill_orphans: bool,
 }
 
 /// What a core can't make itself: fresh ids, chance, the time of day.
@@ -77,30 +83,18 @@ pub enum Event {
         /// The message.
         message: Box<ToAgent>,
     },
-    /// The containers that exist on this machine after a restart of the agent: id → runs.
-    Recovered(BTreeMap<String, bool>),
-    /// What became of a task's container.
-    Container(TaskRef, Progress),
-}
-
-/// What became of a container.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Progress {
-    /// Its image is here.
-    Prepared,
-    /// Its image isn't here and can't be had.
-    Unavailable(String),
-    /// It can't be made as the task describes it.
-    Refused(String),
-    /// It runs.
-    Started {
-        /// Base64 of `docker inspect`'s JSON array.
-        inspect: String,
-        /// Its address on the task's network, if it has one of its own.
-        address: Option<String>,
-    },
-    /// It ended with this status; 125 if the engine couldn't start it.
-    Exited(i64),
+    /// The agent starts: its first event.
+    Begin,
+    /// The containers that existed on this machine at that time: id → runs.
+    Containers(BTreeMap<String, bool>),
+    /// A task's image is here, or why not.
+    Prepared(TaskRef, Result<(), String>),
+    /// The executor of this container says something.
+    Executor(String, FromExecutor),
+    /// The executor of this container is gone, or can't be started.
+    ExecutorGone(String),
+    /// The operator wants the agent to leave its master.
+    Unregister,
 }
 
 /// What to do.
@@ -121,16 +115,16 @@ pub enum Action {
     },
     /// Send on the current connection.
     Send(FromAgent),
-    /// Get the image; answer Prepared or Unavailable.
+    /// Get the image; answer Prepared.
     Prepare(TaskRef),
-    /// Make and start the container; answer Started and Exited, or Refused.
-    Run(TaskRef),
-    /// The container was there before the agent: answer as for [`Action::Run`], without making it.
-    Watch(TaskRef),
-    /// Stop the container: TERM, and KILL after the grace.
-    Stop(TaskRef, Duration),
-    /// Remove a container that belongs to no task.
-    RemoveOrphan(String),
+    /// Start the task's executor; it subscribes, or is gone.
+    StartExecutor(TaskRef),
+    /// Send to the executor of this container.
+    Tell(String, ToExecutor),
+    /// Remove a container that nobody runs, now.
+    Remove(String),
+    /// Remove a container that has ended, when nobody will look at it any more.
+    RemoveLater(String),
     /// End the program.
     Exit,
 }
@@ -145,6 +139,10 @@ pub struct Agent {
     frameworks: BTreeMap<FrameworkId, FrameworkInfo>,
     tasks: BTreeMap<TaskRef, Task>,
     queues: BTreeMap<TaskRef, Queue>,
+    /// Containers whose executors haven't come back since the agent was started.
+    missing: BTreeSet<String>,
+    /// Until then an agent with executors doesn't register, as in Mesos: it tells the master of every task that is alive at once.
+    missing_until: Option<Millis>,
     shutdown_at: Option<Millis>,
     dirty: bool,
 }
@@ -156,8 +154,9 @@ impl Agent {
         let updates = self.queues.values().filter_map(Queue::deadline);
         updates
             .filter(|_| self.link.is_registered())
-            .chain(self.link.deadline())
+            .chain(self.link.deadline().filter(|_| self.may_register() || self.link.is_registered()))
             .chain(self.shutdown_at.map(|at| at + SHUTDOWN_MAX))
+            .chain(self.missing_until)
             .min()
     }
 
@@ -193,8 +192,15 @@ impl Agent {
             Event::Lost { attempt } if attempt == self.attempt => self.lost(now, fresh),
             Event::FromMaster { attempt, message } if attempt == self.attempt => self.message(now, *message, fresh),
             Event::Lost { .. } | Event::FromMaster { .. } => Vec::new(),
-            Event::Recovered(containers) => self.recovered(&containers, fresh),
-            Event::Container(key, progress) => self.progress(&key, progress, fresh),
+            Event::Begin => self.begin(now, fresh),
+            Event::Containers(containers) => self.orphans(&containers),
+            Event::Prepared(key, found) => self.prepared(key, found, fresh),
+            Event::Executor(container, FromExecutor::Subscribe { .. }) => self.subscribed(container),
+            Event::Executor(container, FromExecutor::Update { number, status }) => {
+                self.updated(container, number, *status, fresh)
+            }
+            Event::ExecutorGone(container) => self.executor_gone(&container, "Container terminated", fresh),
+            Event::Unregister => self.unregister(now),
         };
         actions.extend(self.time(now, fresh));
         actions.extend(self.updates(now));
@@ -224,13 +230,18 @@ impl Agent {
 
     fn time(&mut self, now: Millis, fresh: &mut dyn Fresh) -> Vec<Action> {
         let live = self.tasks.values().any(|task| task.stage != Stage::Ended);
+        // An agent that has unregistered waits for the master to end the connection.
+        let done = !live && !self.link.is_registered();
         if let Some(at) = self.shutdown_at
-            && (!live || now.since(at) >= SHUTDOWN_MAX)
+            && (done || now.since(at) >= SHUTDOWN_MAX)
         {
             return vec![Action::Exit];
         }
+        if self.missing_until.is_some_and(|until| until <= now) {
+            return self.give_up_missing(fresh);
+        }
         match &self.link {
-            Link::Waiting { leader, at, tries } if *at <= now && self.shutdown_at.is_none() => {
+            Link::Waiting { leader, at, tries } if *at <= now && self.may_register() => {
                 let (leader, tries) = (leader.clone(), *tries);
                 self.attempt += 1;
                 self.link = Link::Connecting { leader: leader.clone(), until: now + ANSWER_MAX, tries };
@@ -239,6 +250,10 @@ impl Agent {
             Link::Connecting { until, .. } | Link::Registered { until, .. } if *until <= now => self.lost(now, fresh),
             _ => Vec::new(),
         }
+    }
+
+    fn may_register(&self) -> bool {
+        self.shutdown_at.is_none() && self.missing_until.is_none()
     }
 
     fn register(&self) -> Register {
@@ -276,8 +291,8 @@ impl Agent {
             }
             ToAgent::Ping => return vec![Action::Send(FromAgent::Pong)],
             ToAgent::RunTask { framework, task } => return self.run_task(*framework, *task, fresh),
-            ToAgent::KillTask { framework_id, task_id, kill_policy } => {
-                return self.kill(&TaskRef { framework_id, task_id }, kill_policy, fresh);
+            ToAgent::KillTask { framework_id, task_id, kill_policy, draining } => {
+                return self.kill(&TaskRef { framework_id, task_id }, kill_policy, draining, fresh);
             }
             ToAgent::AckUpdate { framework_id, task_id, uuid } => {
                 self.acknowledge(&TaskRef { framework_id, task_id }, &uuid);
@@ -286,7 +301,11 @@ impl Agent {
                 return self.forget(|key| key.framework_id == framework_id);
             }
             ToAgent::UpdateFramework { framework } => self.update_framework(*framework),
-            ToAgent::Shutdown { .. } => return self.shutdown(now),
+            ToAgent::Shutdown { .. } => {
+                // The master ends the connection; with the same id the agent is told the same at every later start.
+                self.link = Link::Leaderless;
+                return self.shutdown(now);
+            }
         }
         Vec::new()
     }

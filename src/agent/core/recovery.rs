@@ -1,6 +1,6 @@
 //! What the agent writes down, and how it finds its tasks again after a restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,7 @@ use super::queue::Queue;
 use super::task::{Stage, Task};
 use super::{Action, Agent, Fresh, Settings, lost_as};
 use crate::agent::protocol::{RegisterAgent, TaskRef};
+use crate::clock::Millis;
 use crate::mesos::types::{FrameworkInfo, StatusSource, TaskState, TaskStatus, reason};
 
 /// Everything that outlives the agent's process: of frameworks with `checkpoint`, as in Mesos.
@@ -25,7 +26,7 @@ pub struct Checkpoint {
 }
 
 impl Agent {
-    /// An agent as its checkpoint left it. [`Event::Recovered`](super::Event::Recovered) must be its first event.
+    /// An agent as its checkpoint left it. [`Event::Begin`](super::Event::Begin) must be its first event.
     ///
     /// # Errors
     /// If the checkpoint is of an agent with another name, address or other resources: the master and the frameworks hold it to those.
@@ -37,7 +38,7 @@ impl Agent {
                 now.id.clone_from(&before.id);
                 if now != before {
                     return Err(format!(
-                        "incompatible agent info: the checkpoint is of {before:?}, the configuration says {now:?}; \
+                        "Incompatible agent info detected. The checkpoint is of {before:?}, the configuration says {now:?}; \
                          go back to the former configuration, or remove the work directory (which loses the tasks)"
                     ));
                 }
@@ -53,6 +54,8 @@ impl Agent {
             frameworks: frameworks.filter_map(|f| Some((f.id.clone()?, f))).collect(),
             tasks: checkpoint.tasks.into_iter().collect(),
             queues: checkpoint.queues.into_iter().collect(),
+            missing: BTreeSet::new(),
+            missing_until: None,
             shutdown_at: None,
             dirty: false,
         })
@@ -74,46 +77,48 @@ impl Agent {
         }
     }
 
-    /// Compares the tasks with the containers that exist: id → runs.
-    pub(super) fn recovered(&mut self, containers: &BTreeMap<String, bool>, fresh: &mut dyn Fresh) -> Vec<Action> {
+    /// Waits for the executors of the tasks; what hadn't got that far was never launched.
+    pub(super) fn begin(&mut self, now: Millis, fresh: &mut dyn Fresh) -> Vec<Action> {
         let mut actions = Vec::new();
-        let keys: Vec<TaskRef> = self.tasks.keys().cloned().collect();
-        for key in keys {
-            let Some(task) = self.tasks.get(&key) else {
-                continue;
-            };
-            let exists = containers.contains_key(&task.container);
-            match task.stage {
-                Stage::Ended => {}
-                Stage::Starting | Stage::Running if exists => actions.push(Action::Watch(key)),
-                _ => self.lost_task(&key, fresh),
+        let tasks: Vec<(TaskRef, Stage, String)> =
+            self.tasks.iter().map(|(key, task)| (key.clone(), task.stage, task.container.clone())).collect();
+        for (key, stage, container) in tasks {
+            match stage {
+                Stage::Preparing => self.never_launched(&key, fresh),
+                Stage::Registering | Stage::Running => {
+                    self.missing.insert(container);
+                }
+                Stage::Ended => actions.push(Action::RemoveLater(container)),
             }
         }
-        let known = |id: &String| self.tasks.values().any(|task| task.container == *id);
-        actions.extend(containers.keys().filter(|id| !known(id)).map(|id| Action::RemoveOrphan(id.clone())));
+        self.missing_until = (!self.missing.is_empty()).then_some(now + self.settings.reregistration);
         actions
     }
 
-    /// A task without a container: it never got one, or it was removed.
-    fn lost_task(&mut self, key: &TaskRef, fresh: &mut dyn Fresh) {
-        let Some((task, framework)) = self.task(key) else {
-            return;
-        };
-        let (state, reason, message) = match task.stage {
-            Stage::Preparing | Stage::Starting => {
-                (TaskState::Dropped, reason::AGENT_RESTARTED, "The agent was restarted before the task was launched")
-            }
-            Stage::Running | Stage::Ended => (
-                TaskState::Gone,
-                reason::EXECUTOR_REREGISTRATION_TIMEOUT,
-                "The task's container was gone when the agent came back",
-            ),
-        };
+    /// Executors that aren't back are gone.
+    pub(super) fn give_up_missing(&mut self, fresh: &mut dyn Fresh) -> Vec<Action> {
+        self.missing_until = None;
+        let missing = std::mem::take(&mut self.missing);
+        let why = "Abnormal executor termination: unknown container";
+        missing.iter().flat_map(|container| self.executor_gone(container, why, fresh)).collect()
+    }
+
+    /// Containers that belong to no task.
+    pub(super) fn orphans(&self, containers: &BTreeMap<String, bool>) -> Vec<Action> {
+        if !self.settings.kill_orphans {
+            return Vec::new();
+        }
+        let known = |id: &String| self.tasks.values().any(|task| task.container == *id);
+        containers.keys().filter(|id| !known(id)).map(|id| Action::Remove(id.clone())).collect()
+    }
+
+    fn never_launched(&mut self, key: &TaskRef, fresh: &mut dyn Fresh) {
+        let framework = self.frameworks.get(&key.framework_id);
         let status = TaskStatus {
             source: Some(StatusSource::Agent),
-            reason: Some(reason.to_owned()),
-            message: Some(message.to_owned()),
-            ..TaskStatus::new(key.task_id.clone(), lost_as(state, framework))
+            reason: Some(reason::AGENT_RESTARTED.to_owned()),
+            message: Some("The agent was restarted before the task was launched".to_owned()),
+            ..TaskStatus::new(key.task_id.clone(), lost_as(TaskState::Dropped, framework))
         };
         self.end(key, status, fresh);
     }

@@ -1,19 +1,17 @@
 //! One task on this agent.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use crate::mesos::types::{KillPolicy, TaskInfo, TaskState, TaskStatus};
 
-/// How far the task's container is.
+/// How far the task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// Its image is being looked for; nothing was said about it yet.
     Preparing,
-    /// It is being made and started.
-    Starting,
-    /// It runs.
+    /// Its executor is started and hasn't got it yet.
+    Registering,
+    /// Its executor has it.
     Running,
     /// It ended, or never came to be.
     Ended,
@@ -26,13 +24,14 @@ pub struct Task {
     pub info: TaskInfo,
     /// Its container's id; the container is called `mesos-<id>`.
     pub container: String,
-    /// How far its container is.
+    /// How far it is.
     pub stage: Stage,
-    /// True once somebody wanted it killed.
-    pub killed: bool,
-    /// Grace of the latest kill.
-    #[serde(default)]
-    pub grace: Duration,
+    /// How many updates of its executor are kept.
+    pub heard: u64,
+    /// The latest kill, with its policy.
+    pub killed: Option<Option<KillPolicy>>,
+    /// True once somebody wanted the agent drained.
+    pub draining: bool,
     /// Its framework is gone: nothing is said about it any more.
     pub forgotten: bool,
     /// The state it is in.
@@ -49,22 +48,13 @@ impl Task {
             info,
             container,
             stage: Stage::Preparing,
-            killed: false,
-            grace: Duration::ZERO,
+            heard: 0,
+            killed: None,
+            draining: false,
             forgotten: false,
             state: TaskState::Staging,
             statuses: Vec::new(),
         }
-    }
-
-    /// Grace of a kill: its own policy, else the task's, else the agent's.
-    #[must_use]
-    pub fn grace_of(&self, policy: Option<KillPolicy>, default: Duration) -> Duration {
-        policy
-            .and_then(|policy| policy.grace_period)
-            .or_else(|| self.info.kill_policy?.grace_period)
-            .and_then(|grace| u64::try_from(grace.nanoseconds).ok())
-            .map_or(default, Duration::from_nanos)
     }
 
     /// Remembers a status that is on its way.

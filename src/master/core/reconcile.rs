@@ -110,7 +110,8 @@ impl Master {
         task_id: TaskId,
         kill_policy: Option<KillPolicy>,
     ) {
-        let message = ToAgent::KillTask { framework_id: framework_id.clone(), task_id, kill_policy };
+        let draining = false;
+        let message = ToAgent::KillTask { framework_id: framework_id.clone(), task_id, kill_policy, draining };
         self.tell(agent, message);
     }
 }

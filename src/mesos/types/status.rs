@@ -90,6 +90,10 @@ pub mod reason {
     pub const EXECUTOR_REREGISTRATION_TIMEOUT: &str = "REASON_EXECUTOR_REREGISTRATION_TIMEOUT";
     /// Killed before it ran.
     pub const TASK_KILLED_DURING_LAUNCH: &str = "REASON_TASK_KILLED_DURING_LAUNCH";
+    /// Its `max_completion_time` is over.
+    pub const MAX_COMPLETION_TIME_REACHED: &str = "REASON_MAX_COMPLETION_TIME_REACHED";
+    /// Its agent is being drained.
+    pub const AGENT_DRAINING: &str = "REASON_AGENT_DRAINING";
     /// The framework is gone.
     pub const FRAMEWORK_REMOVED: &str = "REASON_FRAMEWORK_REMOVED";
 }
