@@ -55,10 +55,10 @@ impl Master {
         }
     }
 
-    /// What of a connected agent is neither used nor offered.
+    /// What of a connected agent in use is neither used nor offered.
     pub(super) fn free(&self, agent_id: &AgentId) -> Resources {
         let connected = self.agents.get(agent_id).filter(|agent| agent.stream.is_some());
-        let Some(agent) = connected else {
+        let Some(agent) = connected.filter(|_| self.deactivation(agent_id).is_none()) else {
             return Resources::new();
         };
         let mut free = agent.total.clone();

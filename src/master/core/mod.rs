@@ -17,6 +17,7 @@
 mod accept;
 mod agents;
 mod allocate;
+pub mod drain;
 pub mod model;
 mod reconcile;
 mod registrar;
@@ -38,8 +39,9 @@ use crate::mesos::types::{
     self as wire, AgentId, Call, CallType, FrameworkId, MasterInfo, OfferId, StatusSource, Subscribe, TaskId,
     TaskState, TaskStatus,
 };
+use drain::Drain;
 use model::{Agent, Framework, Offered, Registry};
-use registrar::Registrar;
+use registrar::{Change, Registrar};
 
 /// Times of a master; defaults are Mesos's.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,6 +113,10 @@ pub enum Event {
     MarkAgentGone(AgentId),
     /// The registry of the latest [`Action::SaveRegistry`] is durable.
     RegistrySaved,
+    /// The operator takes an agent out of use, perhaps with its tasks.
+    DeactivateAgent(AgentId, Option<Drain>),
+    /// The operator wants it back in use.
+    ReactivateAgent(AgentId),
     /// Time has passed; often enough for the shortest of the [`Settings`].
     Tick,
 }
@@ -214,6 +220,8 @@ impl Master {
             Event::Teardown(framework_id) => self.remove_framework(now, &framework_id),
             Event::MarkAgentGone(agent_id) => self.mark_gone(now, agent_id),
             Event::RegistrySaved => self.registry_saved(now),
+            Event::DeactivateAgent(agent_id, drain) => self.deactivate(now, agent_id, drain),
+            Event::ReactivateAgent(agent_id) => self.decide(now, Change::Reactivate(agent_id)),
             Event::Tick => self.tick(now),
         }
         if std::mem::take(&mut self.allocate_now) {
@@ -300,6 +308,7 @@ impl Master {
     fn tick(&mut self, now: Millis) {
         self.ping(now);
         self.give_up_recovered(now);
+        self.end_drains(now);
         self.heartbeat(now);
         self.end_overdue_frameworks(now);
         self.rescind_overdue_offers(now);

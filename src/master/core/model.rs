@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::drain::Deactivation;
 use crate::agent::protocol::{AgentTask, RegisterAgent};
 use crate::clock::Millis;
 use crate::mesos::resources::Resources;
@@ -225,9 +226,17 @@ pub struct Registry {
     /// Agents that never come back: id and since when (nanoseconds since 1970).
     #[serde(default)]
     pub gone: BTreeMap<String, i64>,
+    /// Agents that the operator has taken out of use, and why.
+    #[serde(default)]
+    pub deactivated: BTreeMap<String, Deactivation>,
 }
 
 impl Registry {
+    /// Whether an agent is registered, or can come back.
+    pub(in crate::master) fn knows(&self, agent: &AgentId) -> bool {
+        self.admitted.contains_key(agent.as_str()) || self.unreachable.contains_key(agent.as_str())
+    }
+
     pub(super) fn mark_unreachable(&mut self, agent: &AgentId, since_ns: i64) {
         self.admitted.remove(agent.as_str());
         insert_bounded(&mut self.unreachable, agent, since_ns);
@@ -236,6 +245,7 @@ impl Registry {
     pub(super) fn mark_gone(&mut self, agent: &AgentId, since_ns: i64) {
         self.admitted.remove(agent.as_str());
         self.unreachable.remove(agent.as_str());
+        self.deactivated.remove(agent.as_str());
         insert_bounded(&mut self.gone, agent, since_ns);
     }
 }

@@ -110,7 +110,7 @@ impl Master {
         task_id: TaskId,
         kill_policy: Option<KillPolicy>,
     ) {
-        let draining = false;
+        let draining = self.is_draining(agent);
         let message = ToAgent::KillTask { framework_id: framework_id.clone(), task_id, kill_policy, draining };
         self.tell(agent, message);
     }

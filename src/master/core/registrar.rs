@@ -7,6 +7,7 @@
 //! One write is under way at a time; what is decided meanwhile goes into the next one, in order. A change that changes
 //! nothing, such as the return of an agent that is admitted already, needs no write.
 
+use super::drain::Deactivation;
 use super::model::{Agent, Registry};
 use super::{Action, Master};
 use crate::agent::protocol::Register;
@@ -33,6 +34,10 @@ pub(super) enum Change {
     Gone(AgentId, i64),
     /// An agent has ended, and why.
     Remove(AgentId, &'static str),
+    /// An agent is out of use.
+    Deactivate(AgentId, Deactivation),
+    /// It is in use again.
+    Reactivate(AgentId),
 }
 
 /// What a change has done to the registry.
@@ -67,6 +72,7 @@ impl Registrar {
             Change::Admit { id, .. } | Change::Unreachable(id, _) | Change::Gone(id, _) | Change::Remove(id, _) => {
                 id == agent
             }
+            Change::Deactivate(..) | Change::Reactivate(_) => false,
         })
     }
 
@@ -145,6 +151,9 @@ impl Master {
                 (Change::Unreachable(id, since_ns), _) => self.agent_unreachable(now, &id, since_ns),
                 (Change::Gone(id, _), _) => self.agent_gone(now, &id),
                 (Change::Remove(id, why), _) => self.agent_removed(now, &id, why),
+                (Change::Deactivate(id, why), _) => self.agent_deactivated(&id, why.drain),
+                // The next allocation offers what it has.
+                (Change::Reactivate(_), _) => {}
             }
         }
     }
@@ -167,8 +176,20 @@ impl Registry {
                 self.mark_gone(id, *since_ns);
                 Effect::Done
             }
-            Change::Remove(id, _) if self.admitted.remove(id.as_str()).is_some() => Effect::Done,
-            Change::Unreachable(..) | Change::Gone(..) | Change::Remove(..) => Effect::Refused,
+            Change::Remove(id, _) if self.admitted.remove(id.as_str()).is_some() => {
+                self.deactivated.remove(id.as_str());
+                Effect::Done
+            }
+            Change::Deactivate(id, why) if self.knows(id) => {
+                self.deactivated.insert(id.value.clone(), why.clone());
+                Effect::Done
+            }
+            Change::Reactivate(id) if self.deactivated.remove(id.as_str()).is_some() => Effect::Done,
+            Change::Unreachable(..)
+            | Change::Gone(..)
+            | Change::Remove(..)
+            | Change::Deactivate(..)
+            | Change::Reactivate(_) => Effect::Refused,
         }
     }
 }

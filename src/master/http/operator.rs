@@ -1,12 +1,14 @@
 //! `POST /api/v1`, and the older `POST /teardown`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
+use super::super::core::drain::Drain;
 use super::super::core::{Event, Refusal};
 use super::super::desk::Desk;
 use super::super::view;
@@ -58,6 +60,9 @@ pub(super) async fn answer(desk: &Arc<Desk>, parts: &Parts, body: &[u8]) -> Resu
     match kind {
         "TEARDOWN" => return teardown(desk, FrameworkId::from(id("framework_id"))).await,
         "MARK_AGENT_GONE" => return mark_gone(desk, AgentId::from(id("agent_id"))).await,
+        "DRAIN_AGENT" => return out_of_use(desk, AgentId::from(id("agent_id")), Some(drain(body))).await,
+        "DEACTIVATE_AGENT" => return out_of_use(desk, AgentId::from(id("agent_id")), None).await,
+        "REACTIVATE_AGENT" => return in_use(desk, AgentId::from(id("agent_id"))).await,
         _ => {}
     }
     check_accept(&parts.headers)?;
@@ -94,6 +99,32 @@ async fn mark_gone(desk: &Arc<Desk>, agent: AgentId) -> Result<Response, Refusal
             true => Ok(()),
             false => Err(Refusal::new(404, format!("Agent '{agent}' not found"))),
         }
+    })
+    .await?;
+    desk.registry_settled().await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+/// Body of DRAIN_AGENT.
+fn drain(body: &Value) -> Drain {
+    let part = |name: &str| body["max_grace_period"][name].as_f64().unwrap_or_default();
+    let grace = Duration::try_from_secs_f64(part("seconds") + part("nanos") / 1e9).ok();
+    Drain::new(grace.filter(|_| body["max_grace_period"].is_object()), body["mark_gone"].as_bool().unwrap_or_default())
+}
+
+async fn out_of_use(desk: &Arc<Desk>, agent: AgentId, drain: Option<Drain>) -> Result<Response, Refusal> {
+    change(desk, &agent, Event::DeactivateAgent(agent.clone(), drain)).await
+}
+
+async fn in_use(desk: &Arc<Desk>, agent: AgentId) -> Result<Response, Refusal> {
+    change(desk, &agent, Event::ReactivateAgent(agent.clone())).await
+}
+
+/// Changes the registry's entry of an agent that is there or can come back.
+async fn change(desk: &Arc<Desk>, agent: &AgentId, event: Event) -> Result<Response, Refusal> {
+    desk.on_admitted(event, |master| match master.registry.knows(agent) {
+        true => Ok(()),
+        false => Err(Refusal::new(404, format!("Agent '{agent}' not found"))),
     })
     .await?;
     desk.registry_settled().await?;

@@ -65,7 +65,7 @@ fn tasks(master: &Master, query: &str) -> Value {
 
 fn state(master: &Master) -> Value {
     let info = &master.info;
-    let active = master.agents.values().filter(|agent| agent.stream.is_some()).count();
+    let active = master.agents.keys().filter(|id| master.is_active(id)).count();
     let mut shown = json!({
         "start_time": master.wall_s(Millis::default()),
         "elected_time": master.wall_s(master.elected),
@@ -131,8 +131,8 @@ pub(super) fn show_agent(master: &Master, id: &AgentId, agent: &Agent) -> Value 
         "offered_resources": flat(&master.offered(|offered| offered.agent_id == *id)),
         "reserved_resources": reserved(agent),
         "unreserved_resources": flat(&agent.total.reserved_for("*")),
-        "active": agent.stream.is_some(),
-        "deactivated": false,
+        "active": master.is_active(id),
+        "deactivated": master.deactivation(id).is_some(),
         "version": agent.info.version,
         "capabilities": AGENT_CAPABILITIES,
     });

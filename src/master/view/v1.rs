@@ -73,8 +73,8 @@ fn flags(master: &Master) -> Vec<Value> {
 fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match time.as_millis() {
-        milliseconds if !milliseconds.is_multiple_of(1000) => format!("{milliseconds}ms"),
-        _ if !seconds.is_multiple_of(60) || seconds == 0 => format!("{seconds}secs"),
+        milliseconds if milliseconds % 1000 != 0 => format!("{milliseconds}ms"),
+        _ if seconds % 60 != 0 || seconds == 0 => format!("{seconds}secs"),
         _ => format!("{}mins", seconds / 60),
     }
 }
@@ -88,12 +88,11 @@ fn agents(master: &Master) -> Value {
                 "hostname": agent.info.hostname,
                 "port": agent.info.port,
                 "resources": agent.total.to_wire(None),
-                "attributes": agent.info.attributes,
                 "id": id,
                 "checkpoint": true,
             },
-            "active": agent.stream.is_some(),
-            "deactivated": false,
+            "active": master.is_active(id),
+            "deactivated": master.deactivation(id).is_some(),
             "version": agent.info.version,
             "pid": agent.pid(),
             "registered_time": nanoseconds(agent.registered_s),
@@ -102,7 +101,17 @@ fn agents(master: &Master) -> Value {
             "offered_resources": offered(master, |offered| offered.agent_id == *id),
             "capabilities": capabilities.collect::<Vec<_>>(),
         });
+        if !agent.info.attributes.is_empty() {
+            shown["agent_info"]["attributes"] = json!(agent.info.attributes);
+        }
         put(&mut shown, "reregistered_time", agent.reregistered_s.map(nanoseconds));
+        if let Some((since_ns, drain)) = master.deactivation(id).and_then(|why| Some((why.since_ns, why.drain?))) {
+            let state = if master.is_empty(id) { "DRAINED" } else { "DRAINING" };
+            let mut config = json!({ "mark_gone": drain.mark_gone });
+            put(&mut config, "max_grace_period", drain.grace_max.map(|grace| json!(grace)));
+            shown["drain_info"] = json!({ "state": state, "config": config });
+            shown["estimated_drain_start_time"] = json!({ "nanoseconds": since_ns });
+        }
         Some(shown)
     };
     let recovered = master.recovered.iter().map(|id| {
