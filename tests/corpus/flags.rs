@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// Flags that say how the recordings were made, or choose what our programs do anyway.
-const NOTHING_TO_SAY: &[&str] = &["quorum", "systemd_enable_support", "launcher", "isolation", "docker_kill_orphans"];
+const NOTHING_TO_SAY: &[&str] = &["quorum", "systemd_enable_support", "launcher", "isolation"];
 
 /// A program's configuration.
 ///
@@ -38,6 +38,7 @@ fn setting(name: &str, value: &str) -> Result<Option<(String, Value)>, String> {
         }
         "roles" => (name.to_owned(), list(value)),
         "no-root_submissions" => ("root_submissions".to_owned(), false.into()),
+        "no-docker_kill_orphans" => ("docker_kill_orphans".to_owned(), false.into()),
         // The docker containerizer is what the embedded agent has.
         "containerizers" if value.split(',').any(|one| one == "docker") => return Ok(None),
         "containerizers" => (name.to_owned(), list(value)),

@@ -31,8 +31,12 @@ fn extract(recorded: &Value, document: &Value, key: &str) -> Value {
             Value::Object(document.iter().map(of).collect())
         }
         (Value::Object(recorded), Value::Object(document)) => {
-            let at =
-                |(key, recorded): (&String, &Value)| Some((key.clone(), extract(recorded, document.get(key)?, key)));
+            // The recorder wrote null for what Docker leaves out.
+            let absent = |recorded: &Value| recorded.is_null().then_some(&Value::Null);
+            let at = |(key, recorded): (&String, &Value)| {
+                let found = document.get(key).or_else(|| absent(recorded))?;
+                Some((key.clone(), extract(recorded, found, key)))
+            };
             Value::Object(recorded.iter().filter_map(at).collect::<Map<_, _>>())
         }
         (Value::Array(recorded), Value::Array(document)) => {

@@ -5,7 +5,7 @@
 //! machine is busy) but not early where the recording waited for it, because that is a rule then: a filter, a retry, a timeout.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -103,6 +103,14 @@ pub(super) struct Replay<'a> {
     trace: std::fs::File,
 }
 
+/// The directory of the recordings' host, with what a task reads in it.
+fn shared_directory(root: &Path) -> std::io::Result<PathBuf> {
+    let dir = root.join("shared");
+    std::fs::create_dir_all(dir.join("host-vol"))?;
+    std::fs::write(dir.join("host-vol/hello"), "hi\n")?;
+    Ok(dir)
+}
+
 /// Replays a case. `root` is for its processes, `out` for logs and the trace.
 pub async fn replay(case: &Case, text: &str, refused: Option<&Refused>, [root, out, stormd]: [&Path; 3]) -> Outcome {
     let failed = |what: &str, why: String| Outcome {
@@ -123,7 +131,12 @@ pub async fn replay(case: &Case, text: &str, refused: Option<&Refused>, [root, o
     if let Err(why) = cluster.begin(case, text).await {
         return failed("starting the cluster", why);
     }
+    let shared = match shared_directory(root) {
+        Ok(shared) => shared,
+        Err(error) => return failed("making the directory that volumes show", error.to_string()),
+    };
     let mut bindings = Bindings::default();
+    bindings.know("dir", &shared.display().to_string());
     for name in case.mesos_flags.keys() {
         bindings.know(&format!("work_dir:{name}"), &cluster.work_dir(name).display().to_string());
     }
@@ -468,7 +481,9 @@ impl Replay<'_> {
         let (path, order) = if has_free_order(recorded) { ("$", Order::Free) } else { ("$", Order::Kept) };
         self.bindings.value(recorded, &received.event, path, order)?;
         let took = received.at.saturating_duration_since(cause);
-        if waited_ms >= RULE_MS && took < Duration::from_millis(waited_ms / 2) {
+        // An agent comes back after a random part of its back-off.
+        let by_lot = recorded["update"]["status"]["reason"] == "REASON_AGENT_REREGISTERED";
+        if !by_lot && waited_ms >= RULE_MS && took < Duration::from_millis(waited_ms / 2) {
             return Err(Difference::new(
                 "$",
                 format!("after {waited_ms} ms"),
