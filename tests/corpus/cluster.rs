@@ -188,17 +188,16 @@ impl Cluster {
             self.start(name, str::to_owned)?;
             self.until_teardown_says(name, 307).await?;
         }
-        let mut active = 0;
-        for name in self.names(false).into_iter().filter(|name| case.starts_with(name)) {
+        let agents = self.names(false).into_iter().filter(|name| case.starts_with(name));
+        for (others, name) in agents.enumerate() {
             self.start(&name, str::to_owned)?;
-            active += 1;
             let registered = eventually(&format!("agent {name} to register"), async || {
                 if !self.runs(&name) {
                     return Some(false);
                 }
                 let said = self.ask(&leader, "GET", "/slaves", Value::Null).await?;
                 let slaves: Value = serde_json::from_str(&said.body).ok()?;
-                (slaves["slaves"].as_array()?.len() == active).then_some(true)
+                (slaves["slaves"].as_array()?.len() == others + 1).then_some(true)
             })
             .await?;
             if !registered {

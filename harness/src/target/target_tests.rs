@@ -204,7 +204,7 @@ fn hosts_and_their_agents_are_named_by_number_and_by_the_leader() {
         let all = candidates(&Target { class, role }, &scene).into_iter();
         all.map(|victim| victim.name).collect::<Vec<_>>()
     };
-    assert_eq!(names(TargetClass::Host, Role::OfLeader), [leaders.clone()]);
+    assert_eq!(names(TargetClass::Host, Role::OfLeader), std::slice::from_ref(&leaders));
     assert_eq!(names(TargetClass::Host, Role::NotOfLeader).len(), 2);
     assert!(!names(TargetClass::Host, Role::NotOfLeader).contains(&leaders));
     assert_eq!(names(TargetClass::Host, Role::Number(2)), ["host-2"]);

@@ -137,14 +137,14 @@ impl Field {
                 None => Ok(Some(text.into())),
             },
             (Kind::Bool, value @ Value::Bool(_)) | (Kind::Number, value @ Value::Number(_)) => Ok(Some(value)),
-            (Kind::Bool, Value::String(text)) => self.from_text(&text, "boolean").map(Some),
-            (Kind::Number, Value::String(text)) => self.from_text(&text, "number").map(Some),
+            (Kind::Bool, Value::String(text)) => self.read_text(&text, "boolean").map(Some),
+            (Kind::Number, Value::String(text)) => self.read_text(&text, "number").map(Some),
             (_, value) => Err(format!("Not expecting a JSON {} for field '{name}'", word(&value))),
         }
     }
 
     /// A number or boolean that came as text.
-    fn from_text(&self, text: &str, wanted: &str) -> Result<Value, String> {
+    fn read_text(&self, text: &str, wanted: &str) -> Result<Value, String> {
         if wanted == "number" && matches!(text, "Infinity" | "-Infinity") {
             // JSON has no such number; the text is understood further on.
             return Ok(text.into());

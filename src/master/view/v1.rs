@@ -73,8 +73,8 @@ fn flags(master: &Master) -> Vec<Value> {
 fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match time.as_millis() {
-        milliseconds if milliseconds % 1000 != 0 => format!("{milliseconds}ms"),
-        _ if seconds % 60 != 0 || seconds == 0 => format!("{seconds}secs"),
+        milliseconds if !milliseconds.is_multiple_of(1000) => format!("{milliseconds}ms"),
+        _ if !seconds.is_multiple_of(60) || seconds == 0 => format!("{seconds}secs"),
         _ => format!("{}mins", seconds / 60),
     }
 }

@@ -475,10 +475,10 @@ impl Machine {
                 assert!(older.is_none(), "{id} runs twice");
                 self.update(&id, TaskState::Starting, uuid);
             }
-            ToAgent::KillTask { task_id, .. } => {
-                if self.tasks.get(&task_id).is_some_and(|task| !task.state.is_terminal()) {
-                    self.update(&task_id, TaskState::Killed, uuid);
-                }
+            ToAgent::KillTask { task_id, .. }
+                if self.tasks.get(&task_id).is_some_and(|task| !task.state.is_terminal()) =>
+            {
+                self.update(&task_id, TaskState::Killed, uuid);
             }
             ToAgent::AckUpdate { task_id, uuid, .. } => {
                 let Some(task) = self.tasks.get_mut(&task_id) else {

@@ -140,8 +140,7 @@ fn tasks_are_judged_one_by_one() {
 fn an_ill_formed_resource_spoils_all_tasks() {
     let (mut world, scheduler, agent) = subscribed();
     let bad = |resource: Value| json!({ "resources": [resource] });
-    let mut offer = 0;
-    for (resource, message) in [
+    let cases = [
         (
             json!({"name": "cpus", "type": "SCALAR", "scalar": {"value": -1}, "allocation_info": {"role": "demo"}}),
             "Resource 'cpus(allocated: demo):-1' is invalid: Invalid scalar resource: value <= 0",
@@ -160,14 +159,14 @@ fn an_ill_formed_resource_spoils_all_tasks() {
             json!({"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.0001}}),
             "Resource 'cpus:0' is invalid: Invalid scalar resource: value <= 0",
         ),
-    ] {
+    ];
+    for (offer, (resource, message)) in cases.into_iter().enumerate() {
         let tasks = vec![task("good", "m-S0", "cpus:0.1"), task_with("bad", "m-S0", bad(resource))];
         world.launch(&format!("m-O{offer}"), tasks);
         assert_eq!(messages(&world), [message, message]);
         assert_eq!(world.heard(&scheduler), ["TASK_ERROR good TASK_INVALID", "TASK_ERROR bad TASK_INVALID"]);
         world.pass_alive(1_100, &[&agent]);
         world.heard(&scheduler);
-        offer += 1;
     }
 }
 
