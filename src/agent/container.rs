@@ -171,7 +171,11 @@ fn binds(info: &ContainerInfo, sandbox: &Path) -> Result<Vec<String>, String> {
             format!("{SANDBOX}/{}", volume.container_path)
         };
         let mode = if volume.mode == VolumeMode::ReadOnly { "ro" } else { "rw" };
-        binds.push(format!("{on_host}:{inside}:{mode}"));
+        // The command line takes the same volume twice for one.
+        let bind = format!("{on_host}:{inside}:{mode}");
+        if !binds.contains(&bind) {
+            binds.push(bind);
+        }
     }
     Ok(binds)
 }

@@ -70,6 +70,7 @@ fn a_fixed_address_on_the_workload_network() {
 fn volumes_as_recorded() {
     let volumes = json!([
         {"mode": "RO", "container_path": "/ro", "host_path": "/dir"},
+        {"mode": "RO", "container_path": "/ro", "host_path": "/dir"},
         {"mode": "RW", "container_path": "/rel", "host_path": "in-sandbox"},
         {"mode": "RW", "container_path": "relc", "host_path": "/dir"},
         {"mode": "RW", "container_path": "/vol", "source": {"type": "DOCKER_VOLUME", "docker_volume": {"name": "v"}}}

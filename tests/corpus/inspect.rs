@@ -42,7 +42,7 @@ fn extract(recorded: &Value, document: &Value, key: &str) -> Value {
         (Value::Array(recorded), Value::Array(document)) => {
             // Objects of a list are alike: the first one's keys are everyone's, as far as they have them.
             let keys = recorded.iter().filter_map(Value::as_object).flat_map(Map::keys);
-            let shape: Map<_, _> = keys.map(|key| (key.clone(), Value::Null)).collect();
+            let shape: Map<_, _> = keys.map(|key| (key.clone(), Value::Bool(true))).collect();
             let of = |item: &Value| if item.is_object() { extract(&json!(shape), item, "") } else { item.clone() };
             document.iter().map(of).collect()
         }

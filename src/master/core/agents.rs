@@ -253,7 +253,6 @@ impl Master {
             let mut status = self.status(now, &task.info.task_id, state, Some(id), why);
             status.unreachable_time = Some(TimeInfo { nanoseconds: since_ns });
             task.state = state;
-            task.update = None;
             task.kill = None;
             task.remember(status.clone());
             if let Some(framework) = self.frameworks.get_mut(&framework_id) {

@@ -56,6 +56,12 @@ fn offered(master: &Master, which: impl Fn(&Offered) -> bool) -> Vec<Resource> {
     roles::known(master).iter().flat_map(of).collect()
 }
 
+/// Enters a list if there is something in it.
+fn put_list(object: &mut Value, name: &str, list: impl serde::Serialize) {
+    let list = json!(list);
+    put(object, name, Some(list).filter(|list| list.as_array().is_some_and(|list| !list.is_empty())));
+}
+
 /// Enters a member if there is something.
 fn put(object: &mut Value, name: &str, value: Option<impl serde::Serialize>) {
     if let Some(value) = value {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::core::model::{Framework, Task};
 use super::super::core::{COMPLETED_FRAMEWORKS_MAX, Master};
-use super::{AGENT_CAPABILITIES, offered, put, roles, used, version};
+use super::{AGENT_CAPABILITIES, offered, put, put_list, roles, used, version};
 use crate::clock::Millis;
 use crate::mesos::types::{AgentId, OfferId};
 
@@ -97,13 +97,11 @@ fn agents(master: &Master) -> Value {
             "pid": agent.pid(),
             "registered_time": nanoseconds(agent.registered_s),
             "total_resources": agent.total.to_wire_unrefined(None),
-            "allocated_resources": used(master, |_, task| task.info.agent_id == *id),
-            "offered_resources": offered(master, |offered| offered.agent_id == *id),
             "capabilities": capabilities.collect::<Vec<_>>(),
         });
-        if !agent.info.attributes.is_empty() {
-            shown["agent_info"]["attributes"] = json!(agent.info.attributes);
-        }
+        put_list(&mut shown["agent_info"], "attributes", &agent.info.attributes);
+        put_list(&mut shown, "allocated_resources", used(master, |_, task| task.info.agent_id == *id));
+        put_list(&mut shown, "offered_resources", offered(master, |offered| offered.agent_id == *id));
         put(&mut shown, "reregistered_time", agent.reregistered_s.map(nanoseconds));
         if let Some((since_ns, drain)) = master.deactivation(id).and_then(|why| Some((why.since_ns, why.drain?))) {
             let state = if master.is_empty(id) { "DRAINED" } else { "DRAINING" };
