@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use super::case::{Case, Request};
+use super::case::{Case, Kind, Request};
 use super::flags;
 use super::http::{Connection, bytes};
 
@@ -55,6 +55,11 @@ pub struct Said {
     /// Body.
     pub body: String,
 }
+
+/// An event that a request brought about comes within this.
+const AT_ONCE_MS: u64 = 100;
+/// Between a master's rounds of offers (the default, which every recording has).
+const ROUND_S: f64 = 1.0;
 
 impl Cluster {
     /// The processes that a case tells of; none runs yet.
@@ -205,6 +210,31 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// Waits until the master's next round of offers is as far away as it was when the recording began: who finds what free
+    /// depends on it. A master that doesn't lead has none.
+    pub async fn fall_into_step(&self, case: &Case) {
+        let offers = case.steps.iter().filter(|step| match &step.kind {
+            Kind::Event { event, .. } => event["type"] == "OFFERS",
+            _ => false,
+        });
+        // Earlier ones answer a subscription.
+        let Some(round_ms) = offers.map(|step| step.t_ms).find(|t_ms| *t_ms > AT_ONCE_MS) else {
+            return;
+        };
+        for name in self.names(true) {
+            let Some(said) = self.ask(&name, "GET", "/state", Value::Null).await else {
+                continue;
+            };
+            let state: Value = serde_json::from_str(&said.body).unwrap_or_default();
+            let Some(elected_s) = state["elected_time"].as_f64() else {
+                continue;
+            };
+            let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+            let until_s = (elected_s - now_s - Duration::from_millis(round_ms).as_secs_f64()).rem_euclid(ROUND_S);
+            return tokio::time::sleep(Duration::from_secs_f64(until_s)).await;
+        }
     }
 
     async fn until_teardown_says(&self, name: &str, status: u16) -> Result<(), String> {

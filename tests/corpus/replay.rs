@@ -159,6 +159,7 @@ pub async fn replay(case: &Case, text: &str, refused: Option<&Refused>, [root, o
         document: Value::Null,
         trace,
     };
+    replay.cluster.fall_into_step(case).await;
     let failure = replay.run().await.err();
     let _ = std::io::Write::flush(&mut replay.trace);
     Outcome { failure }
