@@ -69,9 +69,10 @@ pub fn translate(task: &TaskInfo, container: &str, sandbox: &Path) -> Result<Wan
     let docker = info.docker.as_ref().ok_or("No docker info found in container info")?;
     let command = task.command.as_ref().ok_or("No command info found")?;
     let resources = Resources::of(&task.resources)?;
+    let amount = |name: &str| Some(resources.scalar(name)).filter(|amount| *amount > 0.0);
     let mut host = as_of_the_command_line(HostConfig {
-        cpu_shares: Some(((1024.0 * resources.scalar("cpus")) as i64).max(2)),
-        memory: Some(((resources.scalar("mem") * MIB) as i64).max(MEM_MIN_BYTES)),
+        cpu_shares: amount("cpus").map(|cpus| ((1024.0 * cpus) as i64).max(2)),
+        memory: amount("mem").map(|mem| ((mem * MIB) as i64).max(MEM_MIN_BYTES)),
         privileged: Some(docker.privileged),
         binds: Some(binds(info, sandbox)?),
         log_config: Some(HostConfigLogConfig {

@@ -46,6 +46,13 @@ fn a_command_in_a_shell_as_recorded() {
 }
 
 #[test]
+fn what_a_task_does_not_take_is_not_limited() {
+    let cpus = json!([{"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.1}}]);
+    let wanted = translated(json!({"/resources": cpus})).expect("a container");
+    assert_eq!((host(&wanted).memory, host(&wanted).cpu_shares), (None, Some(102)));
+}
+
+#[test]
 fn the_images_own_command_stays_when_none_is_given() {
     let wanted = translated(json!({})).expect("a container");
     assert_eq!((wanted.body.entrypoint, wanted.body.cmd), (None, None));
