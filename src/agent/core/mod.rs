@@ -279,7 +279,8 @@ impl Agent {
     }
 
     fn message(&mut self, now: Millis, message: ToAgent, fresh: &mut dyn Fresh) -> Vec<Action> {
-        if let Link::Registered { until, patience, .. } = &mut self.link {
+        // Only pings tell that the master counts on this agent.
+        if let (Link::Registered { until, patience, .. }, ToAgent::Ping) = (&mut self.link, &message) {
             *until = now + *patience;
         }
         match message {

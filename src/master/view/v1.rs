@@ -136,18 +136,22 @@ fn show_framework(master: &Master, framework: &Framework) -> Value {
     let id = framework.info.id.clone().unwrap_or_default();
     let offers = master.offers.iter().filter(|(_, offered)| offered.framework_id == id);
     let wire = |(id, offered): (&OfferId, _)| master.wire_offer(id, offered);
-    json!({
+    let mut shown = json!({
         "framework_info": framework.info,
         "active": framework.stream.is_some(),
         "connected": framework.stream.is_some(),
         "recovered": framework.recovered,
-        "registered_time": nanoseconds(framework.registered_s),
-        "reregistered_time": nanoseconds(framework.reregistered_s.unwrap_or(framework.registered_s)),
-        "offers": offers.filter_map(wire).collect::<Vec<_>>(),
         "allocated_resources": used(master, |owner, _| *owner == id),
-        "offered_resources": offered(master, |offered| offered.framework_id == id),
         "offer_constraints": {},
-    })
+    });
+    // Of one that only its agents know there is nothing else to say.
+    if !framework.recovered {
+        shown["registered_time"] = nanoseconds(framework.registered_s);
+        shown["reregistered_time"] = nanoseconds(framework.reregistered_s.unwrap_or(framework.registered_s));
+        shown["offers"] = json!(offers.filter_map(wire).collect::<Vec<_>>());
+        shown["offered_resources"] = json!(offered(master, |offered| offered.framework_id == id));
+    }
+    shown
 }
 
 fn tasks(master: &Master) -> Value {
