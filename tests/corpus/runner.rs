@@ -14,7 +14,7 @@ use bollard::query_parameters::{
 use futures_util::StreamExt;
 
 use super::case::{Case, files};
-use super::refused::{self, Refused};
+use super::refused::{self, Open, Refused};
 use super::replay::{Failure, Outcome, replay};
 
 /// Cases at the same time: mostly they wait.
@@ -75,6 +75,19 @@ enum Verdict {
     Passed,
     Failed(Box<Failure>),
     Refused(String),
+    /// It differs, and is known to.
+    Open(Box<Failure>),
+}
+
+impl Verdict {
+    fn word(&self) -> String {
+        match self {
+            Verdict::Passed => "ok".to_owned(),
+            Verdict::Failed(_) => "FAILED".to_owned(),
+            Verdict::Refused(reason) => format!("refused: {reason}"),
+            Verdict::Open(_) => "open".to_owned(),
+        }
+    }
 }
 
 /// Does what the command line says.
@@ -158,6 +171,8 @@ async fn all(filters: Vec<String>) -> Result<ExitCode, String> {
     let names: Vec<_> = cases.iter().map(|(case, _)| case.name.clone()).collect();
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/mesos-corpus-refused.toml");
     let refused = refused::read(&list, &names)?;
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/mesos-corpus-open.toml");
+    let open = refused::read_open(&list, &names)?;
     let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(filter));
     let out_of = cases.len();
     cases.retain(|(case, _)| wanted(&case.name));
@@ -167,7 +182,8 @@ async fn all(filters: Vec<String>) -> Result<ExitCode, String> {
 
     let machine = Machine::new()?;
     let sweeper = machine.clone();
-    let (started, replaying) = (Instant::now(), tokio::spawn(async move { machine.replay_all(cases, refused).await }));
+    let (started, replaying) =
+        (Instant::now(), tokio::spawn(async move { machine.replay_all(cases, refused, open).await }));
     let results = tokio::select! {
         results = replaying => Some(results),
         _ = tokio::signal::ctrl_c() => None,
@@ -185,16 +201,18 @@ fn sum(results: &BTreeMap<String, Verdict>, filtered: usize, took: Duration) -> 
     let passed = count(|result| matches!(result, Verdict::Passed));
     let failed = count(|result| matches!(result, Verdict::Failed(_)));
     let refused = count(|result| matches!(result, Verdict::Refused(_)));
+    let open = count(|result| matches!(result, Verdict::Open(_)));
     for (name, result) in results {
-        if let Verdict::Failed(failure) = result {
+        if let Verdict::Failed(failure) | Verdict::Open(failure) = result {
             println!("\n{name}: {}", describe(failure));
         }
     }
-    println!("\n{passed} passed, {failed} failed, {refused} refused in {:.0} s", took.as_secs_f64());
+    println!("\n{passed} passed, {failed} failed, {refused} refused, {open} open in {:.0} s", took.as_secs_f64());
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!(
-        "test result: {word}. {passed} passed; {failed} failed; {refused} ignored; 0 measured; {filtered} filtered out; \
+        "test result: {word}. {passed} passed; {failed} failed; {} ignored; 0 measured; {filtered} filtered out; \
          finished in {:.2}s",
+        refused + open,
         took.as_secs_f64()
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -253,10 +271,11 @@ impl Machine {
         &self,
         cases: Vec<(Case, PathBuf)>,
         refused: BTreeMap<String, Refused>,
+        open: BTreeMap<String, Open>,
     ) -> Result<BTreeMap<String, Verdict>, String> {
         let donor = self.create(self.donor()).await?;
         let one = |(case, file): (Case, PathBuf)| {
-            let (refused, donor) = (refused.get(&case.name), &donor);
+            let (refused, open, donor) = (refused.get(&case.name), open.get(&case.name), &donor);
             async move {
                 let started = Instant::now();
                 let failure = match refused {
@@ -264,14 +283,15 @@ impl Machine {
                     _ => self.replay(&case, &file, refused, donor).await,
                 };
                 let result = match (failure, refused) {
+                    (Some(failure), _) if open.is_some() => Verdict::Open(Box::new(failure)),
                     (Some(failure), _) => Verdict::Failed(Box::new(failure)),
                     (None, Some(refused)) => Verdict::Refused(refused.reason.clone()),
                     (None, None) => Verdict::Passed,
                 };
-                let word = match &result {
-                    Verdict::Passed => "ok".to_owned(),
-                    Verdict::Failed(_) => "FAILED".to_owned(),
-                    Verdict::Refused(reason) => format!("refused: {reason}"),
+                let word = match (&result, open) {
+                    (Verdict::Passed, Some(_)) => "ok, although it is listed as open".to_owned(),
+                    (Verdict::Open(_), Some(open)) => format!("open: {}", open.differs),
+                    _ => result.word(),
                 };
                 println!("test {} ({:.1} s) ... {word}", case.name, started.elapsed().as_secs_f64());
                 (case.name, result)
