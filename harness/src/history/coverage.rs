@@ -13,8 +13,6 @@ use crate::report::{Coverage, Finding, Verdict};
 
 /// Least share of the time with evidence.
 pub const PERCENT_MIN: f64 = 95.0;
-/// Less time than this counts as this much: the share of a few seconds would turn on a single tick. The longest gap binds there.
-pub const SHARE_OVER_MS: u64 = 20_000;
 /// Longest time without fast evidence.
 pub const FAST_GAP_MS: u64 = 2_000;
 /// Longest time without deep evidence.
@@ -53,7 +51,7 @@ fn cover(ticks: &[Tick], faults: &[Fault], moves: &[Millis], key: Key) -> Covera
         }
     }
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run are far below 2^52")]
-    let percent = 100.0 - without as f64 * 100.0 / total.max(SHARE_OVER_MS) as f64;
+    let percent = 100.0 - without as f64 * 100.0 / total.max(share_over_ms(key.1)) as f64;
     Coverage { invariant: key.0, tier: key.1, percent, gap_ms_max }
 }
 
@@ -71,6 +69,13 @@ fn gap_max_ms(tier: Tier) -> u64 {
         Tier::Fast => FAST_GAP_MS,
         Tier::Deep => DEEP_GAP_MS,
     }
+}
+
+/// Less time than this counts as this much, so that one gap of a permitted length is no lack: in short scenarios the longest gap binds.
+pub(super) fn share_over_ms(tier: Tier) -> u64 {
+    /// A gap of one part in so many is [`PERCENT_MIN`].
+    const PARTS: u64 = 20;
+    gap_max_ms(tier) * PARTS
 }
 
 /// etcd moved by itself: deep evidence has to be gathered anew, and there is no leader for a moment.
