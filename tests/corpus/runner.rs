@@ -274,8 +274,9 @@ impl Machine {
         open: BTreeMap<String, Open>,
     ) -> Result<BTreeMap<String, Verdict>, String> {
         let donor = self.create(self.donor()).await?;
-        let one = |(case, file): (Case, PathBuf)| {
+        let one = |(case, file): &(Case, PathBuf)| {
             let (refused, open, donor) = (refused.get(&case.name), open.get(&case.name), &donor);
+            let (case, file) = (case.clone(), file.clone());
             async move {
                 let started = Instant::now();
                 let failure = match refused {
@@ -297,7 +298,19 @@ impl Machine {
                 (case.name, result)
             }
         };
-        Ok(futures_util::stream::iter(cases).map(one).buffer_unordered(AT_ONCE).collect().await)
+        let mut results: BTreeMap<String, Verdict> =
+            futures_util::stream::iter(&cases).map(one).buffer_unordered(AT_ONCE).collect().await;
+        // Offers go round once a second. Several cases on few cores delay each other's tasks, and a task that ends on the other side
+        // of a round than in the recording changes the offers: what such a case proves, it proves alone.
+        let failed =
+            |case: &Case, results: &BTreeMap<_, _>| matches!(results.get(&case.name), Some(Verdict::Failed(_)));
+        for pair in &cases {
+            if failed(&pair.0, &results) {
+                print!("alone: ");
+                results.extend([one(pair).await]);
+            }
+        }
+        Ok(results)
     }
 
     async fn create(&self, body: ContainerCreateBody) -> Result<String, String> {

@@ -1,7 +1,7 @@
 //! `stormbed down`
 
 use super::{connect, standing, teller, the_standing};
-use crate::run::{Home, Run};
+use crate::run::{Home, Run, RunError};
 use crate::topology::{TopologyError, down};
 
 /// Remove a standing topology.
@@ -22,7 +22,14 @@ impl Down {
             down::sweep(&engine, home, &tell).await?;
             standing(home)?
         } else {
-            vec![the_standing(home, self.run.as_deref())?]
+            match the_standing(home, self.run.as_deref()) {
+                // What is to be gone is gone.
+                Err(TopologyError::Run(RunError::NoneStands)) => {
+                    tell("no topology stands");
+                    vec![]
+                }
+                found => vec![found?],
+            }
         };
         for id in ids {
             down::remove(&engine, home, Run::open(home, &id)?).await?;

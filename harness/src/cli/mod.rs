@@ -103,7 +103,8 @@ async fn connect() -> Result<Engine, TopologyError> {
 /// The run that a command without a run's id means: the only one that stands.
 fn the_standing(home: &Home, wanted: Option<&str>) -> Result<String, TopologyError> {
     if let Some(id) = wanted {
-        return Ok(id.to_owned());
+        let known = home.runs()?.iter().any(|run| run == id);
+        return if known { Ok(id.to_owned()) } else { Err(RunError::Unknown { id: id.to_owned() }.into()) };
     }
     let mut ids = standing(home)?;
     match (ids.pop(), ids.is_empty()) {

@@ -113,6 +113,15 @@ pub(super) fn ms(value: &Value<'_>, what: &str, d: &mut Diagnosis<'_>) -> Option
         return None;
     };
     match duration::parse_ms(text) {
+        // What lasts no time does nothing, and what must hold at once was never broken.
+        Ok(0) => {
+            d.mistake(
+                value.span(),
+                format!("{what} must be more than no time"),
+                format!("allowed: {}", duration::ALLOWED),
+            );
+            None
+        }
         Ok(ms) => Some(ms),
         Err(why) => {
             d.mistake(value.span(), format!("{what}: {why}"), format!("allowed: {}", duration::ALLOWED));
