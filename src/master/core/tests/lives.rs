@@ -190,7 +190,10 @@ impl Course {
         };
         heard.last = status.state;
         if status.state.is_terminal() {
-            heard.ends.insert(status.state);
+            // A task that never reached its agent: the agent says DROPPED, and a master that is asked before that is heard says GONE,
+            // because the agent is back without it. One end in two words, as in Mesos.
+            let end = if status.state == TaskState::Gone { TaskState::Dropped } else { status.state };
+            heard.ends.insert(end);
         }
         assert!(heard.ends.len() < 2, "{} ended more than once: {:?}", status.task_id, heard.ends);
         if let Some(uuid) = status.uuid {
