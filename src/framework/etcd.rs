@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use etcd_client::{Client, Compare, CompareOp, ConnectOptions, Error, GetOptions, Txn, TxnOp};
+use etcd_client::{Client, ConnectOptions, Error, GetOptions};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 
 use crate::config::{Incarnation, Slot};
+use crate::registry::store::{Store, StoreError};
 use crate::registry::{ETCD_CLIENT_PORT, Keys, NodeRecord};
 
 /// Bound of one question to one member: they are a network hop away.
@@ -102,7 +103,7 @@ pub async fn withdraw(
     let rounds = async {
         loop {
             for (_, address) in addresses.iter().filter(|(other, _)| **other != slot) {
-                match withdraw_at(*address, &keys.node(slot), incarnation).await {
+                match withdraw_at(*address, keys, slot, incarnation).await {
                     Ok(withdrawn) => return withdrawn,
                     Err(error) => tracing::debug!(%address, %error, "can't withdraw here"),
                 }
@@ -116,21 +117,8 @@ pub async fn withdraw(
     }
 }
 
-/// One transaction: the value that we saw is still there, so delete it.
-async fn withdraw_at(address: Ipv4Addr, key: &str, incarnation: Incarnation) -> Result<bool, Error> {
-    let mut client = connect(address).await?;
-    let found = client.get(key, None).await?;
-    let Some(entry) = found.kvs().first() else {
-        return Ok(false);
-    };
-    let record = serde_json::from_slice::<NodeRecord>(entry.value());
-    if !record.is_ok_and(|record| record.incarnation == incarnation) {
-        return Ok(false);
-    }
-    let unchanged = Compare::value(key, CompareOp::Equal, entry.value());
-    let delete = TxnOp::delete(key, None);
-    let done = client.txn(Txn::new().when([unchanged]).and_then([delete])).await?;
-    Ok(done.succeeded())
+async fn withdraw_at(address: Ipv4Addr, keys: &Keys, slot: Slot, incarnation: Incarnation) -> Result<bool, StoreError> {
+    Store::with_keys(connect(address).await?, keys.clone()).remove_registration(slot, incarnation).await
 }
 
 #[cfg(test)]

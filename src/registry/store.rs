@@ -93,7 +93,12 @@ impl Store {
     /// The registry of the cluster with this name.
     #[must_use]
     pub fn new(client: Client, cluster: &str) -> Self {
-        let keys = Keys::of(cluster);
+        Self::with_keys(client, Keys::of(cluster))
+    }
+
+    /// The registry whose keys these are.
+    #[must_use]
+    pub fn with_keys(client: Client, keys: Keys) -> Self {
         Self { client, keys }
     }
 
