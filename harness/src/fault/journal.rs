@@ -258,7 +258,7 @@ mod tests {
             async { Err("there is none".to_owned()) }.boxed()
         }
         fn parts(&self) -> BoxFuture<'_, Result<BTreeMap<String, PartView>, String>> {
-            let part = self.0.map(|state| PartView { id: "id-zk-1".into(), state, started_unix_ms: 0 });
+            let part = self.0.map(|state| PartView { id: "id-zk-1".into(), state });
             async { Ok(part.map(|part| ("zk-1".to_owned(), part)).into_iter().collect()) }.boxed()
         }
         fn act<'a>(&'a self, _: &'a str, _: Verb) -> BoxFuture<'a, Result<(), String>> {

@@ -248,8 +248,7 @@ fn fast(shape: &Shape, roles: &Roles) -> Fast {
             false => (slot, Err("refused".to_owned())),
         })
         .collect();
-    let part =
-        |name: &String| PartView { id: format!("id-{name}"), state: ContainerState::Running, started_unix_ms: 1 };
+    let part = |name: &String| PartView { id: format!("id-{name}"), state: ContainerState::Running };
     let names = shape.hosts.iter().chain(shape.masters.keys()).chain(&shape.zookeepers).chain(&shape.frameworks);
     Fast {
         parts: probe(names.chain([&shape.edge]).map(|name| (name.clone(), part(name))).collect()),

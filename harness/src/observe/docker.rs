@@ -1,11 +1,9 @@
 //! The machines of a topology that stands on the user's engine.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, try_join_all};
-use stormbed::clock::unix_ms;
+use futures_util::future::BoxFuture;
 use stormbed::config::STORMD;
 use stormbed::outpost::protocol::{ContainerState, Hello};
 
@@ -23,8 +21,6 @@ pub struct DockerMachines {
     outposts: BTreeMap<String, String>,
     hellos: BTreeMap<String, Hello>,
     secrets: HostSecrets,
-    /// Start of each container that was running when it was listed last: asking for it takes a call per container.
-    starts: Mutex<BTreeMap<String, u64>>,
 }
 
 impl DockerMachines {
@@ -37,7 +33,7 @@ impl DockerMachines {
         hellos: BTreeMap<String, Hello>,
         secrets: HostSecrets,
     ) -> Self {
-        Self { engine, run: run.to_owned(), outposts, hellos, secrets, starts: Mutex::default() }
+        Self { engine, run: run.to_owned(), outposts, hellos, secrets }
     }
 
     async fn list(&self) -> Result<BTreeMap<String, PartView>, String> {
@@ -46,47 +42,11 @@ impl DockerMachines {
         let mut parts = BTreeMap::new();
         for container in listed {
             if let Some(name) = container.labels.get(LABEL_MACHINE) {
-                let view = PartView { id: container.id, state: state(&container.state), started_unix_ms: 0 };
+                let view = PartView { id: container.id, state: state(&container.state) };
                 parts.insert(name.clone(), view);
             }
         }
-        self.fill_starts(&mut parts).await?;
         Ok(parts)
-    }
-
-    /// Asks for the start of what has not been running before.
-    async fn fill_starts(&self, parts: &mut BTreeMap<String, PartView>) -> Result<(), String> {
-        let known = self.known();
-        let runs = |part: &&PartView| is_up(part.state);
-        let fresh = parts.values().filter(runs);
-        let fresh = fresh.filter(|part| !known.contains_key(&part.id));
-        let asked = fresh.map(|part| async {
-            let started = self.started(&part.id).await?;
-            Ok::<_, String>((part.id.clone(), started))
-        });
-        let asked: BTreeMap<String, u64> = try_join_all(asked).await?.into_iter().collect();
-        let mut starts = BTreeMap::new();
-        for part in parts.values_mut() {
-            let start = asked.get(&part.id).or_else(|| known.get(&part.id));
-            if let (true, Some(start)) = (is_up(part.state), start) {
-                starts.insert(part.id.clone(), *start);
-                part.started_unix_ms = *start;
-            }
-        }
-        *self.starts.lock().unwrap_or_else(PoisonError::into_inner) = starts;
-        Ok(())
-    }
-
-    fn known(&self) -> BTreeMap<String, u64> {
-        let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
-        starts.clone()
-    }
-
-    async fn started(&self, id: &str) -> Result<u64, String> {
-        let inspected = self.engine.docker().inspect_container(id, None).await;
-        let inspected = inspected.map_err(|error| error.to_string())?;
-        let text = inspected.state.and_then(|state| state.started_at);
-        Ok(text.as_deref().and_then(unix_ms).unwrap_or(0))
     }
 }
 
@@ -131,10 +91,6 @@ impl Machines for DockerMachines {
         }
         .boxed()
     }
-}
-
-fn is_up(state: ContainerState) -> bool {
-    matches!(state, ContainerState::Running | ContainerState::Paused)
 }
 
 fn state(text: &str) -> ContainerState {

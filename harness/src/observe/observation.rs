@@ -123,8 +123,6 @@ pub struct PartView {
     pub id: String,
     /// Engine state.
     pub state: ContainerState,
-    /// Start, in milliseconds since the Unix epoch.
-    pub started_unix_ms: u64,
 }
 
 /// HTTP statuses of `/api/status` through the proxy.

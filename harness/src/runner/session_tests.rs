@@ -37,7 +37,7 @@ impl Machines for Fake {
     fn parts(&self) -> BoxFuture<'_, Result<BTreeMap<String, PartView>, String>> {
         let paused = *self.paused.lock().expect("no test panics with it");
         let state = if paused { ContainerState::Paused } else { ContainerState::Running };
-        let part = PartView { id: "id-zk-1".into(), state, started_unix_ms: 0 };
+        let part = PartView { id: "id-zk-1".into(), state };
         async { Ok(BTreeMap::from([("zk-1".to_owned(), part)])) }.boxed()
     }
     fn act<'a>(&'a self, _: &'a str, verb: Verb) -> BoxFuture<'a, Result<(), String>> {

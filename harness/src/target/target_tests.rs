@@ -42,7 +42,7 @@ fn shape() -> Shape {
 fn seen() -> Observation {
     let part = |name: String| {
         let id = format!("id-{name}");
-        let view = PartView { id, state: ContainerState::Running, started_unix_ms: 0 };
+        let view = PartView { id, state: ContainerState::Running };
         (name, view)
     };
     let master = |name: String| {
