@@ -106,7 +106,7 @@ mod tests {
 
     /// A fault on these victims whose act began just before the observation.
     fn on(kind: FaultKind, victims: Vec<Victim>) -> Fault {
-        let target = Target { class: victims[0].class, role: Role::Any };
+        let target = Target::new(victims[0].class, Role::Any);
         let mut fault = Fault::planned("t", "s1", kind, target);
         fault.victims = victims;
         fault.life.begin(Millis(BEGIN - 1));

@@ -214,7 +214,7 @@ mod tests {
     use crate::observe::observation::PartView;
 
     fn fault(id: &str, kind: FaultKind, class: TargetClass, victims: &[&str]) -> Fault {
-        let mut fault = Fault::planned("a", id, kind, Target { class, role: Role::Any });
+        let mut fault = Fault::planned("a", id, kind, Target::new(class, Role::Any));
         fault.victims = victims.iter().map(|name| fixture::part(class, name, &format!("id-{name}"))).collect();
         fault
     }

@@ -5,6 +5,7 @@
 //! * [`inject`], [`effect`]: which of them it is, over all victims.
 //! * [`life`]: the state machine that no fault escapes.
 //! * [`journal`]: what is owed to the topology if this process dies.
+//! * [`words`]: what scenario files call all of it.
 
 pub mod effect;
 pub mod inject;
@@ -14,6 +15,7 @@ pub mod kill;
 pub mod life;
 pub mod partition;
 pub mod pause;
+pub mod words;
 
 use std::fmt;
 
@@ -54,13 +56,11 @@ pub enum Peers {
 
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            FaultKind::Kill => "kill",
-            FaultKind::Pause => "pause",
-            FaultKind::Isolate { from: Peers::Everyone } => "isolate",
-            FaultKind::Isolate { from: Peers::ZooKeeper } => "isolate from zookeeper",
-            FaultKind::Partition => "partition",
-        })
+        f.write_str(self.row().word)?;
+        match self {
+            FaultKind::Isolate { from } if *from != Peers::Everyone => write!(f, " from {}", from.row().word),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -85,14 +85,7 @@ pub enum TargetClass {
 
 impl fmt::Display for TargetClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TargetClass::Node => "node",
-            TargetClass::MesosMaster => "mesos-master",
-            TargetClass::MesosAgent => "mesos-agent",
-            TargetClass::ZooKeeper => "zookeeper",
-            TargetClass::Framework => "framework",
-            TargetClass::Host => "host",
-        })
+        f.write_str(self.row().word)
     }
 }
 
@@ -106,6 +99,8 @@ pub enum Role {
     Follower,
     /// Any member.
     Any,
+    /// Every one.
+    All,
     /// As many as may be lost: less than half.
     Minority,
     /// The smallest number that is more than half.
@@ -122,23 +117,21 @@ pub enum Role {
     NotOfLeader,
 }
 
-impl Role {
-    /// As scenario files write it. Masters and schedulers have words of their own.
-    #[must_use]
-    pub fn word(self, class: TargetClass) -> String {
-        match (self, class) {
-            (Role::Leader, TargetClass::Framework) => "active".into(),
-            (Role::Leader, _) => "leader".into(),
-            (Role::Follower, TargetClass::MesosMaster | TargetClass::Framework) => "standby".into(),
-            (Role::Follower, _) => "follower".into(),
-            (Role::Any, _) => "any".into(),
-            (Role::Minority, _) => "minority".into(),
-            (Role::Majority, _) => "majority".into(),
-            (Role::MinorityWithLeader, _) => "minority-with-leader".into(),
-            (Role::Slot(slot), _) => format!("slot {slot}"),
-            (Role::Number(number), _) => number.to_string(),
-            (Role::OfLeader, _) => "of-leader".into(),
-            (Role::NotOfLeader, _) => "not-of-leader".into(),
+/// How many of those who hold a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pick {
+    /// So many.
+    Count(u16),
+    /// This share of them, rounded up.
+    Percent(u8),
+}
+
+impl fmt::Display for Pick {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pick::Count(count) => write!(f, "{count}"),
+            Pick::Percent(percent) => write!(f, "{percent}%"),
         }
     }
 }
@@ -150,11 +143,29 @@ pub struct Target {
     pub class: TargetClass,
     /// Role among them.
     pub role: Role,
+    /// How many; none = what the role itself says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pick: Option<Pick>,
+    /// Only those on the host of the previous step's (first) victim.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside: bool,
+}
+
+impl Target {
+    /// Whoever holds this role, wherever.
+    #[must_use]
+    pub fn new(class: TargetClass, role: Role) -> Self {
+        Self { class, role, pick: None, beside: false }
+    }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.class, self.role.word(self.class))
+        write!(f, "{} {}", self.class, self.role.word(self.class))?;
+        if let Some(pick) = self.pick {
+            write!(f, " ({pick})")?;
+        }
+        f.write_str(if self.beside { " on the previous victim's host" } else { "" })
     }
 }
 
@@ -179,6 +190,17 @@ pub struct Victim {
     pub term: Option<u64>,
     /// It held the leader's role at resolution; a host or its agent: the etcd leader ran there.
     pub led: bool,
+}
+
+impl Victim {
+    /// The host that it is, or that it lives on; none for what the outer engine runs.
+    #[must_use]
+    pub fn on_host(&self) -> Option<&str> {
+        match self.class {
+            TargetClass::Host | TargetClass::MesosAgent => Some(&self.name),
+            _ => self.host.as_deref(),
+        }
+    }
 }
 
 /// A fault on its way through its life.

@@ -126,7 +126,7 @@ pub(super) fn missed_role(ticks: &[Tick], fault: &Fault) -> Option<String> {
     let must_lead = match fault.target.role {
         Role::Leader | Role::MinorityWithLeader | Role::OfLeader => true,
         Role::Follower | Role::NotOfLeader => false,
-        Role::Any | Role::Minority | Role::Majority | Role::Slot(_) | Role::Number(_) => return None,
+        Role::Any | Role::All | Role::Minority | Role::Majority | Role::Slot(_) | Role::Number(_) => return None,
     };
     let at = ticks.partition_point(|tick| tick.end <= began);
     let before = ticks[..at].iter().rev().find(|tick| leads(&tick.truth, victim).is_some());
@@ -190,7 +190,7 @@ mod tests {
     }
 
     fn on(class: TargetClass, name: &str) -> Fault {
-        let mut fault = Fault::planned("t", "s1", FaultKind::Kill, Target { class, role: Role::Any });
+        let mut fault = Fault::planned("t", "s1", FaultKind::Kill, Target::new(class, Role::Any));
         fault.victims = vec![fixture::part(class, name, "c")];
         fault.life.begin(Millis(BEGAN));
         fault

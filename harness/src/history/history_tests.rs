@@ -25,7 +25,7 @@ const BACK: u64 = 30_000;
 const END_OF_RUN: u64 = 75_000;
 
 fn target(role: Role) -> Target {
-    Target { class: TargetClass::Node, role }
+    Target::new(TargetClass::Node, role)
 }
 
 fn killed() -> Fault {

@@ -98,7 +98,7 @@ mod tests {
     /// One letter per tick of 250 ms: holds, broken, unknown.
     fn verdict(text: &str, state: Condition) -> Option<Verdict> {
         let ticks: Vec<Tick> = text.chars().enumerate().map(|(index, letter)| tick(index, letter)).collect();
-        let target = Target { class: TargetClass::ZooKeeper, role: Role::Majority };
+        let target = Target::new(TargetClass::ZooKeeper, Role::Majority);
         let mut fault = Fault::planned("t", "s1", FaultKind::Kill, target);
         fault.victims = vec![fixture::part(TargetClass::ZooKeeper, "zk-1", "c")];
         fault.life.begin(Millis(0));

@@ -203,7 +203,7 @@ mod tests {
     }
 
     fn recovered(ticks: &[Tick], cut: Option<u64>) -> Recovery {
-        let target = Target { class: TargetClass::Node, role: Role::Any };
+        let target = Target::new(TargetClass::Node, Role::Any);
         let mut fault = Fault::planned("t", "s1", FaultKind::Kill, target);
         fault.life.begin(Millis(START));
         let window = Window { start: Millis(START), cut: cut.map(Millis) };

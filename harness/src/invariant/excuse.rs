@@ -13,12 +13,14 @@
 //! | kill mesos-agent | any | mesos | 15 s after the undo: it finds its containers and registers |
 //! | kill, pause zookeeper | follower | zookeeper | 10 s after the undo: it joins and syncs |
 //! | kill, pause zookeeper | leader | zookeeper mesos | likewise; the masters' election can't be read meanwhile |
-//! | kill, pause zookeeper | majority | zookeeper mesos | 30 s after the undo: an election, then the masters' |
+//! | kill, pause zookeeper | majority, all | zookeeper mesos | 30 s after the undo: an election, then the masters' |
 //! | kill, pause framework | active | mesos | 20 s after the undo: a session, and the standby subscribes |
 //! | kill, pause framework | standby | nothing | |
 //! | kill host | not the leader's | hosts ssh storage etcd mesos network | 60 s after the undo: it boots, heals, and its nodes join |
 //! | pause, isolate host | any | the same and jupyter: its silent brick stalls the volume for 10 s | likewise |
 //! | kill host | the leader's | the same and jupyter | likewise |
+//!
+//! Who loses a quorum, loses the leader.
 //!
 //! A node that dies while Mesos or ZooKeeper is in trouble needs them first: it gets twice the time.
 
@@ -48,14 +50,15 @@ pub const HOST_MS: u64 = 60_000;
 #[must_use]
 pub fn excused(fault: &Fault) -> &'static [Name] {
     use Name::{Etcd, Hosts, Jupyter, Mesos, Network, Ssh, Storage, ZooKeeper};
-    let led = fault.led();
+    // Without a quorum nobody leads.
+    let led = fault.led() || takes_quorum(fault);
     match (fault.target.class, fault.kind) {
         (TargetClass::Node, FaultKind::Kill) if led => &[Hosts, Ssh, Jupyter, Storage, Etcd, Mesos, Network],
         (TargetClass::Node, FaultKind::Kill) => &[Hosts, Ssh, Storage, Etcd, Mesos, Network],
         (TargetClass::Node, _) if led => &[Hosts, Ssh, Jupyter, Storage, Etcd, Network],
         (TargetClass::Node, _) => &[Hosts, Ssh, Storage, Etcd, Network],
         (TargetClass::MesosMaster | TargetClass::MesosAgent, _) => &[Mesos],
-        (TargetClass::ZooKeeper, _) if led || takes_quorum(fault) => &[ZooKeeper, Mesos],
+        (TargetClass::ZooKeeper, _) if led => &[ZooKeeper, Mesos],
         (TargetClass::ZooKeeper, _) => &[ZooKeeper],
         (TargetClass::Framework, _) if led => &[Mesos],
         (TargetClass::Framework, _) => &[],
@@ -66,7 +69,7 @@ pub fn excused(fault: &Fault) -> &'static [Name] {
 
 /// Whoever is left can decide nothing.
 fn takes_quorum(fault: &Fault) -> bool {
-    fault.target.role == Role::Majority
+    matches!(fault.target.role, Role::Majority | Role::All)
 }
 
 /// The end of a fault's excuses; none while it is held, or if it was never made.
@@ -126,7 +129,7 @@ mod tests {
 
     fn fault(id: &str, kind: FaultKind, class: TargetClass, began: u64) -> Fault {
         let role = Role::Any;
-        let mut fault = Fault::planned("t", id, kind, Target { class, role });
+        let mut fault = Fault::planned("t", id, kind, Target::new(class, role));
         fault.life.begin(Millis(began));
         fault
     }

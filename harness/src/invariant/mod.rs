@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_killed_node_is_not_held_and_a_frozen_one_is_until_its_undo() {
-        let target = Target { class: TargetClass::Node, role: Role::Any };
+        let target = Target::new(TargetClass::Node, Role::Any);
         let mut fault = Fault::planned("t", "s1", FaultKind::Pause, target);
         fault.victims = vec![node(3, 1, "host-1", "c3")];
         fault.life.begin(Millis(1));
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn every_victim_of_a_held_fault_is_held_under_its_kind() {
         let held = |kind, class, names: &[&str]| {
-            let mut fault = Fault::planned("t", "s1", kind, Target { class, role: Role::Any });
+            let mut fault = Fault::planned("t", "s1", kind, Target::new(class, Role::Any));
             fault.victims = names.iter().map(|name| part(class, name, "c")).collect();
             fault.life.begin(Millis(1));
             Held::of(&[fault])

@@ -13,6 +13,8 @@ use stormbed::outpost::protocol::{
     ContainerState, ContainerView, EtcdView, GlusterView, LoginView, MachineView, MesosView, RoutesView, ZooKeeperView,
 };
 
+use crate::fault::TargetClass;
+
 /// One look at one thing: it happened between `begin` and `end`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Probe<T> {
@@ -58,6 +60,18 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// How many parts of this kind there are.
+    #[must_use]
+    pub fn number_of(&self, class: TargetClass) -> usize {
+        match class {
+            TargetClass::Node => self.addresses.len(),
+            TargetClass::MesosMaster => self.masters.len(),
+            TargetClass::ZooKeeper => self.zookeepers.len(),
+            TargetClass::Framework => self.frameworks.len(),
+            TargetClass::MesosAgent | TargetClass::Host => self.hosts.len(),
+        }
+    }
+
     /// Host name inside the container of a slot: `PREFIX-s<k>`.
     #[must_use]
     pub fn slot_hostname(&self, slot: Slot) -> String {

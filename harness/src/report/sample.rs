@@ -11,7 +11,7 @@ fn fault(id: &str, stage: Stage) -> FaultReport {
     FaultReport {
         id: id.into(),
         kind: FaultKind::Kill,
-        target: Target { class: TargetClass::Node, role: Role::Leader },
+        target: Target::new(TargetClass::Node, Role::Leader),
         victims: vec![],
         stage,
         began: Some(Millis(20_000)),

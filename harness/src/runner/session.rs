@@ -366,9 +366,12 @@ impl<'a> Session<'a> {
         self.until(time, |_| false).await.map(|_| ())
     }
 
-    /// The scene for a choice.
-    pub(super) fn scene<'s>(&'s self, seen: &'s Seen) -> Scene<'s> {
-        Scene { seen: &seen.observation, truth: &seen.truth, shape: &self.shared.world.shape, hit: &self.hit }
+    /// The scene for a fault's choice.
+    pub(super) fn scene<'s>(&'s self, index: usize, seen: &'s Seen) -> Scene<'s> {
+        let before = self.faults[..index].iter().rev().flat_map(|fault| fault.victims.first());
+        let previous_host = before.filter_map(Victim::on_host).next();
+        let shape = &self.shared.world.shape;
+        Scene { seen: &seen.observation, truth: &seen.truth, shape, hit: &self.hit, previous_host }
     }
 
     /// A new phase, for timeline and progress.
@@ -465,7 +468,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_shown_to_a_tick_as_it_stood_when_the_tick_began() {
-        let target = Target { class: TargetClass::ZooKeeper, role: Role::Leader };
+        let target = Target::new(TargetClass::ZooKeeper, Role::Leader);
         let mut fault = Fault::planned("t", "s1", FaultKind::Pause, target);
         fault.life.begin(Millis(10));
         fault.life.step(Stage::Injected, Millis(20)).expect("legal");

@@ -51,7 +51,7 @@ impl Machines for Fake {
 }
 
 fn pausing() -> Plan {
-    let target = Target { class: TargetClass::ZooKeeper, role: Role::Any };
+    let target = Target::new(TargetClass::ZooKeeper, Role::Any);
     let act = PlannedAct::Fault { kind: FaultKind::Pause, target, hold: Hold::For { ms: 100 } };
     let step = PlannedStep {
         id: "s1".into(),

@@ -83,13 +83,14 @@ impl Session<'_> {
         let target = self.faults[index].target;
         let found = |session: &Self| {
             let seen = session.seen.as_ref();
-            seen.is_some_and(|seen| resolve(&target, &session.scene(seen), session.plan.seed, id).is_some())
+            seen.is_some_and(|seen| resolve(&target, &session.scene(index, seen), session.plan.seed, id).is_some())
         };
         let within = Duration::from_millis(RESOLVE_WITHIN_MS);
         // The role must be live now, not in the tick before the wait.
         self.fresh_tick().await?;
         self.until(within, found).await?;
-        let victims = self.seen.clone().and_then(|seen| resolve(&target, &self.scene(&seen), self.plan.seed, id));
+        let victims =
+            self.seen.clone().and_then(|seen| resolve(&target, &self.scene(index, &seen), self.plan.seed, id));
         let Some(victims) = victims else {
             self.step(index, Stage::Skipped, "nothing held the role in time");
             return Ok(());

@@ -48,7 +48,7 @@ impl Session<'_> {
         };
         let seen = self.fresh_tick().await?;
         let (chosen, why) = {
-            let scene = self.scene(&seen);
+            let scene = self.scene(index, &seen);
             let mut why = "nothing holds the role now".to_owned();
             let mut eligible = candidates(&draw.target, &scene);
             eligible.retain(|victim| match keeps_quorum(std::slice::from_ref(victim), &scene) {
@@ -58,7 +58,8 @@ impl Session<'_> {
                     false
                 }
             });
-            let chosen = choose(eligible, count(&draw.target, scene.shape), self.plan.seed, &draw.id);
+            let count = count(&draw.target, scene.shape, eligible.len());
+            let chosen = choose(eligible, count, self.plan.seed, &draw.id);
             // Each may be lost alone, and all of them together not.
             let chosen = chosen.filter(|victims| match keeps_quorum(victims, &scene) {
                 Ok(()) => true,

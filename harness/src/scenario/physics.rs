@@ -4,7 +4,7 @@
 //! timeout 1 s (drawn from 1 to 2 s), ZooKeeper's syncLimit 5 × tickTime 500 ms.
 
 use super::event::Event;
-use crate::fault::{FaultKind, Peers, Role, Target, TargetClass};
+use crate::fault::{FaultKind, Role, Target, TargetClass};
 
 /// A master's session: nobody leads in its place before it has expired.
 pub const SESSION_MS: u64 = 10_000;
@@ -18,19 +18,6 @@ pub const SYNC_MS: u64 = 2_500;
 /// A node that falls silent stays registered until its lease ends.
 pub const LEASE_MS: u64 = 5_000;
 
-/// The kinds of parts that this can be done to.
-#[must_use]
-pub fn targets(kind: FaultKind) -> &'static [TargetClass] {
-    use TargetClass::{Framework, Host, MesosAgent, MesosMaster, Node, ZooKeeper};
-    match kind {
-        FaultKind::Kill => &[Node, MesosMaster, MesosAgent, ZooKeeper, Framework, Host],
-        FaultKind::Pause => &[Node, MesosMaster, ZooKeeper, Framework, Host],
-        FaultKind::Isolate { from: Peers::Everyone } => &[MesosMaster, Framework, Host],
-        FaultKind::Isolate { from: Peers::ZooKeeper } => &[MesosMaster, Framework],
-        FaultKind::Partition => &[Node],
-    }
-}
-
 /// Events that this fault on this target causes for certain (a slot or host given by number may or may not lead).
 #[must_use]
 pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
@@ -38,10 +25,14 @@ pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
         target.role,
         Role::Leader | Role::MinorityWithLeader | Role::Slot(_) | Role::Number(_) | Role::OfLeader
     );
+    let many = matches!(target.role, Role::Majority | Role::All) || target.pick.is_some();
     // It can't hear its session's end, and finds out by its own clock or when it wakes up.
     let ends_itself = kind != FaultKind::Kill;
     let mut events = vec![];
     match target.class {
+        // Nobody is left to notice, or to lead for certain.
+        TargetClass::Node if many => events.extend((kind == FaultKind::Kill).then_some(Event::SlotReplaced)),
+        TargetClass::Host if many => {}
         TargetClass::Node | TargetClass::Host => {
             if may_lead {
                 events.extend([Event::EtcdLeaderChanged, Event::JupyterMoved]);
@@ -62,7 +53,7 @@ pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
         }
         TargetClass::MesosAgent => events.extend([Event::MesosAgentRecovered, Event::AgentUnreachable]),
         TargetClass::ZooKeeper if target.role == Role::Leader => events.push(Event::ZooKeeperLeaderChanged),
-        TargetClass::ZooKeeper if target.role == Role::Majority => {
+        TargetClass::ZooKeeper if matches!(target.role, Role::Majority | Role::All) => {
             events.extend([Event::ZooKeeperQuorumLost, Event::MesosMasterExited]);
         }
         TargetClass::Framework if target.role == Role::Leader => {

@@ -238,7 +238,7 @@ mod tests {
 
     fn act(kind: FaultKind, class: TargetClass) -> super::super::FaultAct {
         let role = Role::Any;
-        super::super::FaultAct { kind, target: Target { class, role }, for_ms: None }
+        super::super::FaultAct { kind, target: Target::new(class, role), for_ms: None }
     }
 
     fn stormy(for_ms: u64, every: (u64, u64), weights: [u32; 2], seed: Option<u64>) -> Scenario {
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn what_is_healed_by_the_system_is_not_held() {
-        let node = Target { class: TargetClass::Node, role: Role::Any };
+        let node = Target::new(TargetClass::Node, Role::Any);
         assert_eq!(Hold::of(FaultKind::Kill, node, None), Hold::Nothing);
         assert_eq!(Hold::of(FaultKind::Pause, node, None), Hold::UntilConverged);
         assert_eq!(Hold::of(FaultKind::Pause, node, Some(5)), Hold::For { ms: 5 });

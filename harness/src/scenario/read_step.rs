@@ -7,20 +7,13 @@ use super::diagnose::Diagnosis;
 use super::duration::format_ms;
 use super::event::Event;
 use super::fields::{Fields, Value, choice, kind, list, ms, number, text};
-use super::physics::{floor_ms, is_held, possible, targets};
+use super::physics::{floor_ms, is_held, possible};
 use super::plan::HOLD_MAX_MS;
 use super::read_target::read_target;
 use super::{Act, Bound, Cluster, Condition, FaultAct, Meanwhile, RecoveryClock, Step, Storm, StormFault, duration};
-use crate::fault::{FaultKind, Peers};
+use crate::fault::{FaultKind, Peers, words};
 use crate::invariant::Name;
 
-const KINDS: [(&str, FaultKind); 4] = [
-    ("kill", FaultKind::Kill),
-    ("pause", FaultKind::Pause),
-    ("isolate", FaultKind::Isolate { from: Peers::Everyone }),
-    ("partition", FaultKind::Partition),
-];
-const PEERS: [(&str, Peers); 2] = [("everyone", Peers::Everyone), ("zookeeper", Peers::ZooKeeper)];
 const CONDITIONS: [(&str, Condition); 2] = [("holds", Condition::Holds), ("degraded", Condition::Degraded)];
 const FAULT_KEYS: [&str; 9] = ["fault", "target", "from", "for", "with", "wait", "expect", "meanwhile", "recovered"];
 const ALL_KEYS: [&str; 11] =
@@ -94,15 +87,21 @@ fn read_with(value: &Value<'_>, previous: Option<&Step>, d: &mut Diagnosis<'_>) 
 /// `fault`, `target`, `from` and `for`, of a step or of a storm.
 fn read_fault(fields: &Fields<'_, '_>, cluster: &Cluster, d: &mut Diagnosis<'_>) -> Option<FaultAct> {
     let kind = fields
-        .need("fault", "fault = \"kill\", \"pause\", \"isolate\" or \"partition\"", d)
-        .and_then(|value| choice(value, "fault", &KINDS, d));
+        .need(
+            "fault",
+            &format!("fault = \"{}\"", words::FAULTS.iter().map(|row| row.word).collect::<Vec<_>>().join("\", \"")),
+            d,
+        )
+        .and_then(|value| {
+            choice(value, "fault", &words::FAULTS.iter().map(|row| (row.word, row.kind)).collect::<Vec<_>>(), d)
+        });
     let kind = kind.and_then(|kind| read_from(fields, kind, d));
     let target =
         fields.need("target", "target = { node = \"leader\" }", d).and_then(|value| read_target(value, cluster, d));
     let for_ms = fields.ms("for", d);
     let (kind, target) = (kind?, target?);
-    if !targets(kind).contains(&target.class) {
-        let names: Vec<String> = targets(kind).iter().map(ToString::to_string).collect();
+    if !kind.targets().contains(&target.class) {
+        let names: Vec<String> = kind.targets().iter().map(ToString::to_string).collect();
         let at = fields.get("target").map_or(fields.at.clone(), Spanned::span);
         d.mistake(at, format!("{kind} can't be done to a {}", target.class), format!("allowed: {}", names.join(", ")));
     }
@@ -127,7 +126,8 @@ fn read_from(fields: &Fields<'_, '_>, kind: FaultKind, d: &mut Diagnosis<'_>) ->
         d.mistake(value.span(), format!("{kind} has no 'from'"), "only fault = \"isolate\" says from whom".to_owned());
         return None;
     }
-    choice(value, "value of 'from'", &PEERS, d).map(|from| FaultKind::Isolate { from })
+    let peers: Vec<(&str, Peers)> = words::PEERS.iter().map(|row| (row.word, row.peers)).collect();
+    choice(value, "value of 'from'", &peers, d).map(|from| FaultKind::Isolate { from })
 }
 
 fn read_meanwhile(value: &Value<'_>, act: Option<&FaultAct>, d: &mut Diagnosis<'_>) -> Vec<Meanwhile> {

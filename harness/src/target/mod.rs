@@ -12,7 +12,7 @@ use stormbed::config::Slot;
 use stormbed::outpost::protocol::{ContainerState, ContainerView};
 
 use crate::fault::kill::AGENT;
-use crate::fault::{Role, Target, TargetClass, Victim};
+use crate::fault::{Pick, Role, Target, TargetClass, Victim};
 use crate::invariant::truth::{RunningNode, Truth};
 use crate::observe::observation::{Observation, Shape};
 
@@ -27,13 +27,17 @@ pub struct Scene<'a> {
     pub shape: &'a Shape,
     /// Containers that a fault has hit already and that nobody has seen well since: no targets, and no support for a quorum.
     pub hit: &'a BTreeSet<String>,
+    /// The host of the previous step's first victim, if that has one.
+    pub previous_host: Option<&'a str>,
 }
 
 /// Whom the aim means now, chosen by seed and name where it leaves a choice: one, or as many as its share asks for. None if
 /// nobody holds the role, or too few do.
 #[must_use]
 pub fn resolve(target: &Target, scene: &Scene<'_>, seed: u64, fault: &str) -> Option<Vec<Victim>> {
-    choose(candidates(target, scene), count(target, scene.shape), seed, fault)
+    let found = candidates(target, scene);
+    let count = count(target, scene.shape, found.len());
+    choose(found, count, seed, fault)
 }
 
 /// All that the aim could mean now, in a fixed order; whoever must be among the chosen comes first.
@@ -48,6 +52,9 @@ pub fn candidates(target: &Target, scene: &Scene<'_>) -> Vec<Victim> {
         TargetClass::Host => hosts(target.role, scene),
     };
     all.retain(|victim| !scene.hit.contains(&victim.container));
+    if target.beside {
+        all.retain(|victim| scene.previous_host.is_some() && victim.on_host() == scene.previous_host);
+    }
     if target.role == Role::MinorityWithLeader {
         if !all.iter().any(|victim| victim.led) {
             return vec![];
@@ -66,23 +73,21 @@ pub struct Count {
     pub first: usize,
 }
 
-/// How many the aim means.
+/// How many the aim means, of `found` candidates.
 #[must_use]
-pub fn count(target: &Target, shape: &Shape) -> Count {
-    let of = match target.class {
-        TargetClass::Node => shape.addresses.len(),
-        TargetClass::MesosMaster => shape.masters.len(),
-        TargetClass::ZooKeeper => shape.zookeepers.len(),
-        TargetClass::Framework => shape.frameworks.len(),
-        TargetClass::MesosAgent | TargetClass::Host => shape.hosts.len(),
-    };
+pub fn count(target: &Target, shape: &Shape, found: usize) -> Count {
+    let of = shape.number_of(target.class);
     let minority = (of.saturating_sub(1) / 2).max(1);
-    match target.role {
-        Role::Minority => Count { all: minority, first: 0 },
-        Role::Majority => Count { all: of / 2 + 1, first: 0 },
-        Role::MinorityWithLeader => Count { all: minority, first: 1 },
-        _ => Count { all: 1, first: 0 },
-    }
+    let first = usize::from(target.role == Role::MinorityWithLeader);
+    let all = match (target.pick, target.role) {
+        (Some(Pick::Count(count)), _) => usize::from(count),
+        (Some(Pick::Percent(percent)), _) => (found * usize::from(percent)).div_ceil(100).max(1),
+        (None, Role::All) => found.max(1),
+        (None, Role::Minority | Role::MinorityWithLeader) => minority,
+        (None, Role::Majority) => of / 2 + 1,
+        (None, _) => 1,
+    };
+    Count { all, first }
 }
 
 /// Chooses that many, by seed and name; none if there are fewer.

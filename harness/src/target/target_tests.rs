@@ -98,8 +98,8 @@ fn truth() -> Truth {
 /// Names of all candidates.
 fn who(class: TargetClass, role: Role, truth: &Truth, hit: &BTreeSet<String>) -> Vec<String> {
     let (shape, seen) = (shape(), seen());
-    let scene = Scene { seen: &seen, truth, shape: &shape, hit };
-    let found = candidates(&Target { class, role }, &scene);
+    let scene = Scene { seen: &seen, truth, shape: &shape, hit, previous_host: None };
+    let found = candidates(&Target::new(class, role), &scene);
     assert!(found.iter().all(|victim| victim.class == class));
     found.into_iter().map(|victim| victim.name).collect()
 }
@@ -142,8 +142,8 @@ fn what_is_hit_already_is_no_target() {
 #[test]
 fn a_leader_is_pinned_to_its_incarnation_and_term() {
     let (shape, seen, truth, hit) = (shape(), seen(), truth(), BTreeSet::new());
-    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit };
-    let target = Target { class: TargetClass::Node, role: Role::Leader };
+    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit, previous_host: None };
+    let target = Target::new(TargetClass::Node, Role::Leader);
     let victim = candidates(&target, &scene).pop().expect("slot 2 leads");
     assert_eq!(victim.container, "c2");
     assert_eq!(victim.node, Some((2, 1)));
@@ -154,8 +154,8 @@ fn a_leader_is_pinned_to_its_incarnation_and_term() {
 #[test]
 fn a_choice_depends_on_seed_and_fault_alone_and_reaches_everyone() {
     let (shape, seen, truth, hit) = (shape(), seen(), truth(), BTreeSet::new());
-    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit };
-    let target = Target { class: TargetClass::Node, role: Role::Any };
+    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit, previous_host: None };
+    let target = Target::new(TargetClass::Node, Role::Any);
     let pick = |seed, fault: &str| {
         let victims = resolve(&target, &scene, seed, fault);
         victims.map(|victims| victims[0].name.clone())
@@ -169,9 +169,9 @@ fn a_choice_depends_on_seed_and_fault_alone_and_reaches_everyone() {
 #[test]
 fn a_share_names_as_many_as_it_says_each_once() {
     let (shape, seen, truth, hit) = (shape(), seen(), truth(), BTreeSet::new());
-    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit };
+    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit, previous_host: None };
     let names = |class, role, seed| {
-        let victims = resolve(&Target { class, role }, &scene, seed, "s1").expect("enough of them");
+        let victims = resolve(&Target::new(class, role), &scene, seed, "s1").expect("enough of them");
         victims.into_iter().map(|victim| victim.name).collect::<Vec<_>>()
     };
     let mut companions = BTreeSet::new();
@@ -186,7 +186,7 @@ fn a_share_names_as_many_as_it_says_each_once() {
     assert_eq!(companions.len(), 4, "any follower may be the other one");
     let leaderless = Truth { etcd_leader: None, ..truth.clone() };
     let scene = Scene { truth: &leaderless, ..scene };
-    let target = Target { class: TargetClass::Node, role: Role::MinorityWithLeader };
+    let target = Target::new(TargetClass::Node, Role::MinorityWithLeader);
     assert_eq!(resolve(&target, &scene, 1, "s1"), None, "without a leader there is no such minority");
 }
 
@@ -199,9 +199,9 @@ fn hosts_and_their_agents_are_named_by_number_and_by_the_leader() {
         seen.fast.machines.insert(host.clone(), probe(MachineView { processes, cuts: BTreeMap::new() }));
     }
     seen.fast.machines.remove("host-3");
-    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit };
+    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit, previous_host: None };
     let names = |class, role| {
-        let all = candidates(&Target { class, role }, &scene).into_iter();
+        let all = candidates(&Target::new(class, role), &scene).into_iter();
         all.map(|victim| victim.name).collect::<Vec<_>>()
     };
     assert_eq!(names(TargetClass::Host, Role::OfLeader), std::slice::from_ref(&leaders));
@@ -210,7 +210,7 @@ fn hosts_and_their_agents_are_named_by_number_and_by_the_leader() {
     assert_eq!(names(TargetClass::Host, Role::Number(2)), ["host-2"]);
     assert_eq!(names(TargetClass::Host, Role::Number(7)), [""; 0]);
     assert_eq!(names(TargetClass::MesosAgent, Role::Any), ["host-1", "host-2"], "host-3's process was not seen");
-    let agent = candidates(&Target { class: TargetClass::MesosAgent, role: Role::Number(1) }, &scene);
+    let agent = candidates(&Target::new(TargetClass::MesosAgent, Role::Number(1)), &scene);
     assert_eq!(agent[0].process, Some(ProcessView { pid: 9, started_ticks: 1 }));
 }
 
@@ -219,9 +219,9 @@ fn allowed(class: TargetClass, settling: &[Slot], hit: &[&str]) -> usize {
     let truth = Truth { settling: settling.iter().copied().collect(), ..truth() };
     let hit = hit.iter().map(|id| (*id).to_owned()).collect();
     let (shape, seen) = (shape(), seen());
-    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit };
+    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit, previous_host: None };
     let role = Role::Any;
-    let all = candidates(&Target { class, role }, &scene);
+    let all = candidates(&Target::new(class, role), &scene);
     let keeps = |victim: &&Victim| keeps_quorum(std::slice::from_ref(*victim), &scene).is_ok();
     all.iter().filter(keeps).count()
 }
