@@ -9,6 +9,8 @@ mod down;
 mod images;
 mod interrupt;
 mod logs;
+mod play;
+mod replay;
 mod run;
 mod status;
 mod up;
@@ -46,6 +48,8 @@ enum Command {
     Up(up::Up),
     /// Break a topology as scenario files say, and judge whether its promises hold again.
     Run(run::Run),
+    /// Play a run's plan again.
+    Replay(replay::Replay),
     /// Show the topologies that there are, and their machines.
     Status,
     /// Show what a machine of a standing topology wrote.
@@ -80,6 +84,7 @@ pub async fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Up(up) => up.run(&home).await,
         Command::Run(run) => run.run(&home).await,
+        Command::Replay(replay) => replay.run(&home).await,
         Command::Status => status::run(&home).await,
         Command::Logs(logs) => logs.run(&home).await,
         Command::Down(down) => down.run(&home).await,

@@ -15,7 +15,7 @@ use crate::invariant::fixture::{Cluster, Roles, hosts_file};
 use crate::invariant::truth::TruthTracker;
 use crate::invariant::{Held, Look, judge_all};
 use crate::report::{ScenarioReport, Verdict};
-use crate::scenario::plan::{Hold, PlannedAct, PlannedStep};
+use crate::scenario::plan::{Hold, Pins, PlannedAct, PlannedStep};
 use crate::scenario::{Bound, Cluster as Asked};
 
 const KILL: u64 = 20_000;
@@ -92,6 +92,7 @@ fn plan(bounds: &[(Option<Name>, u64)], expect: &[Event]) -> Plan {
                 })
                 .collect(),
         }],
+        pins: Pins::new(),
     }
 }
 

@@ -152,7 +152,9 @@ impl History {
                     continue;
                 }
                 Stage::Skipped => {
-                    why.push(invalid(format!("{named} found no target in time"), None));
+                    let pinned = ending.plan.pins.get(&fault.id);
+                    let whom = pinned.map_or(String::new(), |names| format!(" (it was to hit {})", names.join(" + ")));
+                    why.push(invalid(format!("{named} found no target in time{whom}"), None));
                     continue;
                 }
                 _ if !report.effect_seen => {

@@ -16,17 +16,25 @@ pub struct Progress {
     clock: Clock,
     live: bool,
     color: bool,
+    /// Before every line, where several runs write to one screen.
+    prefix: String,
     /// The moving line is on the screen.
     shown: Mutex<bool>,
 }
 
 impl Progress {
-    /// Live on a terminal, plain lines otherwise. `NO_COLOR` is respected.
+    /// Live on a terminal, plain lines otherwise. `NO_COLOR` is respected. One of several lanes writes whole lines only, each
+    /// with the lane's number.
     #[must_use]
-    pub fn detect(clock: Clock) -> Self {
-        let live = std::io::stderr().is_terminal();
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { clock, live, color: live && !no_color, shown: Mutex::new(false) }
+    pub fn detect(clock: Clock, lane: Option<usize>) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self {
+            clock,
+            live: terminal && lane.is_none(),
+            color: terminal && !no_color(),
+            prefix: lane.map(|lane| format!("[{lane}] ")).unwrap_or_default(),
+            shown: Mutex::new(false),
+        }
     }
 
     /// A line that stays, with the time.
@@ -35,7 +43,7 @@ impl Progress {
         let mut shown = self.shown();
         let wipe = if std::mem::take(&mut *shown) { "\r\x1b[K" } else { "" };
         // Nobody to tell when standard error is gone.
-        let _ = writeln!(std::io::stderr(), "{wipe}{at}  {text}");
+        let _ = writeln!(std::io::stderr(), "{wipe}{}{at}  {text}", self.prefix);
     }
 
     /// The moving line; nothing where there is no terminal.
@@ -74,6 +82,12 @@ impl Progress {
     fn shown(&self) -> MutexGuard<'_, bool> {
         self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// The user wants no colours (<https://no-color.org>).
+#[must_use]
+pub fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// `m:ss.t` since the start of the run.

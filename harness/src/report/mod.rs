@@ -4,11 +4,12 @@
 
 pub mod junit;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use stormbed::clock::Millis;
@@ -17,6 +18,7 @@ use crate::fault::life::Stage;
 use crate::fault::{FaultKind, Target, Victim};
 use crate::invariant::{Name, Tier};
 use crate::scenario::RecoveryClock;
+use crate::scenario::duration::format_ms;
 use crate::scenario::event::Event;
 
 /// Version of the schema of `report.json`.
@@ -102,6 +104,17 @@ impl Report {
 }
 
 impl ScenarioReport {
+    /// What the user didn't end, the deadline did: that proves nothing, and what was seen until then stands.
+    pub fn cut_by_deadline(&mut self, deadline: Duration) {
+        let before = self.why.len();
+        self.why.retain(|finding| finding.verdict != Verdict::Interrupted);
+        if self.why.len() < before {
+            let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+            let why = format!("the command's deadline of {} came before its end", format_ms(ms));
+            self.add(Finding { verdict: Verdict::Invalid, at: None, why });
+        }
+    }
+
     /// Adds what speaks against PASS; the worst comes first and is the verdict.
     pub fn add(&mut self, finding: Finding) {
         self.why.push(finding);
@@ -313,6 +326,19 @@ mod tests {
         assert_eq!(Report::verdict_of(&[]), Verdict::Invalid, "nothing ran, nothing is proven");
         let codes = [Verdict::Pass, Verdict::Fail, Verdict::Invalid, Verdict::Broken].map(Verdict::exit_code);
         assert_eq!(codes, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_deadline_proves_nothing_and_takes_no_breach_away() {
+        let cut = |verdicts: &[Verdict]| {
+            let mut scenario = sample::report().scenarios.remove(0);
+            scenario.why = verdicts.iter().map(|v| Finding { verdict: *v, at: None, why: String::new() }).collect();
+            scenario.cut_by_deadline(Duration::from_secs(600));
+            (scenario.verdict, scenario.why.iter().any(|finding| finding.why.contains("deadline of 10m")))
+        };
+        assert_eq!(cut(&[Verdict::Interrupted]), (Verdict::Invalid, true));
+        assert_eq!(cut(&[Verdict::Fail, Verdict::Interrupted]), (Verdict::Fail, true));
+        assert_eq!(cut(&[]), (Verdict::Pass, false), "it had ended before");
     }
 
     #[test]

@@ -1,9 +1,23 @@
 //! Where runs keep their state: one directory per user, whatever the working directory, so that a later `up` finds what
 //! an earlier one left.
 
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 
 use super::{Run, RunError, State};
+
+/// Between two looks at whether another start is done.
+const CLAIM_AGAIN: Duration = Duration::from_millis(200);
+
+/// See [`Home::claim`].
+#[derive(Debug)]
+#[must_use = "the claim ends when this is dropped"]
+pub struct Claim(#[expect(dead_code, reason = "it is held, not read")] Flock<File>);
 
 /// The state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +52,32 @@ impl Home {
     #[must_use]
     pub fn folder(&self, id: &str) -> PathBuf {
         self.directory.join("runs").join(id)
+    }
+
+    /// The right to sweep, to make images and to claim a network: for one start at a time. Held until the claim is dropped.
+    /// `wait` is called once if another start has it.
+    ///
+    /// # Errors
+    /// If the lock's file can't be used.
+    pub async fn claim(&self, wait: impl Fn()) -> Result<Claim, RunError> {
+        let path = self.directory.join("claim.lock");
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory).map_err(RunError::file(&path))?;
+        let open = || OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let mut told = false;
+        // Ends with the other's start, which has bounds of its own, or with this command.
+        loop {
+            let file = open().map_err(RunError::file(&path))?;
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(Claim(lock)),
+                Err((_, Errno::EWOULDBLOCK)) => {
+                    if !std::mem::replace(&mut told, true) {
+                        wait();
+                    }
+                    tokio::time::sleep(CLAIM_AGAIN).await;
+                }
+                Err((_, errno)) => return Err(RunError::file(&path)(errno.into())),
+            }
+        }
     }
 
     /// Ids of all runs that have a folder, oldest first.
@@ -84,6 +124,26 @@ impl Home {
 mod tests {
     use super::super::Phase;
     use super::*;
+
+    #[tokio::test]
+    async fn one_start_at_a_time_claims() -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let home = Home::at(&dir.path().join("state"));
+        let waited = std::sync::atomic::AtomicU32::new(0);
+        let wait = || {
+            waited.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        };
+        let first = home.claim(wait).await?;
+        let second = home.claim(wait);
+        let free = async {
+            tokio::time::sleep(3 * CLAIM_AGAIN).await;
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(second, free);
+        let _second = second?;
+        assert_eq!(waited.into_inner(), 1, "it is told once that it waits");
+        Ok(())
+    }
 
     #[test]
     fn only_runs_that_nobody_holds_or_wants_are_abandoned() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,27 +1,26 @@
-//! `stormbed run FILE…`: from files to an exit code.
+//! `stormbed run FILE…` and `stormbed replay RUN`: from files to an exit code.
 
 use std::path::{Path, PathBuf};
 
-use tokio_util::sync::CancellationToken;
-
 use super::backend::Backend;
-use super::{Outcome, Request, run};
+use super::interrupt::Interrupt;
+use super::lanes::{Outcome, run_all};
+use super::{Request, RunError};
 use crate::report::Verdict;
 use crate::report::table::table;
+use crate::scenario::Scenario;
 use crate::scenario::plan::Plan;
 use crate::scenario::read::read;
 
 /// Exit code of a bad scenario file or bad arguments.
 pub const EXIT_USAGE: u8 = 64;
 
-/// Reads scenario files and draws their plans. All mistakes of all files come at once.
+/// Reads scenario files. All mistakes of all files come at once.
 ///
 /// # Errors
 /// What is to be shown to the user; the exit code is then [`EXIT_USAGE`].
-pub fn plans(files: &[PathBuf], seed: Option<u64>) -> Result<Vec<Plan>, String> {
-    // Short, because people type it in again.
-    let seed = seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-    let mut plans = Vec::new();
+pub fn scenarios(files: &[PathBuf]) -> Result<Vec<Scenario>, String> {
+    let mut scenarios = Vec::new();
     let mut mistakes = String::new();
     for file in files {
         let name = file.display().to_string();
@@ -30,32 +29,34 @@ pub fn plans(files: &[PathBuf], seed: Option<u64>) -> Result<Vec<Plan>, String> 
                 mistakes += &format!("{name}: {error}; give an existing scenario file\n");
             }
             Ok(text) => match read(&name, &text) {
-                Ok(scenario) => plans.push(Plan::draw(&scenario, seed)),
+                Ok(scenario) => scenarios.push(scenario),
                 Err(wrong) => mistakes += &format!("{:?}\n", miette::Report::new(wrong)),
             },
         }
     }
-    if files.is_empty() {
-        mistakes += "no scenario file was given\n";
-    }
-    if mistakes.is_empty() { Ok(plans) } else { Err(mistakes) }
+    if mistakes.is_empty() { Ok(scenarios) } else { Err(mistakes) }
+}
+
+/// Draws the plans of so many rounds. A round's seed is one more than the one's before, so that each of them can be had again alone.
+#[must_use]
+pub fn plans(scenarios: &[Scenario], seed: Option<u64>, rounds: u32) -> Vec<Plan> {
+    // Short, because people type it in again.
+    let seed = seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    let round = |number: u32| {
+        let seed = seed.wrapping_add(u64::from(number));
+        scenarios.iter().map(move |scenario| Plan::draw(scenario, seed))
+    };
+    (0..rounds).flat_map(round).collect()
 }
 
 /// Runs plans and tells the outcome on standard output. Returns the exit code.
-pub async fn play(
-    plans: Vec<Plan>,
-    runs: &Path,
-    keep: bool,
-    backend: &dyn Backend,
-    interrupt: &CancellationToken,
-) -> u8 {
-    let request = Request { plans, runs: runs.to_owned(), keep };
-    match run(&request, backend, interrupt).await {
+pub async fn play(request: &Request, runs: &Path, json: bool, backends: &[&dyn Backend], interrupt: &Interrupt) -> u8 {
+    match run_all(request, runs, backends, interrupt).await {
         Ok(outcome) => {
-            tell(&outcome);
+            tell(&outcome, json);
             outcome.report.exit_code()
         }
-        Err(error @ super::RunError::Clusters { .. }) => {
+        Err(error @ RunError::Clusters { .. }) => {
             eprintln!("{error}");
             EXIT_USAGE
         }
@@ -66,8 +67,26 @@ pub async fn play(
     }
 }
 
-fn tell(outcome: &Outcome) {
+fn tell(outcome: &Outcome, json: bool) {
     let report = &outcome.report;
-    print!("\n{}", table(report));
-    println!("\n{}  {}", report.verdict, outcome.folder.display());
+    if json {
+        println!("{}", serde_json::json!({ "folder": outcome.folder, "report": report }));
+    } else {
+        print!("\n{}", table(report));
+        println!("\n{}  {}", report.verdict, outcome.folder.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_round_has_a_seed_of_its_own_that_gives_it_again() {
+        let text = "name = \"x\"\nabout = \"y\"\n[[step]]\nwatch = \"5s\"\n";
+        let scenario = read("x.toml", text).expect("a good file");
+        let all = plans(std::slice::from_ref(&scenario), Some(7), 3);
+        assert_eq!(all.iter().map(|plan| plan.seed).collect::<Vec<_>>(), [7, 8, 9]);
+        assert_eq!(all[2..], plans(&[scenario], Some(9), 1));
+    }
 }

@@ -35,7 +35,20 @@ pub struct DockerBackend {
     options: UpOptions,
     /// The user gave a configuration: a topology with another one isn't what was asked for.
     configured: bool,
+    source: Source,
     taken: Mutex<Option<Taken>>,
+}
+
+/// Where a run's topology comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Source {
+    /// One that stands and fits, else a new one.
+    #[default]
+    Any,
+    /// One that stands.
+    Standing,
+    /// A new one.
+    Fresh,
 }
 
 /// The topology of this run.
@@ -49,10 +62,10 @@ struct Taken {
 impl DockerBackend {
     /// A backend on this engine; without a configuration any topology that stands will do, else one with the defaults is started.
     #[must_use]
-    pub fn new(engine: Engine, home: Home, config: Option<TopologyConfig>) -> Self {
+    pub fn new(engine: Engine, home: Home, config: Option<TopologyConfig>, source: Source) -> Self {
         let configured = config.is_some();
         let options = UpOptions { config: config.unwrap_or_default(), ..UpOptions::default() };
-        Self { engine, home, options, configured, taken: Mutex::new(None) }
+        Self { engine, home, options, configured, source, taken: Mutex::new(None) }
     }
 
     async fn take(&self, cluster: &Cluster, tell: &(dyn Fn(&str) + Sync)) -> Result<Stand, String> {
@@ -61,8 +74,17 @@ impl DockerBackend {
         if let Some(prefix) = &cluster.prefix {
             options.config.prefix.clone_from(prefix);
         }
-        let stood = self.standing(cluster).await.map_err(told)?;
+        let stood = match self.source {
+            Source::Fresh => None,
+            Source::Any | Source::Standing => self.standing(cluster).await.map_err(told)?,
+        };
         let taken = match stood {
+            None if self.source == Source::Standing => {
+                return Err(
+                    "no topology that fits stands and is free; start one with `stormbed up`, or leave out --reuse"
+                        .into(),
+                );
+            }
             Some(topology) => {
                 if self.configured && topology.plan().config != options.config {
                     return Err(format!(

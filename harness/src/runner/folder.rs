@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use stormbed::clock::Millis;
 
 use crate::observe::observation::Observation;
+use crate::report::Report;
+use crate::report::junit::junit;
 
 /// A run's folder that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,18 +45,12 @@ struct Moment<'a> {
 }
 
 impl RunFolder {
-    /// Makes `<runs>/<id>` and points `<runs>/latest` at it.
+    /// Makes the folder.
     ///
     /// # Errors
-    /// If that can't be written.
-    pub fn create(runs: &Path, id: &str) -> Result<Self, FolderError> {
-        let path = runs.join(id);
+    /// If it can't be written.
+    pub fn create(path: PathBuf) -> Result<Self, FolderError> {
         std::fs::create_dir_all(path.join("logs")).map_err(failed(&path))?;
-        let latest = runs.join("latest");
-        // Made beside and renamed, so that there is a `latest` at every moment.
-        let fresh = runs.join(format!(".latest-{id}"));
-        std::os::unix::fs::symlink(id, &fresh).map_err(failed(&fresh))?;
-        std::fs::rename(&fresh, &latest).map_err(failed(&latest))?;
         let open = |name: &str| {
             let path = path.join(name);
             let file = OpenOptions::new().create(true).append(true).open(&path);
@@ -101,27 +96,6 @@ impl RunFolder {
         write_line(&mut self.observations, &compact, "observations.jsonl");
     }
 
-    /// Writes a JSON document.
-    ///
-    /// # Errors
-    /// If it can't be written.
-    pub fn document<T: Serialize>(&self, name: &str, content: &T) -> Result<PathBuf, FolderError> {
-        let path = self.path.join(name);
-        let text =
-            serde_json::to_string_pretty(content).map_err(|e| FolderError { path: path.clone(), source: e.into() })?;
-        self.text(name, &(text + "\n"))
-    }
-
-    /// Writes a text.
-    ///
-    /// # Errors
-    /// If it can't be written.
-    pub fn text(&self, name: &str, content: &str) -> Result<PathBuf, FolderError> {
-        let path = self.path.join(name);
-        std::fs::write(&path, content).map_err(failed(&path))?;
-        Ok(path)
-    }
-
     /// Writes out what is still in memory.
     pub fn flush(&mut self) {
         if let Err(error) = self.observations.flush() {
@@ -130,33 +104,54 @@ impl RunFolder {
     }
 }
 
+/// Writes the report, and what is made from it, into a run's folder.
+///
+/// # Errors
+/// If a file can't be written.
+pub fn leave(folder: &Path, report: &Report) -> Result<(), FolderError> {
+    document(folder, "report.json", report)?;
+    write(folder, "junit.xml", &junit(report))
+}
+
+/// Writes a JSON document into a folder.
+///
+/// # Errors
+/// If it can't be written.
+pub fn document<T: Serialize>(folder: &Path, name: &str, content: &T) -> Result<(), FolderError> {
+    let text =
+        serde_json::to_string_pretty(content).map_err(|e| FolderError { path: folder.join(name), source: e.into() })?;
+    write(folder, name, &(text + "\n"))
+}
+
+/// Writes a text into a folder.
+///
+/// # Errors
+/// If it can't be written.
+pub fn write(folder: &Path, name: &str, content: &str) -> Result<(), FolderError> {
+    let path = folder.join(name);
+    std::fs::write(&path, content).map_err(failed(&path))
+}
+
+/// Makes `<runs>/<id>` and points `<runs>/latest` at it.
+///
+/// # Errors
+/// If that can't be written.
+pub fn place(runs: &Path, id: &str) -> Result<PathBuf, FolderError> {
+    let path = runs.join(id);
+    std::fs::create_dir_all(&path).map_err(failed(&path))?;
+    let latest = runs.join(LATEST);
+    // Made beside and renamed, so that there is a `latest` at every moment.
+    let fresh = runs.join(format!(".latest-{id}"));
+    std::os::unix::fs::symlink(id, &fresh).map_err(failed(&fresh))?;
+    std::fs::rename(&fresh, &latest).map_err(failed(&latest))?;
+    Ok(path)
+}
+
+/// Name of the link to the newest run.
+pub const LATEST: &str = "latest";
+
 /// Stands for a file's content that is as in this container's observation before.
 const SAME: &str = "(unchanged)";
-
-/// An id that sorts by time: `<UTC date>-<time>-<4 hex digits>`.
-#[must_use]
-pub fn run_id(now: SystemTime) -> String {
-    let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let (year, month, day) = civil(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let unique = uuid::Uuid::new_v4().simple().to_string();
-    let unique = unique.get(..4).unwrap_or("0000");
-    format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}-{unique}")
-}
-
-/// Days since 1970-01-01 as a date (proleptic Gregorian calendar; years begin in March here, so that leap days come last).
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year, month, day)
-}
 
 fn write_line<T: Serialize>(file: &mut impl Write, value: &T, name: &str) {
     let written = serde_json::to_vec(value).map_err(std::io::Error::from).and_then(|mut line| {
@@ -178,17 +173,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_become_dates() {
-        assert_eq!(civil(0), (1970, 1, 1));
-        assert_eq!(civil(11_016), (2000, 2, 29));
-        assert_eq!(civil(20_777), (2026, 11, 20));
-    }
-
-    #[test]
     fn latest_points_at_the_newest_run() {
         let runs = tempfile::tempdir().expect("a temporary directory");
         for id in ["a", "b"] {
-            let mut folder = RunFolder::create(runs.path(), id).expect("it can be made");
+            let path = place(runs.path(), id).expect("it can be made");
+            let mut folder = RunFolder::create(path).expect("it can be made");
             folder.moment(Millis(5), "s", "phase", None, "steady");
             assert!(folder.path().join("logs").is_dir());
         }

@@ -12,17 +12,22 @@
 //! 5. *report*.
 //! 6. *down*, unless it is to be kept.
 //!
-//! Whatever ends a run early (Ctrl-C, an error, a panic) goes through the same end: faults are undone, logs are collected,
-//! the report is written, and the topology is removed.
+//! Whatever ends a run early (Ctrl-C, the deadline, an error, a panic) goes through the same end: faults are undone, logs are
+//! collected, the report is written, and the topology is removed. Several topologies may stand side by side: each is a
+//! [`lanes`] lane, a run of its own with a share of the scenarios.
 
 pub mod backend;
 pub mod command;
 pub mod docker;
 mod ending;
 pub mod folder;
+pub mod interrupt;
+pub mod lanes;
 mod machine;
 mod playing;
+pub mod recorded;
 mod session;
+pub mod shard;
 mod steps;
 mod storm;
 mod witness;
@@ -37,12 +42,12 @@ use stormbed::clock::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::progress::Progress;
-use crate::report::junit::junit;
-use crate::report::{Finding, Report, SCHEMA, Verdict};
+use crate::report::{Finding, Report, SCHEMA, ScenarioReport, Verdict};
 use crate::scenario::Cluster;
 use crate::scenario::plan::Plan;
 use backend::{Backend, Stand};
-use folder::{FolderError, RunFolder, run_id};
+use folder::{FolderError, RunFolder};
+use interrupt::{Cause, Interrupt};
 use playing::{Running, not_run, told};
 use session::Stop;
 
@@ -54,10 +59,34 @@ const LOGS_WITHIN: Duration = Duration::from_secs(30);
 pub struct Request {
     /// In this order, on one topology.
     pub plans: Vec<Plan>,
-    /// Where runs leave their folders.
-    pub runs: PathBuf,
     /// Leave the topology standing.
     pub keep: bool,
+    /// Whoever meets the first scenario that isn't a PASS cancels this; nobody who shares it begins another one then.
+    pub fail_fast: Option<CancellationToken>,
+}
+
+impl Request {
+    /// After this scenario none is to begin.
+    fn is_enough(&self, newest: Option<&ScenarioReport>) -> bool {
+        let Some(enough) = &self.fail_fast else {
+            return false;
+        };
+        if newest.is_some_and(|report| report.verdict != Verdict::Pass) {
+            enough.cancel();
+        }
+        enough.is_cancelled()
+    }
+}
+
+/// Where a run leaves its folder, and what it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The run's id.
+    pub id: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its number among those that run side by side.
+    pub lane: Option<usize>,
 }
 
 /// A run that could not leave its evidence.
@@ -76,28 +105,23 @@ pub enum RunError {
     },
 }
 
-/// What a run came to.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// As written.
-    pub report: Report,
-    /// The run's folder.
-    pub folder: PathBuf,
-}
-
-/// Runs plans on a topology. `interrupt` ends the run early, in order; see [`interrupts`].
+/// Runs plans on a topology. `interrupt` ends the run early, in order.
 ///
 /// # Errors
 /// If the run could not even leave its folder; everything else is in the report.
-pub async fn run(request: &Request, backend: &dyn Backend, interrupt: &CancellationToken) -> Result<Outcome, RunError> {
+pub async fn run(
+    request: &Request,
+    place: &Place,
+    backend: &dyn Backend,
+    interrupt: &Interrupt,
+) -> Result<Report, RunError> {
     let started = SystemTime::now();
     let clock = Clock::start();
     let cluster = common_cluster(&request.plans)?;
-    let id = run_id(started);
-    let mut folder = RunFolder::create(&request.runs, &id)?;
-    folder.document("plan.json", &request.plans)?;
-    let progress = Progress::detect(clock);
-    progress.line(&format!("run {id}"));
+    let mut folder = RunFolder::create(place.folder.clone())?;
+    folder::document(&place.folder, "plan.json", &request.plans)?;
+    let progress = Progress::detect(clock, place.lane);
+    progress.line(&format!("run {}", place.id));
 
     let up = brought_up(backend, &cluster, interrupt, &progress).await;
     // What came up only in part is of no use to anybody.
@@ -107,13 +131,19 @@ pub async fn run(request: &Request, backend: &dyn Backend, interrupt: &Cancellat
     match up {
         Ok(stand) => {
             parts.clone_from(&stand.parts);
-            let mut run = Running { request, folder: &mut folder, progress: &progress, interrupt, clock, id: &id };
+            let mut run =
+                Running { request, folder: &mut folder, progress: &progress, interrupt, clock, id: &place.id };
             scenarios = run.scenarios(stand).await;
         }
         Err(stop) => scenarios.extend(request.plans.first().map(|plan| {
             progress.line(&format!("the topology did not come up: {}", sentence(&stop)));
             not_run(plan, clock, &stop)
         })),
+    }
+    if let Some(Cause::Deadline(deadline)) = interrupt.cause() {
+        let unplayed = request.plans.iter().skip(scenarios.len());
+        scenarios.extend(unplayed.map(|plan| not_run(plan, clock, &Stop::Interrupted)));
+        scenarios.iter_mut().for_each(|scenario| scenario.cut_by_deadline(deadline));
     }
     collect(backend, &folder, &progress).await;
     // Before the report: it tells of what stayed, and a folder that can't be written keeps nothing standing.
@@ -127,24 +157,25 @@ pub async fn run(request: &Request, backend: &dyn Backend, interrupt: &Cancellat
     }
     let report = Report {
         schema: SCHEMA,
-        run: id,
+        run: place.id.clone(),
         verdict: Report::verdict_of(&scenarios),
-        interrupted: interrupt.is_cancelled(),
+        interrupted: interrupt.cause() == Some(Cause::User),
         started_unix_ms: unix_ms(started),
         took_ms: clock.now().0,
         machine: machine::machine(),
         parts,
         scenarios,
     };
-    leave(&mut folder, &report)?;
-    Ok(Outcome { report, folder: folder.path().to_owned() })
+    folder.flush();
+    folder::leave(&place.folder, &report)?;
+    Ok(report)
 }
 
 /// Starts the topology, unless the user ends it or something panics first.
 async fn brought_up(
     backend: &dyn Backend,
     cluster: &Cluster,
-    interrupt: &CancellationToken,
+    interrupt: &Interrupt,
     progress: &Progress,
 ) -> Result<Stand, Stop> {
     let tell = |text: &str| progress.line(text);
@@ -158,29 +189,6 @@ async fn brought_up(
             Err(panic) => Err(Stop::Broken(told(&*panic))),
         },
     }
-}
-
-/// A token that Ctrl-C and SIGTERM cancel. The run ends in order; a second signal changes nothing.
-///
-/// # Errors
-/// If the signals can't be caught.
-pub fn interrupts() -> std::io::Result<CancellationToken> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let token = CancellationToken::new();
-    let mut int = signal(SignalKind::interrupt())?;
-    let mut term = signal(SignalKind::terminate())?;
-    let cancelled = token.clone();
-    tokio::spawn(async move {
-        // Ends with the process.
-        loop {
-            tokio::select! {
-                _ = int.recv() => {}
-                _ = term.recv() => {}
-            }
-            cancelled.cancel();
-        }
-    });
-    Ok(token)
 }
 
 /// All plans ask for the same, or for nothing.
@@ -217,13 +225,6 @@ async fn collect(backend: &dyn Backend, folder: &RunFolder, progress: &Progress)
         Ok(Err(why)) => progress.line(&format!("not all logs were collected: {why}")),
         Err(_) => progress.line("not all logs were collected in time"),
     }
-}
-
-fn leave(folder: &mut RunFolder, report: &Report) -> Result<(), FolderError> {
-    folder.flush();
-    folder.document("report.json", report)?;
-    folder.text("junit.xml", &junit(report))?;
-    Ok(())
 }
 
 fn unix_ms(time: SystemTime) -> u64 {

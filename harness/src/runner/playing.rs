@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use stormbed::clock::Clock;
-use tokio_util::sync::CancellationToken;
 
 use super::Request;
 use super::backend::Stand;
 use super::folder::RunFolder;
+use super::interrupt::Interrupt;
 use super::sentence;
 use super::session::{Session, Shared, Stop};
 use crate::fault::journal::{self, Journal};
@@ -37,7 +37,7 @@ pub(super) struct Running<'a> {
     pub(super) request: &'a Request,
     pub(super) folder: &'a mut RunFolder,
     pub(super) progress: &'a Progress,
-    pub(super) interrupt: &'a CancellationToken,
+    pub(super) interrupt: &'a Interrupt,
     pub(super) clock: Clock,
     pub(super) id: &'a str,
 }
@@ -55,7 +55,7 @@ impl Running<'_> {
             }
         };
         for (ordinal, plan) in (1..).zip(plans) {
-            if self.interrupt.is_cancelled() {
+            if self.interrupt.cause().is_some() || self.request.is_enough(reports.last()) {
                 break;
             }
             self.progress.line(&format!("{}: {}", plan.scenario, plan.about));
@@ -77,6 +77,8 @@ impl Running<'_> {
                 break;
             }
         }
+        // Those who play side by side stop as well.
+        self.request.is_enough(reports.last());
         reports
     }
 
@@ -223,6 +225,7 @@ pub(super) fn told(panic: &(dyn std::any::Any + Send)) -> String {
 mod tests {
     use super::*;
     use crate::scenario::Cluster;
+    use crate::scenario::plan::Pins;
 
     async fn panics() -> Result<(), Stop> {
         panic!("out of cheese")
@@ -238,7 +241,14 @@ mod tests {
     #[test]
     fn one_scenario_played_twice_has_two_places() {
         let cluster = Cluster::default();
-        let plan = Plan { scenario: "node-loss".into(), about: String::new(), cluster, seed: 1, steps: Vec::new() };
+        let plan = Plan {
+            scenario: "node-loss".into(),
+            about: String::new(),
+            cluster,
+            seed: 1,
+            steps: Vec::new(),
+            pins: Pins::new(),
+        };
         let places: Vec<String> = (1..).zip([&plan, &plan]).map(|(ordinal, plan)| place(ordinal, plan)).collect();
         assert_eq!(places, ["1-node-loss", "2-node-loss"]);
     }

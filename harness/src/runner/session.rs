@@ -8,9 +8,9 @@ use std::time::Duration;
 use stormbed::clock::Millis;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use super::folder::RunFolder;
+use super::interrupt::Interrupt;
 use crate::fault::effect::{effect_seen, undone_seen};
 use crate::fault::inject::{self, is_undone_by_us};
 use crate::fault::journal::Journal;
@@ -56,7 +56,7 @@ pub(super) struct Shared<'a> {
     pub(super) folder: &'a mut RunFolder,
     pub(super) journal: &'a mut Journal,
     pub(super) progress: &'a Progress,
-    pub(super) interrupt: &'a CancellationToken,
+    pub(super) interrupt: &'a Interrupt,
 }
 
 /// One scenario under way.

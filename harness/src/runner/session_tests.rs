@@ -15,7 +15,7 @@ use crate::observe::machines::{Machines, OutpostStream, Verb};
 use crate::observe::observation::PartView;
 use crate::runner::playing::nowhere;
 use crate::scenario::Cluster;
-use crate::scenario::plan::{Hold, PlannedAct, PlannedStep};
+use crate::scenario::plan::{Hold, Pins, PlannedAct, PlannedStep};
 
 /// One ZooKeeper server; the engine refuses so many acts before it does one.
 #[derive(Default)]
@@ -63,7 +63,7 @@ fn pausing() -> Plan {
         recovered: Vec::new(),
     };
     let cluster = Cluster::default();
-    Plan { scenario: "x".into(), about: String::new(), cluster, seed: 1, steps: vec![step] }
+    Plan { scenario: "x".into(), about: String::new(), cluster, seed: 1, steps: vec![step], pins: Pins::new() }
 }
 
 fn victims() -> Vec<Victim> {
@@ -76,16 +76,16 @@ async fn on_session(fake: Fake, body: impl AsyncFnOnce(&mut Session<'_>)) {
     let jupyter = Jupyter::new("http://127.0.0.1:9", "t").expect("a client");
     let world = World::open("r", clock, nowhere(), Arc::new(fake), jupyter);
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let mut run = RunFolder::create(folder.path(), "r").expect("it can be made");
+    let mut run = RunFolder::create(folder.path().join("r")).expect("it can be made");
     let mut journal = Journal::open(folder.path()).expect("it can be made");
-    let (mut observer, progress) = (Observer::start(world.clone()), Progress::detect(clock));
+    let (mut observer, progress) = (Observer::start(world.clone()), Progress::detect(clock, None));
     let shared = Shared {
         world: &world,
         observer: &mut observer,
         folder: &mut run,
         journal: &mut journal,
         progress: &progress,
-        interrupt: &CancellationToken::new(),
+        interrupt: &Interrupt::default(),
     };
     let plan = pausing();
     body(&mut Session::new(shared, &plan, "1-x".into())).await;

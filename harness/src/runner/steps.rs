@@ -6,13 +6,14 @@ use std::time::Duration;
 use stormbed::clock::Millis;
 
 use super::session::{Session, Stop};
+use crate::fault::Victim;
 use crate::fault::inject::is_undone_by_us;
 use crate::fault::life::Stage;
 use crate::history::Convergence;
 use crate::scenario::RecoveryClock;
 use crate::scenario::physics::after_undo;
 use crate::scenario::plan::{HOLD_MAX_MS, Hold, PlannedAct, PlannedStep, RESOLVE_WITHIN_MS};
-use crate::target::resolve;
+use crate::target::{recorded, resolve};
 
 /// An effect shows in the next tick, which takes 3 s at most; a cut when a packet meets it: a ZooKeeper client speaks every 1.5 s.
 const EFFECT_WITHIN: Duration = Duration::from_secs(5);
@@ -80,20 +81,16 @@ impl Session<'_> {
         let Some(index) = self.index_of(id) else {
             return Err(Stop::Broken(format!("the plan has no fault {id}")));
         };
-        let target = self.faults[index].target;
-        let found = |session: &Self| {
-            let seen = session.seen.as_ref();
-            seen.is_some_and(|seen| resolve(&target, &session.scene(index, seen), session.plan.seed, id).is_some())
-        };
         let within = Duration::from_millis(RESOLVE_WITHIN_MS);
         // The role must be live now, not in the tick before the wait.
         self.fresh_tick().await?;
-        self.until(within, found).await?;
-        let victims =
-            self.seen.clone().and_then(|seen| resolve(&target, &self.scene(index, &seen), self.plan.seed, id));
-        let Some(victims) = victims else {
-            self.step(index, Stage::Skipped, "nothing held the role in time");
-            return Ok(());
+        self.until(within, |session| session.aim(index).is_ok()).await?;
+        let victims = match self.aim(index) {
+            Ok(victims) => victims,
+            Err(why) => {
+                self.step(index, Stage::Skipped, &why);
+                return Ok(());
+            }
         };
         self.inject(index, victims).await?;
         self.hold(index, hold);
@@ -104,6 +101,18 @@ impl Session<'_> {
             self.say(&format!("no effect of {id} was seen"));
         }
         self.testify(index, stale).await
+    }
+
+    /// Whom the fault hits as things stand now: whoever holds the role, or the victims that its plan names.
+    fn aim(&self, index: usize) -> Result<Vec<Victim>, String> {
+        let fault = &self.faults[index];
+        let seen = self.seen.as_ref().ok_or("nothing was seen yet")?;
+        let scene = self.scene(index, seen);
+        match self.plan.pins.get(&fault.id) {
+            Some(names) => recorded(names, fault.target.class, &scene),
+            None => resolve(&fault.target, &scene, self.plan.seed, &fault.id)
+                .ok_or_else(|| "nothing held the role in time".to_owned()),
+        }
     }
 
     /// Notes when the hold ends, if it ends by time.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::session::{Session, Stop};
 use super::steps::Went;
+use crate::fault::Victim;
 use crate::fault::life::Stage;
 use crate::scenario::plan::Draw;
 use crate::target::quorum::keeps_quorum;
-use crate::target::{candidates, choose, count};
+use crate::target::{Scene, candidates, choose, count, recorded};
 
 /// After a storm everything must be back: several nodes may be replaced one after another (20 s each on an idle machine).
 const CALM_WITHIN: Duration = Duration::from_secs(90);
@@ -47,36 +48,36 @@ impl Session<'_> {
             return Err(Stop::Broken(format!("the plan has no fault {}", draw.id)));
         };
         let seen = self.fresh_tick().await?;
-        let (chosen, why) = {
-            let scene = self.scene(index, &seen);
-            let mut why = "nothing holds the role now".to_owned();
-            let mut eligible = candidates(&draw.target, &scene);
-            eligible.retain(|victim| match keeps_quorum(std::slice::from_ref(victim), &scene) {
-                Ok(()) => true,
-                Err(refused) => {
-                    why = refused;
-                    false
-                }
-            });
-            let count = count(&draw.target, scene.shape, eligible.len());
-            let chosen = choose(eligible, count, self.plan.seed, &draw.id);
-            // Each may be lost alone, and all of them together not.
-            let chosen = chosen.filter(|victims| match keeps_quorum(victims, &scene) {
-                Ok(()) => true,
-                Err(refused) => {
-                    why = refused;
-                    false
-                }
-            });
-            (chosen, why)
-        };
+        let chosen = self.chosen(draw, &self.scene(index, &seen));
         match chosen {
-            Some(victims) => {
+            Ok(victims) => {
                 self.inject(index, victims).await?;
                 self.hold(index, draw.hold);
             }
-            None => self.step(index, Stage::Skipped, &why),
+            Err(why) => self.step(index, Stage::Skipped, &why),
         }
         Ok(())
+    }
+
+    /// Whom a draw hits, if that leaves every quorum.
+    fn chosen(&self, draw: &Draw, scene: &Scene<'_>) -> Result<Vec<Victim>, String> {
+        let victims = match self.plan.pins.get(&draw.id) {
+            Some(names) => recorded(names, draw.target.class, scene)?,
+            None => {
+                let mut why = "nothing holds the role now".to_owned();
+                let mut eligible = candidates(&draw.target, scene);
+                eligible.retain(|victim| match keeps_quorum(std::slice::from_ref(victim), scene) {
+                    Ok(()) => true,
+                    Err(refused) => {
+                        why = refused;
+                        false
+                    }
+                });
+                let count = count(&draw.target, scene.shape, eligible.len());
+                choose(eligible, count, self.plan.seed, &draw.id).ok_or(why)?
+            }
+        };
+        // Each may be lost alone, and all of them together not.
+        keeps_quorum(&victims, scene).map(|()| victims)
     }
 }

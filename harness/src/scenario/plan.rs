@@ -1,5 +1,7 @@
 //! Plans: scenarios with everything drawn. A plan is what runs, and `plan.json` replays it.
 
+use std::collections::BTreeMap;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -30,7 +32,14 @@ pub struct Plan {
     pub seed: u64,
     /// In order.
     pub steps: Vec<PlannedStep>,
+    /// Faults that hit these victims, by name, instead of whoever fits their target: those of a recorded run. An empty list
+    /// stands for a fault that hit nobody.
+    #[serde(default, skip_serializing_if = "Pins::is_empty")]
+    pub pins: Pins,
 }
+
+/// Names of victims, by fault.
+pub type Pins = BTreeMap<String, Vec<String>>;
 
 /// A step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +140,7 @@ impl Plan {
             cluster: scenario.cluster.clone(),
             seed,
             steps,
+            pins: Pins::new(),
         }
     }
 
@@ -276,6 +286,18 @@ mod tests {
         assert_eq!(faults.len(), drawn(&plan).len());
         assert_eq!(faults[0].id, "s1.1");
         assert_eq!(plan.step_of("s1.1").map(|step| step.id.as_str()), Some("s1"));
+    }
+
+    #[test]
+    fn a_fault_that_is_taken_out_of_a_plan_moves_no_other() {
+        let whole = Plan::draw(&stormy(60_000, (2_000, 8_000), [3, 1], None), 7);
+        let mut text: serde_json::Value = serde_json::to_value(&whole).expect("plain data");
+        let list = text["steps"][0]["act"]["draws"].as_array_mut().expect("a storm's draws are an explicit list");
+        list.remove(2);
+        let less: Plan = serde_json::from_value(text).expect("still a plan");
+        let others: Vec<&Draw> = drawn(&whole).iter().filter(|draw| draw.id != "s1.3").collect();
+        assert_eq!(drawn(&less).iter().collect::<Vec<_>>(), others, "ids, times, kinds and targets stay");
+        assert_eq!(less.seed, whole.seed, "a victim is chosen by seed and id alone");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! draw that is skipped doesn't change the next one's choice.
 
 pub mod quorum;
+mod recorded;
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,8 @@ use crate::fault::kill::AGENT;
 use crate::fault::{Pick, Role, Target, TargetClass, Victim};
 use crate::invariant::truth::{RunningNode, Truth};
 use crate::observe::observation::{Observation, Shape};
+
+pub use recorded::recorded;
 
 /// What a choice is made from.
 #[derive(Debug, Clone, Copy)]

@@ -214,6 +214,23 @@ fn hosts_and_their_agents_are_named_by_number_and_by_the_leader() {
     assert_eq!(agent[0].process, Some(ProcessView { pid: 9, started_ticks: 1 }));
 }
 
+#[test]
+fn recorded_victims_are_found_by_name_whatever_they_are_now() {
+    let (shape, seen, truth) = (shape(), seen(), truth());
+    let hit = BTreeSet::from(["c4".to_owned()]);
+    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit, previous_host: None };
+    let find = |names: &[&str], class| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let found = recorded(&names, class, &scene);
+        found.map(|victims| victims.into_iter().map(|victim| victim.container).collect::<Vec<_>>())
+    };
+    assert_eq!(find(&["storm-s3", "storm-s1"], TargetClass::Node), Ok(vec!["c3".into(), "c1".into()]));
+    assert_eq!(find(&["master-2"], TargetClass::MesosMaster), Ok(vec!["id-master-2".into()]));
+    let why = find(&["storm-s1", "storm-s4"], TargetClass::Node).expect_err("slot 4 is hit already");
+    assert!(why.contains("storm-s4") && !why.contains("storm-s1"), "{why}");
+    assert!(find(&[], TargetClass::Node).expect_err("nobody").contains("hit nobody"));
+}
+
 /// Who may be killed when these nodes settle and these containers are hit.
 fn allowed(class: TargetClass, settling: &[Slot], hit: &[&str]) -> usize {
     let truth = Truth { settling: settling.iter().copied().collect(), ..truth() };

@@ -3,6 +3,7 @@
 //! Whatever fails or is interrupted on the way, the run's state says `starting` until the end: whoever drops this future
 //! sweeps what it left ([`super::down::sweep`]).
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ pub async fn up(
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<Topology, TopologyError> {
     options.config.validate()?;
+    let claim = home.claim(|| progress("waiting for another start to have its images and network")).await?;
     down::sweep(engine, home, progress).await?;
     let images = image::ensure(engine, home, options.config.mesos.layer().as_ref(), progress).await?;
     let mut topology = match prepare(engine, home, &options.config, images, progress).await {
@@ -56,6 +58,7 @@ pub async fn up(
             return Err(error);
         }
     };
+    drop(claim);
     match start(&mut topology, options.until, progress).await {
         Ok(()) => Ok(topology),
         Err(error) => {
@@ -100,7 +103,7 @@ async fn prepare(
         number: 0,
         config: config.clone(),
         images,
-        proxy_port: free_port(config.proxy_port)?,
+        proxy_port: free_port(home, config.proxy_port)?,
     };
     let plan = claim_network(engine, home, &mut state).await?;
     state.write(run.folder())?;
@@ -116,12 +119,21 @@ async fn prepare(
 }
 
 /// A free port of the loopback. Fixed for the topology's life: the engine would choose another at every start of the edge.
-fn free_port(wanted: Option<u16>) -> Result<u16, TopologyError> {
+fn free_port(home: &Home, wanted: Option<u16>) -> Result<u16, TopologyError> {
+    // One that was chosen for another start may not be bound yet.
+    let states = home.runs()?.into_iter().filter_map(|id| State::read(&home.folder(&id)).ok());
+    let chosen: BTreeSet<u16> = states.map(|state| state.proxy_port).collect();
     let port = wanted.unwrap_or(0);
-    TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|e| TopologyError::Port { port, why: e.to_string() })
+    let mut held = Vec::new();
+    // Ends: the kernel gives no port twice while it is held.
+    loop {
+        let bound = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port));
+        let bound = bound.and_then(|listener| Ok((listener.local_addr()?.port(), listener)));
+        match bound.map_err(|e| TopologyError::Port { port, why: e.to_string() })? {
+            (free, _) if port != 0 || !chosen.contains(&free) => return Ok(free),
+            (_, listener) => held.push(listener),
+        }
+    }
 }
 
 /// Takes the lowest number whose networks are free. The engine is the arbiter between runs that try at the same time: it
