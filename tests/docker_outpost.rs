@@ -130,7 +130,7 @@ impl Outpost {
 
     async fn inject(&mut self, fault: &str, act: Act) -> Result<Reply, String> {
         let fault = fault.to_owned();
-        self.ask(Call::Inject { fault, act }).await
+        self.ask(Call::Inject { fault, act, lease_ms: 60_000 }).await
     }
 
     async fn undo(&mut self, fault: &str, act: Act) -> Result<Reply, String> {

@@ -19,20 +19,23 @@ use crate::config::{LABEL_CLUSTER, LABEL_INCARNATION, LABEL_SLOT};
 /// # Errors
 /// If the engine doesn't answer.
 pub async fn look(engine: &Docker, cluster: &str) -> Result<Vec<ContainerView>, String> {
-    let label = format!("{LABEL_CLUSTER}={cluster}");
-    let filters = HashMap::from([("label", vec![label])]);
-    let options = ListContainersOptionsBuilder::new().all(true).filters(&filter_texts(&filters));
-    let list = engine.list_containers(Some(options.build())).await.map_err(text)?;
-    let ids = list.into_iter().filter_map(|container| container.id);
+    let ids = list(engine, cluster, None).await?.into_iter();
     let views = try_join_all(ids.map(|id| look_at(engine, id))).await?;
     let mut views: Vec<_> = views.into_iter().flatten().collect();
     views.sort_by_key(|view| (view.slot, view.incarnation));
     Ok(views)
 }
 
-fn filter_texts(filters: &HashMap<&str, Vec<String>>) -> HashMap<String, Vec<String>> {
-    let filters = filters.iter();
-    filters.map(|(key, values)| ((*key).to_owned(), values.clone())).collect()
+/// Ids of the cluster's containers on this host, in one state (as the engine calls it) or in all.
+///
+/// # Errors
+/// If the engine doesn't answer.
+pub async fn list(engine: &Docker, cluster: &str, state: Option<&str>) -> Result<Vec<String>, String> {
+    let mut filters = HashMap::from([("label".to_owned(), vec![format!("{LABEL_CLUSTER}={cluster}")])]);
+    filters.extend(state.map(|state| ("status".to_owned(), vec![state.to_owned()])));
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters);
+    let list = engine.list_containers(Some(options.build())).await.map_err(text)?;
+    Ok(list.into_iter().filter_map(|container| container.id).collect())
 }
 
 /// None if the container has gone since it was listed.

@@ -68,12 +68,14 @@ pub fn unmake(fault: &str) -> Result<(), String> {
     remove(&chain(fault))
 }
 
-/// Removes every cut that there is: what a predecessor that was killed has left behind.
+/// Removes every cut that there is: what a predecessor that was killed has left behind. Returns their chains.
 ///
 /// # Errors
 /// If the kernel or the tools refuse.
-pub fn unmake_all() -> Result<(), String> {
-    remove(CHAIN)
+pub fn unmake_all() -> Result<Vec<String>, String> {
+    let found = look()?.into_keys().collect();
+    remove(CHAIN)?;
+    Ok(found)
 }
 
 /// Packets that every cut on this machine has dropped so far, by chain.

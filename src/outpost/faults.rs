@@ -1,17 +1,23 @@
 //! Faults that an outpost makes, holds and undoes. A fault is held from before it is made: whatever becomes of the attempt,
 //! it will be undone. What has no undo is held no longer than its making takes.
+//!
+//! Every fault is a lease: when its time is over it is undone here, whether the runner still speaks or not.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::query_parameters::KillContainerOptionsBuilder;
 use futures_util::future::join_all;
 use tokio::task::spawn_blocking;
 
-use super::containers::{inspect, state};
+use super::containers::{inspect, list, state};
 use super::protocol::{Act, ContainerState};
 use super::{cut, parts, text};
+
+/// Between two tries to undo a fault whose lease is over. Tries end with the fault, or with this process, which ends with its stream.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// This machine's engine, or why there is none.
 pub type Engine = Result<Docker, String>;
@@ -31,11 +37,17 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Makes a fault and holds it; returns when engine, kernel or supervisor have done it.
+    /// Makes a fault and holds it, for as long as its lease lasts; returns when engine, kernel or supervisor have done it.
     ///
     /// # Errors
     /// If the name is taken, or it is refused. A refused fault isn't held.
-    pub async fn inject(self: &Arc<Self>, engine: Engine, fault: String, act: Act) -> Result<(), String> {
+    pub async fn inject(
+        self: &Arc<Self>,
+        engine: Engine,
+        fault: String,
+        act: Act,
+        lease: Duration,
+    ) -> Result<(), String> {
         let turn = tokio::sync::Mutex::new(());
         let held = Arc::new(Held { act, turn });
         {
@@ -45,6 +57,7 @@ impl Faults {
             }
             all.insert(fault.clone(), Arc::clone(&held));
         }
+        tokio::spawn(Arc::clone(self).lapse(engine.clone(), fault.clone(), Arc::downgrade(&held), lease));
         let faults = Arc::clone(self);
         // A task of its own: when the request's time is over, the making still comes to an end, and undo waits for it.
         let making = tokio::spawn(async move {
@@ -75,6 +88,20 @@ impl Faults {
         unmake(engine, fault, &held.act).await?;
         self.lock().remove(fault);
         Ok(())
+    }
+
+    /// Undoes a fault that is still held when its lease is over.
+    async fn lapse(self: Arc<Self>, engine: Engine, fault: String, held: Weak<Held>, lease: Duration) {
+        tokio::time::sleep(lease).await;
+        // Whoever undoes a fault lets go of it; another one of the same name is none of this lease's business.
+        while let Some(held) = held.upgrade() {
+            match self.undo(&engine, &fault, &held.act).await {
+                Ok(()) => return tracing::warn!(fault, "its lease is over: undone"),
+                Err(error) => tracing::error!(fault, error, "its lease is over, and it can't be undone"),
+            }
+            drop(held);
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// Undoes everything, at the same time; what fails is logged.
@@ -145,10 +172,28 @@ async fn thaw(engine: &Docker, container: &str) -> Result<(), String> {
     }
 }
 
-/// Undoes what an outpost before this one was killed over. Returns what can't be undone.
-pub async fn sweep() -> Vec<String> {
-    let cuts = spawn_blocking(cut::unmake_all).await.map_err(text).flatten();
-    [cuts, parts::release_all().await].into_iter().filter_map(Result::err).collect()
+/// Undoes what an outpost before this one was killed over, but for containers. Returns what that was.
+///
+/// # Errors
+/// If the machine can't be looked at, or something can't be undone.
+pub async fn sweep() -> Result<Vec<String>, String> {
+    let cuts = spawn_blocking(cut::unmake_all).await.map_err(text).flatten()?;
+    let parts = parts::release_all().await?;
+    let cuts = cuts.into_iter().map(|chain| format!("removed the rules {chain}"));
+    Ok(cuts.chain(parts.into_iter().map(|part| format!("released the part {part}"))).collect())
+}
+
+/// Thaws every container of the cluster that is frozen. Returns which.
+///
+/// # Errors
+/// If the engine doesn't answer or refuses.
+pub async fn thaw_all(engine: &Docker, cluster: &str) -> Result<Vec<String>, String> {
+    let mut thawed = Vec::new();
+    for container in list(engine, cluster, Some("paused")).await? {
+        thaw(engine, &container).await?;
+        thawed.push(format!("thawed the container {container}"));
+    }
+    Ok(thawed)
 }
 
 #[cfg(test)]
@@ -161,6 +206,7 @@ mod tests {
     use super::*;
 
     type Asked = Arc<Mutex<Vec<String>>>;
+    const LONG: Duration = Duration::from_secs(60);
 
     /// An engine that does everything it is told, and the paths that it was asked for.
     fn engine(dir: &std::path::Path) -> (Engine, Asked) {
@@ -183,15 +229,33 @@ mod tests {
         let (engine, _asked) = engine(dir.path());
         let faults = Arc::new(Faults::default());
         let kill = |container: &str| Act::KillContainer { container: container.into() };
-        faults.inject(engine.clone(), "s1".into(), kill("a")).await.unwrap();
-        faults.inject(engine.clone(), "s1".into(), kill("b")).await.unwrap();
+        faults.inject(engine.clone(), "s1".into(), kill("a"), LONG).await.unwrap();
+        faults.inject(engine.clone(), "s1".into(), kill("b"), LONG).await.unwrap();
         assert!(faults.is_empty());
         let pause = Act::PauseContainer { container: "a".into() };
-        faults.inject(engine.clone(), "s2".into(), pause.clone()).await.unwrap();
-        let again = faults.inject(engine.clone(), "s2".into(), pause.clone()).await;
+        faults.inject(engine.clone(), "s2".into(), pause.clone(), LONG).await.unwrap();
+        let again = faults.inject(engine.clone(), "s2".into(), pause.clone(), LONG).await;
         assert!(again.unwrap_err().contains("held already"));
         faults.undo(&engine, "s2", &pause).await.unwrap();
         assert!(faults.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_fault_ends_with_its_lease_and_one_of_the_same_name_with_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (engine, asked) = engine(dir.path());
+        let faults = Arc::new(Faults::default());
+        let pause = Act::PauseContainer { container: "a".into() };
+        let short = Duration::from_millis(200);
+        faults.inject(engine.clone(), "s1".into(), pause.clone(), short).await.unwrap();
+        faults.undo(&engine, "s1", &pause).await.unwrap();
+        faults.inject(engine.clone(), "s1".into(), pause.clone(), LONG).await.unwrap();
+        faults.inject(engine.clone(), "s2".into(), pause, short).await.unwrap();
+        tokio::time::sleep(short * 3).await;
+        let held: Vec<String> = faults.lock().keys().cloned().collect();
+        assert_eq!(held, ["s1"], "the second s1 has its own lease");
+        let thaws = asked.lock().unwrap().iter().filter(|path| path.ends_with("unpause")).count();
+        assert_eq!(thaws, 2, "s1 by its runner, s2 by its lease");
     }
 
     #[tokio::test]

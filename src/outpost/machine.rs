@@ -1,13 +1,12 @@
 //! The machine that an outpost runs on: which call goes where.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
-use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 use super::faults::Faults;
@@ -32,8 +31,6 @@ pub struct Machine {
     etcd: etcd::Endpoints,
     zookeeper: Ensemble,
     faults: Arc<Faults>,
-    /// What a predecessor left behind was swept, once, before the first look at or change of this machine's rules.
-    swept: OnceCell<()>,
     /// A cut was made here: looking for cuts costs two processes, and where none was ever made there is none.
     cut: AtomicBool,
 }
@@ -61,7 +58,6 @@ impl Machine {
                 hello.schedulers_path.clone(),
             ),
             faults: Arc::default(),
-            swept: OnceCell::new(),
             cut: AtomicBool::new(false),
             hello,
         })
@@ -83,7 +79,6 @@ impl Machine {
 
     /// The parts' processes, and the cuts.
     async fn look(&self) -> Result<MachineView, String> {
-        self.sweep().await;
         let cuts = match self.cut.load(Ordering::Relaxed) {
             true => spawn_blocking(cut::look).await.map_err(text)??,
             false => BTreeMap::new(),
@@ -91,13 +86,18 @@ impl Machine {
         Ok(MachineView { processes: parts::look().await?, cuts })
     }
 
-    async fn sweep(&self) {
-        let sweep = self.swept.get_or_init(|| async {
-            for error in faults::sweep().await {
-                tracing::warn!(error, "what a predecessor may have left behind cannot be looked for");
-            }
-        });
-        sweep.await;
+    /// Undoes what an outpost before this one was killed over.
+    async fn sweep(&self) -> Result<Vec<String>, String> {
+        let mut swept = faults::sweep().await?;
+        if let Some(engine) = self.nested_engine() {
+            swept.extend(faults::thaw_all(engine, &self.hello.cluster).await?);
+        }
+        Ok(swept)
+    }
+
+    /// The engine, on machines that have one of their own.
+    fn nested_engine(&self) -> Option<&Docker> {
+        if Path::new(ENGINE).exists() { self.engine().ok() } else { None }
     }
 
     /// The volume's root: this machine's mount, or a container's `/shared` by way of `/proc`.
@@ -156,16 +156,17 @@ impl Hands for Machine {
                 .await
             }
             Call::Machine => self.look().await.map(Reply::Machine),
-            Call::Inject { fault, act } => {
-                self.sweep().await;
+            Call::Inject { fault, act, lease_ms } => {
                 self.cut.fetch_or(matches!(act, Act::Cut(_)), Ordering::Relaxed);
-                let inject = self.faults.inject(self.engine().cloned(), fault, act);
+                let lease = Duration::from_millis(lease_ms);
+                let inject = self.faults.inject(self.engine().cloned(), fault, act, lease);
                 inject.await.map(|()| Reply::Done)
             }
             Call::Undo { fault, act } => {
                 let engine = self.engine().cloned();
                 self.faults.undo(&engine, &fault, &act).await.map(|()| Reply::Done)
             }
+            Call::Sweep => self.sweep().await.map(Reply::Swept),
             Call::Logs { lines_max } => {
                 let dir = self.hello.log_dir.clone();
                 blocking(move || logs::look(&dir, lines_max).map(Reply::Logs)).await

@@ -3,7 +3,7 @@
 //! they think of themselves, except where that is the thing to be judged (Mesos).
 //!
 //! # Layout
-//! * [`protocol`]: what is said on the streams.
+//! * [`protocol`]: what is said on the streams; [`act`]: the faults among that.
 //! * [`session`]: one stream from its first line to its end: order, bounds, heartbeat.
 //! * [`machine`]: which call goes to which of the following.
 //! * Looks: [`containers`], [`etcd`], [`routes`], [`mesos`], [`zookeeper`], [`logins`], [`reach`], [`gluster`], [`bricks`],
@@ -14,6 +14,7 @@
 //! Every look has a bound of its own below a second, so that one stuck part doesn't hide the others; logins, echoes,
 //! heal state and files have the request's.
 
+pub mod act;
 pub mod bricks;
 pub mod containers;
 pub mod cut;

@@ -45,15 +45,17 @@ pub async fn release(part: &str) -> Result<(), String> {
     asked(Request::Release { part: part.to_owned() }).await.map(|_| ())
 }
 
-/// Lets every part that is kept down run again: what a predecessor that was killed has left behind.
+/// Lets every part that is kept down run again: what a predecessor that was killed has left behind. Returns their names.
 ///
 /// # Errors
 /// If the supervisor doesn't answer.
-pub async fn release_all() -> Result<(), String> {
-    for part in asked(Request::Status).await?.iter().filter(|part| part.held) {
-        release(&part.name).await?;
+pub async fn release_all() -> Result<Vec<String>, String> {
+    let parts = asked(Request::Status).await?.into_iter();
+    let held: Vec<String> = parts.filter(|part| part.held).map(|part| part.name).collect();
+    for part in &held {
+        release(part).await?;
     }
-    Ok(())
+    Ok(held)
 }
 
 async fn asked(request: Request) -> Result<Vec<Status>, String> {

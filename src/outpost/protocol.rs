@@ -4,8 +4,8 @@
 //! The runner stamps a probe's begin when it writes the request and its end when it has read the answer: an interval that
 //! surely contains the look, without comparing clocks of machines.
 //!
-//! An outpost holds the faults that it injected. When its input ends, or no line came for `heartbeat_timeout_ms`, it undoes
-//! all of them and exits 0.
+//! An outpost holds the faults that it injected, each under a lease. When its input ends, or no line came for
+//! `heartbeat_timeout_ms`, it undoes all of them and exits 0; a fault whose lease is over it undoes by itself.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -13,12 +13,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::cut::Cut;
+pub use super::act::Act;
 use super::parts::ProcessView;
 use crate::config::{Incarnation, Slot};
 
 /// Version of this protocol; both sides come from one build, so a difference is a mistake of assembly.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// A line from the runner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -137,6 +137,8 @@ pub enum Call {
         fault: String,
         /// What to do.
         act: Act,
+        /// The outpost undoes it by itself after this time, whatever it hears from the runner.
+        lease_ms: u64,
     },
     /// Undo a fault. One that isn't held is undone by what it did: another outpost may have made it and ended since. A target
     /// that is gone meanwhile is no error. Answer: [`Reply::Done`].
@@ -146,6 +148,8 @@ pub enum Call {
         /// What was done.
         act: Act,
     },
+    /// Undo whatever an outpost before this one has left behind. Answer: [`Reply::Swept`].
+    Sweep,
     /// The processes of this machine's parts, and the cuts in its netfilter rules. Answer: [`Reply::Machine`].
     Machine,
     /// The last lines of every log on this machine. Answer: [`Reply::Logs`].
@@ -199,29 +203,6 @@ impl std::fmt::Debug for Hello {
     }
 }
 
-/// A fault that an outpost makes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "act", rename_all = "kebab-case")]
-pub enum Act {
-    /// SIGKILL to a container's process 1 through the engine. Has no undo: the system must bring the slot back.
-    KillContainer {
-        /// Full id.
-        container: String,
-    },
-    /// Freeze a container; undone by thawing it.
-    PauseContainer {
-        /// Full id.
-        container: String,
-    },
-    /// SIGKILL to the process of a part of this machine, which its supervisor then keeps down; undone by letting it run again.
-    KillPart {
-        /// The part, e.g. `agent`.
-        part: String,
-    },
-    /// Drop packets; undone by removing the rules.
-    Cut(Cut),
-}
-
 /// Answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "got", content = "value", rename_all = "kebab-case")]
@@ -256,6 +237,8 @@ pub enum Reply {
     Gluster(GlusterView),
     /// Path relative to the volume → SHA-256.
     BrickSums(BTreeMap<String, String>),
+    /// What was left behind and is undone now, one phrase each; empty on a clean machine.
+    Swept(Vec<String>),
     /// Processes and cuts.
     Machine(MachineView),
     /// Key → value.
@@ -504,7 +487,7 @@ mod tests {
     fn a_line_survives_the_wire() -> Result<(), serde_json::Error> {
         let request = Request {
             id: 7,
-            call: Call::Inject { fault: "s1".into(), act: Act::PauseContainer { container: "c".into() } },
+            call: Call::Inject { fault: "s1".into(), act: Act::PauseContainer { container: "c".into() }, lease_ms: 1 },
             timeout_ms: 1000,
         };
         let line = serde_json::to_string(&request)?;

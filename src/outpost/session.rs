@@ -155,7 +155,7 @@ impl<H: Hands, F: FnOnce(Hello) -> Result<H, String>> Session<H, F> {
     /// A place to run in; faults always find one, they are few and must not be lost in a crowd of looks.
     fn place(&self, call: &Call) -> Option<Option<OwnedSemaphorePermit>> {
         match call {
-            Call::Inject { .. } | Call::Undo { .. } => Some(None),
+            Call::Inject { .. } | Call::Undo { .. } | Call::Sweep => Some(None),
             _ => Arc::clone(&self.places).try_acquire_owned().ok().map(Some),
         }
     }

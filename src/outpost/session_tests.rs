@@ -97,7 +97,7 @@ impl Runner {
 
 fn inject() -> Value {
     let act = json!({ "act": "pause-container", "container": "c" });
-    json!({ "do": "inject", "with": { "fault": "f", "act": act } })
+    json!({ "do": "inject", "with": { "fault": "f", "act": act, "lease_ms": 60_000 } })
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@
 mod check;
 mod clean;
 mod down;
+mod guard;
+mod heal;
 mod images;
 mod interrupt;
 mod logs;
@@ -54,6 +56,10 @@ enum Command {
     Status,
     /// Show what a machine of a standing topology wrote.
     Logs(logs::Logs),
+    /// Undo every fault that a run which was killed has left on a standing topology.
+    Heal(heal::Heal),
+    #[command(hide = true)]
+    Guard(guard::Guard),
     /// Remove a standing topology.
     Down(down::Down),
     /// Remove the cache volume and all images of the testbed.
@@ -87,6 +93,8 @@ pub async fn main() -> ExitCode {
         Command::Replay(replay) => replay.run(&home).await,
         Command::Status => status::run(&home).await,
         Command::Logs(logs) => logs.run(&home).await,
+        Command::Heal(heal) => heal.run(&home).await,
+        Command::Guard(guard) => guard.run().await,
         Command::Down(down) => down.run(&home).await,
         Command::Clean => clean::run(&home).await,
         Command::Images(images) => images.run(&home).await,

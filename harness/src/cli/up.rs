@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::heal::mend_all;
 use super::{EXIT_INTERRUPTED, connect, interrupted, teller};
 use crate::run::{Home, Phase};
 use crate::topology::{Stage, Topology, TopologyConfig, TopologyError, down, up};
@@ -30,6 +31,7 @@ impl Up {
         let options = up::UpOptions { config, until: self.until, keep_failed: self.keep_failed };
         let engine = connect().await?;
         let tell = teller();
+        mend_all(&engine, home, &tell).await?;
         let topology = tokio::select! {
             topology = up::up(&engine, home, &options, &tell) => Some(topology?),
             () = interrupted() => None,

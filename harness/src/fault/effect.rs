@@ -109,7 +109,7 @@ mod tests {
         let target = Target::new(victims[0].class, Role::Any);
         let mut fault = Fault::planned("t", "s1", kind, target);
         fault.victims = victims;
-        fault.life.begin(Millis(BEGIN - 1));
+        fault.life.begin(Millis(BEGIN - 1)).expect("legal");
         fault
     }
 
@@ -204,7 +204,7 @@ mod tests {
     fn a_machine_is_cut_off_when_packets_were_dropped_and_back_without_the_rules() {
         let mut cluster = Cluster::steady();
         let host = part(TargetClass::Host, "host-2", &cluster);
-        let chain = chain(&kill::held("t/s1", &host));
+        let chain = chain(&super::super::work::held("t/s1", &host));
         let mut fault = on(FaultKind::Isolate { from: Peers::Everyone }, vec![host]);
         assert!(!effect_seen(&fault, &cluster.seen));
         cluster.machine("host-2").cuts.insert(chain.clone(), 0);

@@ -6,15 +6,14 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use stormbed::clock::Millis;
 use stormbed::outpost::cut::{Cut, chain};
 use stormbed::outpost::protocol::{Act, Call, Reply};
 
 use super::effect::{machine, serves};
-use super::inject::{all, hold_at, let_go_at};
-use super::kill::held;
+use super::inject::all;
+use super::work::{Work, held};
 use super::{Peers, Victim};
 use crate::observe::observation::{Observation, Shape};
 use crate::observe::world::World;
@@ -27,7 +26,8 @@ pub(super) async fn available(world: &World) -> Result<(), String> {
     let trials = world.outposts.iter().map(|(name, outpost)| async move {
         let act = Act::Cut(Cut::Between { one: vec![], other: vec![] });
         let fault = "trial".to_owned();
-        let inject = Call::Inject { fault: fault.clone(), act: act.clone() };
+        let lease_ms = u64::try_from(TRIAL_MAX.as_millis()).unwrap_or(u64::MAX);
+        let inject = Call::Inject { fault: fault.clone(), act: act.clone(), lease_ms };
         for call in [inject, Call::Undo { fault, act }] {
             let done = world.call(Some(outpost), call, TRIAL_MAX, |reply| (reply == Reply::Done).then_some(()));
             done.await.result.map_err(|why| {
@@ -41,32 +41,9 @@ pub(super) async fn available(world: &World) -> Result<(), String> {
     all(join_all(trials).await)
 }
 
-/// Cuts one machine off.
-pub(super) fn inject<'a>(
-    world: &'a World,
-    name: &'a str,
-    victim: &'a Victim,
-    from: Peers,
-) -> BoxFuture<'a, Result<(), String>> {
-    async move {
-        let cut = cut(&world.shape, victim, from)?;
-        hold_at(world, &victim.name, held(name, victim), Act::Cut(cut)).await
-    }
-    .boxed()
-}
-
-/// Removes the rules.
-pub(super) fn undo<'a>(
-    world: &'a World,
-    name: &'a str,
-    victim: &'a Victim,
-    from: Peers,
-) -> BoxFuture<'a, Result<(), String>> {
-    async move {
-        let cut = cut(&world.shape, victim, from)?;
-        let_go_at(world, &victim.name, held(name, victim), Act::Cut(cut)).await
-    }
-    .boxed()
+/// What cuts one machine off.
+pub(super) fn work(shape: &Shape, fault: &str, victim: &Victim, from: Peers) -> Result<Work, String> {
+    Ok(Work::at(&victim.name, fault, victim, Act::Cut(cut(shape, victim, from)?)))
 }
 
 fn cut(shape: &Shape, victim: &Victim, from: Peers) -> Result<Cut, String> {

@@ -1,56 +1,26 @@
 //! `kill`: SIGKILL, at once. A node is brought back by the system; everything else stays down while the fault is held and is
 //! started again, with its data, at undo.
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use stormbed::clock::Millis;
 use stormbed::outpost::protocol::{Act, ContainerState};
 
 use super::effect::{after_that, machine, node_container, part, serves};
-use super::inject::{end_outside, hold_at, let_go_at, outside};
-use super::journal::Owed;
+use super::work::{Deed, Work};
 use super::{TargetClass, Victim};
-use crate::observe::machines::Verb;
 use crate::observe::observation::Observation;
-use crate::observe::world::World;
 
 /// The agent, as its host's supervisor calls it.
 pub const AGENT: &str = "agent";
 
-/// Kills one victim.
-pub(super) fn inject<'a>(world: &'a World, name: &'a str, victim: &'a Victim) -> BoxFuture<'a, Result<(), String>> {
-    async move {
-        match (&victim.host, victim.class) {
-            (Some(host), _) => {
-                let act = Act::KillContainer { container: victim.container.clone() };
-                hold_at(world, host, held(name, victim), act).await
-            }
-            (None, TargetClass::MesosAgent) => hold_at(world, &victim.name, held(name, victim), agent()).await,
-            (None, _) => outside(world, victim, Verb::Kill).await,
+/// What kills one victim.
+pub(super) fn work(fault: &str, victim: &Victim) -> Work {
+    match (&victim.host, victim.class) {
+        (Some(host), _) => Work::at(host, fault, victim, Act::KillContainer { container: victim.container.clone() }),
+        (None, TargetClass::MesosAgent) => {
+            Work::at(&victim.name, fault, victim, Act::KillPart { part: AGENT.to_owned() })
         }
+        (None, _) => Work::outside(victim, Deed::Kill),
     }
-    .boxed()
-}
-
-/// Starts it again, unless that is the system's business.
-pub(super) fn undo<'a>(world: &'a World, name: &'a str, victim: &'a Victim) -> BoxFuture<'a, Result<(), String>> {
-    async move {
-        match (&victim.host, victim.class) {
-            (Some(_), _) => Ok(()),
-            (None, TargetClass::MesosAgent) => let_go_at(world, &victim.name, held(name, victim), agent()).await,
-            (None, _) => end_outside(&*world.machines, &victim.container, Owed::Kill).await,
-        }
-    }
-    .boxed()
-}
-
-fn agent() -> Act {
-    Act::KillPart { part: AGENT.to_owned() }
-}
-
-/// An outpost knows a fault by a name of its own per victim: two of them may be on one machine.
-pub(super) fn held(name: &str, victim: &Victim) -> String {
-    format!("{name} {}", victim.name)
 }
 
 /// It is dead.

@@ -1,13 +1,14 @@
 //! The life of a fault: a state machine that no fault escapes.
 //!
 //! ```text
-//!              inject()          effect seen         undo()           gone again
-//!  Planned ───────────► Injected ───────────► Seen ─────────► Undone ───────────► UndoneSeen
-//!     │                    │                                    ▲
-//!     │ target missing     │ never seen (INVALID), or error     │  from here on only undo is legal
-//!     ▼                    └────────────────────────────────────┘
-//!  Skipped
+//!            begin                acknowledged           effect seen        begin_undo, acknowledged        gone again
+//!  Planned ────────► Planned, begun ───────► Injected ─────────────► Seen ─────────────────────────► Undone ─────────► UndoneSeen
+//!     │                    │                    │                                                      ▲
+//!     │ target missing     │ not acknowledged   │ never seen (INVALID)                                 │
+//!     ▼                    └────────────────────┴──────────────────────────────────────────────────────┘
+//!  Skipped                   after an error only undo is legal
 //! ```
+//! A fault is in force from its beginning to the acknowledgement of its undo: what may have taken place must be undone.
 
 use serde::{Deserialize, Serialize};
 use stormbed::clock::Millis;
@@ -32,12 +33,14 @@ pub enum Stage {
 
 /// A step that a fault's life doesn't allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a fault that is {from:?} cannot become {to:?}")]
+#[error("a fault that is {from:?}{} cannot {what}", if *in_force { " (in force)" } else { "" })]
 pub struct IllegalStep {
     /// The stage it is in.
     pub from: Stage,
-    /// The stage that was asked for.
-    pub to: Stage,
+    /// Whether it may be in force.
+    pub in_force: bool,
+    /// What was asked for.
+    pub what: String,
 }
 
 /// Stage and the moments of its changes.
@@ -75,13 +78,29 @@ impl Default for Life {
 
 impl Life {
     /// The act begins. It may or may not take place, so undo is owed from here on.
-    pub fn begin(&mut self, now: Millis) {
-        self.inject_begin.get_or_insert(now);
+    ///
+    /// # Errors
+    /// If it has begun before, or was skipped.
+    pub fn begin(&mut self, now: Millis) -> Result<(), IllegalStep> {
+        let legal = self.stage == Stage::Planned && self.inject_begin.is_none();
+        self.legal(legal, "begin")?;
+        self.inject_begin = Some(now);
+        Ok(())
     }
 
     /// The undo begins, or is tried again: nothing can rejoin before a try that is acknowledged.
-    pub fn begin_undo(&mut self, now: Millis) {
+    ///
+    /// # Errors
+    /// If there is nothing to undo.
+    pub fn begin_undo(&mut self, now: Millis) -> Result<(), IllegalStep> {
+        self.legal(self.in_force(), "begin to be undone")?;
         self.undo_begin = Some(now);
+        Ok(())
+    }
+
+    fn legal(&self, legal: bool, what: &str) -> Result<(), IllegalStep> {
+        let illegal = || IllegalStep { from: self.stage, in_force: self.in_force(), what: what.to_owned() };
+        if legal { Ok(()) } else { Err(illegal()) }
     }
 
     /// Moves on to `to`.
@@ -89,16 +108,16 @@ impl Life {
     /// # Errors
     /// If the drawing above has no such arrow.
     pub fn step(&mut self, to: Stage, now: Millis) -> Result<(), IllegalStep> {
-        let legal = matches!(
-            (self.stage, to),
-            (Stage::Planned, Stage::Skipped | Stage::Injected | Stage::Undone)
-                | (Stage::Injected, Stage::Seen | Stage::Undone)
-                | (Stage::Seen, Stage::Undone)
-                | (Stage::Undone, Stage::UndoneSeen)
-        );
-        if !legal {
-            return Err(IllegalStep { from: self.stage, to });
-        }
+        let begun = self.inject_begin.is_some();
+        let legal = match (self.stage, to) {
+            (Stage::Planned, Stage::Skipped) => !begun,
+            (Stage::Planned, Stage::Injected | Stage::Undone) => begun,
+            (Stage::Injected, Stage::Seen | Stage::Undone)
+            | (Stage::Seen, Stage::Undone)
+            | (Stage::Undone, Stage::UndoneSeen) => true,
+            _ => false,
+        };
+        self.legal(legal, &format!("become {to:?}"))?;
         self.stage = to;
         match to {
             Stage::Injected => self.injected = Some(now),
@@ -119,18 +138,83 @@ impl Life {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Whatever may be asked of a life.
+    #[derive(Debug, Clone, Copy)]
+    enum Move {
+        Begin,
+        Step(Stage),
+        BeginUndo,
+    }
+
+    fn moves() -> impl Strategy<Value = Vec<Move>> {
+        let stages = [Stage::Planned, Stage::Skipped, Stage::Injected, Stage::Seen, Stage::Undone, Stage::UndoneSeen];
+        let one = prop_oneof![
+            Just(Move::Begin),
+            proptest::sample::select(stages.to_vec()).prop_map(Move::Step),
+            Just(Move::BeginUndo)
+        ];
+        proptest::collection::vec(one, 0..24)
+    }
+
+    fn make(life: &mut Life, step: Move, now: Millis) -> Result<(), IllegalStep> {
+        match step {
+            Move::Begin => life.begin(now),
+            Move::Step(to) => life.step(to, now),
+            Move::BeginUndo => life.begin_undo(now),
+        }
+    }
 
     #[test]
     fn only_the_drawn_arrows_exist() {
         let mut life = Life::default();
-        assert!(life.step(Stage::Seen, Millis(1)).is_err());
-        life.begin(Millis(1));
+        assert!(life.step(Stage::Injected, Millis(1)).is_err(), "nothing has begun");
+        life.begin(Millis(1)).expect("legal");
         assert!(life.in_force());
+        let again = life.begin(Millis(2)).expect_err("once is enough");
+        assert_eq!(again.to_string(), "a fault that is Planned (in force) cannot begin");
+        assert!(life.step(Stage::Skipped, Millis(2)).is_err(), "it may have taken place");
         assert_eq!(life.step(Stage::Injected, Millis(2)), Ok(()));
         assert_eq!(life.step(Stage::Undone, Millis(3)), Ok(()));
         assert!(!life.in_force());
         assert!(life.step(Stage::Injected, Millis(4)).is_err());
+        assert!(life.begin_undo(Millis(4)).is_err(), "nothing is left to undo");
         assert_eq!(life.step(Stage::UndoneSeen, Millis(5)), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_asked_of_a_life_it_keeps_to_the_drawing(moves in moves()) {
+            let mut life = Life::default();
+            for (now, step) in (1..).map(Millis).zip(moves) {
+                let before = life.clone();
+                if make(&mut life, step, now).is_err() {
+                    prop_assert_eq!(&life, &before, "what is refused changes nothing");
+                    continue;
+                }
+                prop_assert!(life.stage >= before.stage, "there is no way back");
+                if before.in_force() && !life.in_force() {
+                    prop_assert_eq!(life.undone, Some(now), "in force until the undo is acknowledged");
+                }
+                if !before.in_force() && life.in_force() {
+                    prop_assert!(matches!(step, Move::Begin), "nothing but its beginning brings a fault into force");
+                }
+                let order = [life.inject_begin, life.injected, life.seen, life.undone, life.undone_seen];
+                prop_assert!(order.iter().flatten().is_sorted(), "{order:?}");
+                prop_assert_eq!(life.undone.is_some(), life.stage >= Stage::Undone);
+                prop_assert!(life.seen.is_none() || life.injected.is_some(), "nothing is seen of what was not acknowledged");
+                prop_assert!(life.stage != Stage::Skipped || life.inject_begin.is_none());
+            }
+            // From wherever it was left, what is in force can be undone.
+            if life.in_force() {
+                let end = Millis(100);
+                prop_assert_eq!(life.begin_undo(end), Ok(()));
+                prop_assert_eq!(life.step(Stage::Undone, end), Ok(()));
+                prop_assert!(!life.in_force());
+            }
+        }
     }
 }

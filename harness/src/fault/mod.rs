@@ -2,20 +2,25 @@
 //!
 //! # Layout
 //! * One file per fault, each with inject, effect seen, undo, undo seen: [`kill`], [`pause`], [`isolate`], [`partition`].
-//! * [`inject`], [`effect`]: which of them it is, over all victims.
+//! * [`inject`], [`effect`]: which of them it is, over all victims; [`work`]: what that comes to on each machine.
 //! * [`life`]: the state machine that no fault escapes.
-//! * [`journal`]: what is owed to the topology if this process dies.
+//! * [`lease`]: no fault outlives its deadline. [`journal`]: what is owed to the topology if this process dies; [`guard`] pays that
+//!   then, and [`heal`] whatever is still owed later.
 //! * [`words`]: what scenario files call all of it.
 
 pub mod effect;
+pub mod guard;
+pub mod heal;
 pub mod inject;
 pub mod isolate;
 pub mod journal;
 pub mod kill;
+pub mod lease;
 pub mod life;
 pub mod partition;
 pub mod pause;
 pub mod words;
+pub mod work;
 
 use std::fmt;
 

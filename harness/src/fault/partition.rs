@@ -6,31 +6,20 @@
 
 use std::net::Ipv4Addr;
 
-use futures_util::future::join_all;
 use stormbed::clock::Millis;
 use stormbed::outpost::cut::{Cut, chain};
 use stormbed::outpost::protocol::Act;
 
 use super::Fault;
 use super::effect::machine;
-use super::inject::{all, hold_at, let_go_at};
+use super::work::Work;
 use crate::observe::observation::{Observation, Shape};
-use crate::observe::world::World;
 
-/// Cuts the victims off, on every host at the same time.
-pub(super) async fn inject(world: &World, fault: &Fault) -> Result<(), String> {
-    let cut = cut(&world.shape, fault)?;
-    let hosts = world.shape.hosts.iter();
-    let made = hosts.map(|host| hold_at(world, host, fault.name.clone(), Act::Cut(cut.clone())));
-    all(join_all(made).await)
-}
-
-/// Removes the rules on every host.
-pub(super) async fn undo(world: &World, fault: &Fault) -> Result<(), String> {
-    let cut = cut(&world.shape, fault)?;
-    let hosts = world.shape.hosts.iter();
-    let removed = hosts.map(|host| let_go_at(world, host, fault.name.clone(), Act::Cut(cut.clone())));
-    all(join_all(removed).await)
+/// What cuts the victims off: the same rules on every host.
+pub(super) fn works(shape: &Shape, fault: &Fault) -> Result<Vec<Work>, String> {
+    let act = Act::Cut(cut(shape, fault)?);
+    let at = |host: &String| Work::At { machine: host.clone(), held: fault.name.clone(), act: act.clone() };
+    Ok(shape.hosts.iter().map(at).collect())
 }
 
 fn cut(shape: &Shape, fault: &Fault) -> Result<Cut, String> {

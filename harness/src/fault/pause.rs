@@ -1,43 +1,19 @@
 //! `pause`: every process of a container freezes where it is; its connections stay open and silent. Undone by thawing it.
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use stormbed::clock::Millis;
 use stormbed::outpost::protocol::{Act, ContainerState};
 
 use super::Victim;
 use super::effect::{node_container, part, serves};
-use super::inject::{end_outside, hold_at, let_go_at, outside};
-use super::journal::Owed;
-use super::kill::held;
-use crate::observe::machines::Verb;
+use super::work::{Deed, Work};
 use crate::observe::observation::Observation;
-use crate::observe::world::World;
 
-/// Freezes one victim.
-pub(super) fn inject<'a>(world: &'a World, name: &'a str, victim: &'a Victim) -> BoxFuture<'a, Result<(), String>> {
-    async move {
-        match &victim.host {
-            Some(host) => hold_at(world, host, held(name, victim), freeze(victim)).await,
-            None => outside(world, victim, Verb::Pause).await,
-        }
+/// What freezes one victim.
+pub(super) fn work(fault: &str, victim: &Victim) -> Work {
+    match &victim.host {
+        Some(host) => Work::at(host, fault, victim, Act::PauseContainer { container: victim.container.clone() }),
+        None => Work::outside(victim, Deed::Pause),
     }
-    .boxed()
-}
-
-/// Thaws it.
-pub(super) fn undo<'a>(world: &'a World, name: &'a str, victim: &'a Victim) -> BoxFuture<'a, Result<(), String>> {
-    async move {
-        match &victim.host {
-            Some(host) => let_go_at(world, host, held(name, victim), freeze(victim)).await,
-            None => end_outside(&*world.machines, &victim.container, Owed::Pause).await,
-        }
-    }
-    .boxed()
-}
-
-fn freeze(victim: &Victim) -> Act {
-    Act::PauseContainer { container: victim.container.clone() }
 }
 
 /// Its engine says that it is frozen.

@@ -192,7 +192,7 @@ mod tests {
     fn on(class: TargetClass, name: &str) -> Fault {
         let mut fault = Fault::planned("t", "s1", FaultKind::Kill, Target::new(class, Role::Any));
         fault.victims = vec![fixture::part(class, name, "c")];
-        fault.life.begin(Millis(BEGAN));
+        fault.life.begin(Millis(BEGAN)).expect("legal");
         fault
     }
 

@@ -31,7 +31,7 @@ fn target(role: Role) -> Target {
 fn killed() -> Fault {
     let mut fault = Fault::planned("node-loss", "s1", FaultKind::Kill, target(Role::Follower));
     fault.victims = vec![node(3, 1, "host-1", "c3")];
-    fault.life.begin(Millis(KILL));
+    fault.life.begin(Millis(KILL)).expect("legal");
     let back = BACK - KILL + 100;
     for (stage, at) in [(Stage::Injected, 20), (Stage::Seen, 300), (Stage::Undone, 300), (Stage::UndoneSeen, back)] {
         fault.life.step(stage, Millis(KILL + at)).expect("legal");
@@ -590,7 +590,7 @@ fn a_frozen_container_is_held_and_its_rejoin_has_a_clock() {
     fault.kind = FaultKind::Pause;
     fault.life.undone = None;
     fault.life.stage = Stage::Seen;
-    fault.life.begin_undo(Millis(BACK));
+    fault.life.begin_undo(Millis(BACK)).expect("legal");
     fault.life.step(Stage::Undone, Millis(BACK + 50)).expect("legal");
     let mut run = Run::looking(|now| {
         let mut cluster = match now {

@@ -101,7 +101,7 @@ mod tests {
         let target = Target::new(TargetClass::ZooKeeper, Role::Majority);
         let mut fault = Fault::planned("t", "s1", FaultKind::Kill, target);
         fault.victims = vec![fixture::part(TargetClass::ZooKeeper, "zk-1", "c")];
-        fault.life.begin(Millis(0));
+        fault.life.begin(Millis(0)).expect("legal");
         fault.life.step(Stage::Injected, Millis(0)).expect("legal");
         fault.life.step(Stage::Seen, Millis(0)).expect("legal");
         let step = PlannedStep {

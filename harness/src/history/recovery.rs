@@ -205,7 +205,7 @@ mod tests {
     fn recovered(ticks: &[Tick], cut: Option<u64>) -> Recovery {
         let target = Target::new(TargetClass::Node, Role::Any);
         let mut fault = Fault::planned("t", "s1", FaultKind::Kill, target);
-        fault.life.begin(Millis(START));
+        fault.life.begin(Millis(START)).expect("legal");
         let window = Window { start: Millis(START), cut: cut.map(Millis) };
         recovery(ticks, &fault, RecoveryClock::Failover, window, KEY)
     }

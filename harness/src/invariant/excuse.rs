@@ -130,7 +130,7 @@ mod tests {
     fn fault(id: &str, kind: FaultKind, class: TargetClass, began: u64) -> Fault {
         let role = Role::Any;
         let mut fault = Fault::planned("t", id, kind, Target::new(class, role));
-        fault.life.begin(Millis(began));
+        fault.life.begin(Millis(began)).expect("legal");
         fault
     }
 

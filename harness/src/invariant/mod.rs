@@ -296,7 +296,7 @@ mod tests {
         let target = Target::new(TargetClass::Node, Role::Any);
         let mut fault = Fault::planned("t", "s1", FaultKind::Pause, target);
         fault.victims = vec![node(3, 1, "host-1", "c3")];
-        fault.life.begin(Millis(1));
+        fault.life.begin(Millis(1)).expect("legal");
         assert_eq!(Held::of(&[fault.clone()]).slots, BTreeSet::from([3]));
         let mut killed = fault.clone();
         killed.kind = FaultKind::Kill;
@@ -310,7 +310,7 @@ mod tests {
         let held = |kind, class, names: &[&str]| {
             let mut fault = Fault::planned("t", "s1", kind, Target::new(class, Role::Any));
             fault.victims = names.iter().map(|name| part(class, name, "c")).collect();
-            fault.life.begin(Millis(1));
+            fault.life.begin(Millis(1)).expect("legal");
             Held::of(&[fault])
         };
         let isolate = FaultKind::Isolate { from: Peers::Everyone };

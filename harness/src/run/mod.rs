@@ -151,15 +151,6 @@ impl Run {
         Ok(path)
     }
 
-    /// Reads a file of the run.
-    ///
-    /// # Errors
-    /// If it can't be read.
-    pub fn read(&self, name: &str) -> Result<String, RunError> {
-        let path = self.folder.join(name);
-        std::fs::read_to_string(&path).map_err(RunError::file(&path))
-    }
-
     /// Forgets the run: its folder goes, with the secrets in it.
     ///
     /// # Errors
@@ -191,8 +182,8 @@ mod tests {
         let dir = tempfile::tempdir()?;
         let run = Run::create(&Home::at(dir.path()), "a")?;
         let path = run.write_secret("key", "hush")?;
-        assert_eq!(std::fs::metadata(path)?.permissions().mode() & 0o777, 0o600);
-        assert_eq!(run.read("key")?, "hush");
+        assert_eq!(std::fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_to_string(&path)?, "hush");
         Ok(())
     }
 }

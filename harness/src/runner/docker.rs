@@ -12,7 +12,6 @@ use tokio::sync::Mutex;
 
 use super::backend::{Backend, Stand};
 use crate::engine::Engine;
-use crate::observe::docker::DockerMachines;
 use crate::observe::observation::Shape;
 use crate::run::{Home, Phase, State};
 use crate::scenario::Cluster;
@@ -20,8 +19,6 @@ use crate::topology::plan::MASTER_PORT;
 use crate::topology::up::{UpOptions, up};
 use crate::topology::{Plan, Role, Topology, TopologyConfig, TopologyError, down};
 
-/// An outpost that hears nothing for so long undoes its faults: some heartbeats of one second may be lost on a full machine.
-const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the engine was told before a start was cut off is done within this time.
 const CUT_OFF_SETTLES: Duration = Duration::from_millis(300);
 /// Asking a part for its version is one short command.
@@ -127,21 +124,13 @@ impl DockerBackend {
     }
 
     async fn stand(&self, topology: &Topology) -> Result<Stand, String> {
-        let names = topology.outpost_machines();
-        let heartbeat_ms = u64::try_from(HEARTBEAT_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
-        let hellos = names.iter().map(|name| (name.clone(), topology.hello(name, heartbeat_ms))).collect();
-        let mut outposts = BTreeMap::new();
-        for name in &names {
-            let id = topology.container(name).map_err(told)?;
-            outposts.insert(name.clone(), id.to_owned());
-        }
-        let secrets = topology.host_secrets();
         Ok(Stand {
             shape: shape(topology.plan())?,
-            machines: Arc::new(DockerMachines::new(self.engine.clone(), topology.id(), outposts, hellos, secrets)),
+            machines: Arc::new(topology.machines().map_err(told)?),
             proxy_url: topology.proxy_url(),
             token: topology.secrets().jupyter_token().to_owned(),
             folder: topology.folder().to_owned(),
+            guarded: true,
             parts: self.versions(topology).await,
         })
     }

@@ -24,7 +24,7 @@ pub mod folder;
 pub mod interrupt;
 pub mod lanes;
 mod machine;
-mod playing;
+pub(crate) mod playing;
 pub mod recorded;
 mod session;
 pub mod shard;

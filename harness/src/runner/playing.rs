@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -13,7 +14,9 @@ use super::folder::RunFolder;
 use super::interrupt::Interrupt;
 use super::sentence;
 use super::session::{Session, Shared, Stop};
-use crate::fault::journal::{self, Journal};
+use crate::fault::guard::Guard;
+use crate::fault::heal::{self, HealError};
+use crate::fault::journal::Journal;
 use crate::history::ledger::LedgerOutcome;
 use crate::history::{Ending, History};
 use crate::ledger::Ledger;
@@ -82,10 +85,13 @@ impl Running<'_> {
         reports
     }
 
-    /// Pays what a run that died still owes to this topology.
+    /// Pays what a run that died, or panicked, still owes to this topology.
     async fn heal(&self, stand: &Stand) -> Result<(), Stop> {
-        let healed = journal::heal(&stand.folder, &*stand.machines).await;
-        for text in healed.map_err(|error| Stop::Broken(error.to_string()))? {
+        self.mended(heal::heal(&stand.folder, &*stand.machines, |_| true).await)
+    }
+
+    fn mended(&self, did: Result<Vec<String>, HealError>) -> Result<(), Stop> {
+        for text in did.map_err(|error| Stop::Broken(error.to_string()))? {
             self.progress.line(&text);
         }
         Ok(())
@@ -93,7 +99,11 @@ impl Running<'_> {
 
     async fn watch(&mut self, stand: &Stand) -> Result<(World, Observer, Journal), Stop> {
         self.heal(stand).await?;
-        let journal = Journal::open(&stand.folder);
+        let guard = match stand.guarded {
+            true => Some(Arc::new(Guard::start(&stand.folder, self.id).await.map_err(Stop::Broken)?)),
+            false => None,
+        };
+        let journal = Journal::open(&stand.folder, self.id, guard);
         let journal = journal.map_err(|error| Stop::Broken(error.to_string()))?;
         let jupyter = Jupyter::new(&stand.proxy_url, &stand.token).map_err(Stop::Broken)?;
         let world = World::open(self.id, self.clock, stand.shape.clone(), stand.machines.clone(), jupyter);
@@ -104,6 +114,7 @@ impl Running<'_> {
                 ready = outpost.ready(OUTPOSTS_WITHIN) => ready.map_err(Stop::Broken)?,
             }
         }
+        self.mended(heal::sweep(&world.outposts).await)?;
         let observer = Observer::start(world.clone());
         Ok((world, observer, journal))
     }
@@ -197,7 +208,7 @@ pub(super) fn not_run(plan: &Plan, clock: Clock, stop: &Stop) -> ScenarioReport 
 }
 
 /// The shape of a cluster that never was.
-pub(super) fn nowhere() -> Shape {
+pub(crate) fn nowhere() -> Shape {
     Shape {
         prefix: String::new(),
         cluster: String::new(),

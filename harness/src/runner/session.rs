@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use stormbed::clock::Millis;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -12,8 +13,9 @@ use tokio::time::timeout;
 use super::folder::RunFolder;
 use super::interrupt::Interrupt;
 use crate::fault::effect::{effect_seen, undone_seen};
-use crate::fault::inject::{self, is_undone_by_us};
+use crate::fault::inject::{self, is_undone_by_us, works};
 use crate::fault::journal::Journal;
+use crate::fault::lease::lease;
 use crate::fault::life::{Life, Stage};
 use crate::fault::{Fault, FaultKind, TargetClass, Victim};
 use crate::history::ledger::LedgerOutcome;
@@ -25,7 +27,7 @@ use crate::observe::observation::Shape;
 use crate::observe::observer::{Observer, Seen};
 use crate::observe::world::World;
 use crate::progress::Progress;
-use crate::scenario::plan::Plan;
+use crate::scenario::plan::{HOLD_MAX_MS, Hold, Plan};
 use crate::target::Scene;
 
 /// Ticks come four times a second and take 3 s at most: after this long the observer itself is broken.
@@ -226,78 +228,113 @@ impl<'a> Session<'a> {
     async fn end_holds(&mut self) -> Result<(), Stop> {
         let now = self.now();
         let over: Vec<usize> = self.due.iter().filter(|(_, due)| **due <= now).map(|(index, _)| *index).collect();
-        for index in over {
-            self.undo(index).await?;
-        }
-        Ok(())
+        self.undo(&over).await
     }
 
     /// Makes a fault on these victims. Whatever comes of it is in the fault's life.
-    pub(super) async fn inject(&mut self, index: usize, victims: Vec<Victim>) -> Result<(), Stop> {
+    pub(super) async fn inject(&mut self, index: usize, victims: Vec<Victim>, hold: Hold) -> Result<(), Stop> {
         self.hit.extend(victims.iter().map(|victim| victim.container.clone()));
         let fault = &mut self.faults[index];
         fault.victims = victims;
-        let owed = self.shared.journal.owe(fault);
+        let lease = lease(hold);
+        let works = works(&self.shared.world.shape, fault).map_err(Stop::Broken)?;
+        let owed = self.shared.journal.owe(fault, &works, lease);
         owed.map_err(|error| Stop::Broken(error.to_string()))?;
-        fault.life.begin(self.shared.world.clock.now());
+        let begun = fault.life.begin(self.shared.world.clock.now());
+        begun.map_err(|illegal| Stop::Broken(format!("fault {}: {illegal}", fault.id)))?;
         self.tell_fault(index, "begins");
-        match inject::inject(self.shared.world, &self.faults[index]).await {
-            Ok(()) => self.step(index, Stage::Injected, "acknowledged"),
+        match inject::inject(self.shared.world, &self.faults[index], lease).await {
+            Ok(()) => {
+                self.step(index, Stage::Injected, "acknowledged");
+                self.hold(index, hold);
+            }
             Err(why) => {
                 self.tell_fault(index, &format!("was not acknowledged: {why}"));
                 // It may have taken place all the same.
-                self.undo(index).await?;
+                self.undo(&[index]).await?;
             }
         }
         Ok(())
     }
 
-    /// Undoes a fault, if that is ours to do and not done yet. While the undo isn't acknowledged the fault stays in force, and
-    /// ticks try it again.
+    /// Notes when the hold ends.
+    fn hold(&mut self, index: usize, hold: Hold) {
+        let for_ms = match hold {
+            Hold::Nothing => return,
+            Hold::For { ms } => ms,
+            Hold::UntilConverged => HOLD_MAX_MS,
+        };
+        let begin = self.faults[index].life.inject_begin;
+        self.due.extend(begin.map(|begin| (index, Millis(begin.0 + for_ms))));
+    }
+
+    /// Undoes faults, all at the same time, as far as that is ours to do and not done yet. While an undo isn't acknowledged the
+    /// fault stays in force, and ticks try it again.
     ///
     /// # Errors
-    /// If it can't be undone: whatever is seen from here on is the testbed's doing.
-    pub(super) async fn undo(&mut self, index: usize) -> Result<(), Stop> {
-        self.due.remove(&index);
-        let now = self.now();
-        let fault = &mut self.faults[index];
-        if !fault.life.in_force() {
-            return Ok(());
+    /// If one can't be undone: whatever is seen from here on is the testbed's doing.
+    pub(super) async fn undo(&mut self, indices: &[usize]) -> Result<(), Stop> {
+        let begin = self.now();
+        let mut held = indices.to_owned();
+        held.retain(|index| {
+            self.due.remove(index);
+            // What isn't in force, never or no more, has nothing to undo.
+            self.faults[*index].life.begin_undo(begin).is_ok()
+        });
+        for index in &held {
+            self.undoing.entry(*index).or_insert(begin);
         }
-        fault.life.begin_undo(now);
-        let first = *self.undoing.entry(index).or_insert(now);
-        let Err(why) = inject::undo(self.shared.world, &self.faults[index]).await else {
-            self.undoing.remove(&index);
-            if let Err(error) = self.shared.journal.settle(&self.faults[index].name) {
-                self.errors.push(error.to_string());
+        let undone = held.iter().map(|index| inject::undo(self.shared.world, &self.faults[*index]));
+        let undone = join_all(undone).await;
+        let mut failed = Vec::new();
+        for (index, done) in held.into_iter().zip(undone) {
+            match done {
+                Ok(()) => self.undone(index),
+                Err(why) => failed.extend(self.not_undone(index, &why)),
             }
-            self.step(index, Stage::Undone, "undone");
-            return Ok(());
-        };
+        }
+        if failed.is_empty() { Ok(()) } else { Err(Stop::Broken(failed.join("; "))) }
+    }
+
+    fn undone(&mut self, index: usize) {
+        self.undoing.remove(&index);
+        if let Err(error) = self.shared.journal.settle(&self.faults[index].name) {
+            self.errors.push(error.to_string());
+        }
+        self.step(index, Stage::Undone, "undone");
+    }
+
+    /// Has the undo tried again, or says that there is no time left for it.
+    fn not_undone(&mut self, index: usize, why: &str) -> Option<String> {
         self.tell_fault(index, &format!("undo was not acknowledged: {why}"));
         let now = self.now();
-        if now.since(first) >= self.undo_within {
-            let fault = &self.faults[index];
-            let text = format!("fault {} ({} {}) can't be undone: {why}", fault.id, fault.kind, fault.target);
-            return Err(Stop::Broken(text));
+        let first = self.undoing.get(&index).copied().unwrap_or(now);
+        if now.since(first) < self.undo_within {
+            self.due.insert(index, now + UNDO_AGAIN);
+            return None;
         }
-        self.due.insert(index, now + UNDO_AGAIN);
-        Ok(())
+        let fault = &self.faults[index];
+        Some(format!("fault {} ({} {}) can't be undone: {why}", fault.id, fault.kind, fault.target))
     }
 
     /// Undoes everything that is still in force.
     pub(super) async fn release(&mut self) {
-        for index in (0..self.faults.len()).rev() {
-            // Ends: each try either undoes it, or comes nearer to the bound on all tries.
-            while is_undone_by_us(&self.faults[index]) && self.faults[index].life.in_force() {
-                if let Err(Stop::Broken(why)) = self.undo(index).await {
-                    self.errors.push(why);
-                    break;
-                }
-                if self.due.contains_key(&index) {
+        // Ends: each try either undoes a fault, or comes nearer to the bound on all its tries.
+        loop {
+            let held = |index: &usize| {
+                let fault = &self.faults[*index];
+                is_undone_by_us(fault) && fault.life.in_force()
+            };
+            let held: Vec<usize> = (0..self.faults.len()).filter(held).collect();
+            let Err(Stop::Broken(why)) = self.undo(&held).await else {
+                if held.iter().any(|index| self.due.contains_key(index)) {
                     tokio::time::sleep(UNDO_AGAIN).await;
+                    continue;
                 }
-            }
+                break;
+            };
+            self.errors.push(why);
+            break;
         }
         if let Some((_, sweep)) = self.sweep.take() {
             sweep.abort();
@@ -470,10 +507,10 @@ mod tests {
     fn a_fault_is_shown_to_a_tick_as_it_stood_when_the_tick_began() {
         let target = Target::new(TargetClass::ZooKeeper, Role::Leader);
         let mut fault = Fault::planned("t", "s1", FaultKind::Pause, target);
-        fault.life.begin(Millis(10));
+        fault.life.begin(Millis(10)).expect("legal");
         fault.life.step(Stage::Injected, Millis(20)).expect("legal");
         fault.life.step(Stage::Seen, Millis(30)).expect("legal");
-        fault.life.begin_undo(Millis(40));
+        fault.life.begin_undo(Millis(40)).expect("legal");
         fault.life.step(Stage::Undone, Millis(50)).expect("legal");
         let stage = |at| as_of(&fault, Millis(at)).life.stage;
         assert_eq!(stage(5), Stage::Planned);

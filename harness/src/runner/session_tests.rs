@@ -77,7 +77,7 @@ async fn on_session(fake: Fake, body: impl AsyncFnOnce(&mut Session<'_>)) {
     let world = World::open("r", clock, nowhere(), Arc::new(fake), jupyter);
     let folder = tempfile::tempdir().expect("a temporary directory");
     let mut run = RunFolder::create(folder.path().join("r")).expect("it can be made");
-    let mut journal = Journal::open(folder.path()).expect("it can be made");
+    let mut journal = Journal::open(folder.path(), "r", None).expect("it can be made");
     let (mut observer, progress) = (Observer::start(world.clone()), Progress::detect(clock, None));
     let shared = Shared {
         world: &world,
@@ -95,8 +95,8 @@ async fn on_session(fake: Fake, body: impl AsyncFnOnce(&mut Session<'_>)) {
 async fn an_undo_that_fails_is_tried_again_while_the_fault_stays_in_force() {
     let fake = Fake { refusals: AtomicUsize::new(1), ..Fake::default() };
     on_session(fake, async |session| {
-        session.inject(0, victims()).await.expect("it is made");
-        session.undo(0).await.expect("there is time for another try");
+        session.inject(0, victims(), Hold::For { ms: 100 }).await.expect("it is made");
+        session.undo(&[0]).await.expect("there is time for another try");
         assert!(session.faults[0].life.in_force());
         let undone = |session: &Session<'_>| !session.faults[0].life.in_force();
         assert_eq!(session.until(Duration::from_secs(5), undone).await, Ok(true));
@@ -109,12 +109,12 @@ async fn an_undo_that_fails_is_tried_again_while_the_fault_stays_in_force() {
 async fn a_fault_that_cannot_be_undone_is_an_error_of_the_harness() {
     let fake = Fake { refusals: AtomicUsize::new(usize::MAX), ..Fake::default() };
     on_session(fake, async |session| {
-        session.inject(0, victims()).await.expect("it is made");
+        session.inject(0, victims(), Hold::For { ms: 100 }).await.expect("it is made");
         session.undo_within = Duration::ZERO;
         session.release().await;
         assert!(session.faults[0].life.in_force());
         assert!(
-            session.errors.iter().any(|e| e.contains("can't be undone: the engine says no")),
+            session.errors.iter().any(|e| e.contains("can't be undone: zk-1: the engine says no")),
             "{:?}",
             session.errors
         );

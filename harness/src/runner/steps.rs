@@ -92,8 +92,7 @@ impl Session<'_> {
                 return Ok(());
             }
         };
-        self.inject(index, victims).await?;
-        self.hold(index, hold);
+        self.inject(index, victims, hold).await?;
         // At once: the cut-off leader steps down when it has missed its followers for an election timeout.
         let stale = self.write_stale(index);
         let seen = |session: &Self| session.faults[index].life.stage > Stage::Injected;
@@ -115,20 +114,6 @@ impl Session<'_> {
         }
     }
 
-    /// Notes when the hold ends, if it ends by time.
-    pub(super) fn hold(&mut self, index: usize, hold: Hold) {
-        let life = &self.faults[index].life;
-        let (Some(begin), true) = (life.inject_begin, life.in_force()) else {
-            return;
-        };
-        let for_ms = match hold {
-            Hold::Nothing => return,
-            Hold::For { ms } => ms,
-            Hold::UntilConverged => HOLD_MAX_MS,
-        };
-        self.due.insert(index, Millis(begin.0 + for_ms));
-    }
-
     /// From the injection to everything being back: failover, undo, rejoin.
     async fn recover(&mut self, group: &[(usize, &PlannedStep)]) -> Result<Went, Stop> {
         let Some((last, step)) = group.last() else {
@@ -139,14 +124,10 @@ impl Session<'_> {
         if let Some(begun) = group.iter().filter_map(|(i, _)| self.faults[*i].began()).min() {
             self.events(group, begun, false).await?;
         }
-        for (index, step) in group.iter().rev() {
-            let PlannedAct::Fault { hold, .. } = step.act else {
-                continue;
-            };
-            if hold == Hold::UntilConverged {
-                self.undo(*index).await?;
-            }
-        }
+        let until_converged =
+            |step: &PlannedStep| matches!(step.act, PlannedAct::Fault { hold: Hold::UntilConverged, .. });
+        let over: Vec<usize> = group.iter().filter(|(_, step)| until_converged(step)).map(|(i, _)| *i).collect();
+        self.undo(&over).await?;
         // The holds that end by time.
         let bound = Duration::from_millis(group.iter().map(|(_, s)| hold_ms(s)).max().unwrap_or(0));
         let over = |session: &Self| group.iter().all(|(i, _)| !session.is_held(*i));

@@ -51,8 +51,7 @@ impl Session<'_> {
         let chosen = self.chosen(draw, &self.scene(index, &seen));
         match chosen {
             Ok(victims) => {
-                self.inject(index, victims).await?;
-                self.hold(index, draw.hold);
+                self.inject(index, victims, draw.hold).await?;
             }
             Err(why) => self.step(index, Stage::Skipped, &why),
         }

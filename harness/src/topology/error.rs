@@ -3,6 +3,7 @@
 use super::config::BadConfig;
 use super::ready::Stage;
 use crate::engine::EngineError;
+use crate::fault::heal::HealError;
 use crate::image::ImageError;
 use crate::run::RunError;
 
@@ -18,6 +19,9 @@ pub enum TopologyError {
     /// The run's folder.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A fault that a run before has left.
+    #[error(transparent)]
+    Heal(#[from] HealError),
     /// The configuration asks for something impossible.
     #[error(transparent)]
     Config(#[from] BadConfig),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use stormbed::config::STORMD;
 use stormbed::outpost::protocol::{Hello, PROTOCOL_VERSION};
@@ -10,7 +11,11 @@ use super::plan::{AGENT_PORT, ELECTION_PATH, MASTER_PORT, STATE_PATH, VOLUME, ZO
 use super::secrets::{HostSecrets, Secrets};
 use super::{Plan, Role, TopologyError};
 use crate::engine::{Engine, ExecStream, LABEL_MACHINE, LABEL_RUN};
+use crate::observe::docker::DockerMachines;
 use crate::run::{Home, Phase, Run, State};
+
+/// An outpost that hears nothing for so long undoes its faults: some heartbeats of one second may be lost on a full machine.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A topology, and the responsibility for it: the run's lock is held until this is dropped.
 #[derive(Debug)]
@@ -32,14 +37,9 @@ impl Topology {
     pub async fn attach(engine: &Engine, home: &Home, id: &str) -> Result<Self, TopologyError> {
         let run = Run::open(home, id)?;
         let state = State::read(run.folder())?;
-        let secrets = Secrets::load(&run)?;
-        let plan = Plan::new(&state).ok_or_else(|| TopologyError::NoNetwork {
-            underlay: state.config.underlay.clone(),
-            pool: state.config.pool.clone(),
-        })?;
-        let listed = engine.containers(LABEL_RUN, Some(id)).await?;
-        let containers =
-            listed.into_iter().filter_map(|c| Some((c.labels.get(LABEL_MACHINE)?.clone(), c.id))).collect();
+        let secrets = Secrets::load(run.folder())?;
+        let plan = planned(&state)?;
+        let containers = containers(engine, id).await?;
         Ok(Self { engine: engine.clone(), home: home.clone(), run, state, plan, secrets, containers })
     }
 
@@ -154,11 +154,19 @@ impl Topology {
         }
     }
 
-    /// What a host must be given again when it was started anew: it lay in its memory.
-    #[must_use]
-    pub fn host_secrets(&self) -> HostSecrets {
-        let hosts = self.plan.of(Role::Host).filter_map(|host| self.containers.get(&host.name).cloned());
-        HostSecrets { secrets: self.secrets.clone(), places: self.plan.cluster().secrets, hosts: hosts.collect() }
+    /// The machines, to look at and to break.
+    ///
+    /// # Errors
+    /// [`TopologyError::NoMachine`] if one isn't there.
+    pub fn machines(&self) -> Result<DockerMachines, TopologyError> {
+        let heartbeat_ms = u64::try_from(HEARTBEAT_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
+        let (mut hellos, mut outposts) = (BTreeMap::new(), BTreeMap::new());
+        for name in self.outpost_machines() {
+            outposts.insert(name.clone(), self.container(&name)?.to_owned());
+            hellos.insert(name.clone(), self.hello(&name, heartbeat_ms));
+        }
+        let secrets = host_secrets(&self.plan, &self.secrets, &self.containers);
+        Ok(DockerMachines::new(self.engine.clone(), self.id(), outposts, hellos, secrets))
     }
 
     /// Collects every machine's logs into a folder: its own output, and the parts' files, one folder per machine.
@@ -203,4 +211,33 @@ impl Topology {
         }
         text
     }
+}
+
+/// The machines of the topology in a run's folder, to be started and thawed only: what a guard needs, who leaves the run's lock to
+/// the runner.
+///
+/// # Errors
+/// If the run's state can't be used, or the engine doesn't answer.
+pub async fn guarded_machines(engine: &Engine, folder: &Path) -> Result<DockerMachines, TopologyError> {
+    let state = State::read(folder)?;
+    let containers = containers(engine, &state.id).await?;
+    let secrets = host_secrets(&planned(&state)?, &Secrets::load(folder)?, &containers);
+    Ok(DockerMachines::new(engine.clone(), &state.id, BTreeMap::new(), BTreeMap::new(), secrets))
+}
+
+fn planned(state: &State) -> Result<Plan, TopologyError> {
+    let none = || TopologyError::NoNetwork { underlay: state.config.underlay.clone(), pool: state.config.pool.clone() };
+    Plan::new(state).ok_or_else(none)
+}
+
+/// Machine → container id.
+async fn containers(engine: &Engine, run: &str) -> Result<BTreeMap<String, String>, TopologyError> {
+    let listed = engine.containers(LABEL_RUN, Some(run)).await?;
+    Ok(listed.into_iter().filter_map(|c| Some((c.labels.get(LABEL_MACHINE)?.clone(), c.id))).collect())
+}
+
+/// What a host must be given again when it was started anew: it lay in its memory.
+fn host_secrets(plan: &Plan, secrets: &Secrets, containers: &BTreeMap<String, String>) -> HostSecrets {
+    let hosts = plan.of(Role::Host).filter_map(|host| containers.get(&host.name).cloned());
+    HostSecrets { secrets: secrets.clone(), places: plan.cluster().secrets, hosts: hosts.collect() }
 }

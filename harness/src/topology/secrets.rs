@@ -2,6 +2,7 @@
 //! hosts' memory through a stream. Never in an environment, an argument, a label or a log.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use rand::RngCore;
@@ -12,7 +13,7 @@ use stormbed::config::SecretsConfig;
 use super::TopologyError;
 use crate::engine::Engine;
 use crate::image::recipe::hex;
-use crate::run::Run;
+use crate::run::{Run, RunError};
 
 /// File of the operator's private key in a run's folder.
 pub const OPERATOR_KEY_FILE: &str = "operator_key";
@@ -68,14 +69,18 @@ impl Secrets {
         Ok(())
     }
 
-    /// Reads them from the run's folder.
+    /// Reads them from a run's folder.
     ///
     /// # Errors
     /// If a file can't be read or isn't a key.
-    pub fn load(run: &Run) -> Result<Self, TopologyError> {
-        let key = PrivateKey::from_openssh(run.read(OPERATOR_KEY_FILE)?)
-            .map_err(|e| TopologyError::Secrets(e.to_string()))?;
-        Self::from_parts(run.read(TOKEN_FILE)?, &key)
+    pub fn load(folder: &Path) -> Result<Self, TopologyError> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read_to_string(&path).map_err(RunError::file(path))
+        };
+        let key =
+            PrivateKey::from_openssh(read(OPERATOR_KEY_FILE)?).map_err(|e| TopologyError::Secrets(e.to_string()))?;
+        Self::from_parts(read(TOKEN_FILE)?, &key)
     }
 
     /// The token that Jupyter asks for.
@@ -141,7 +146,7 @@ mod tests {
         let run = Run::create(&Home::at(dir.path()), "a")?;
         let made = Secrets::generate()?;
         made.save(&run)?;
-        let back = Secrets::load(&run)?;
+        let back = Secrets::load(run.folder())?;
         assert_eq!(back.jupyter_token(), made.jupyter_token());
         assert_eq!(back.operator_public_key, made.operator_public_key);
         assert!(made.operator_private_key().starts_with("-----BEGIN OPENSSH PRIVATE KEY-----"));
