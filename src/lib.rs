@@ -3,6 +3,7 @@
 //!
 //! # Layout
 //! * [`clock`]: monotonic milliseconds; the cores' only notion of time.
+//! * [`mounts`]: what is mounted where.
 //! * [`config`]: what each program is told at its start.
 //! * [`registry`]: what the nodes tell each other through etcd.
 //! * [`mesos`]: a Mesos client library: v1 types, RecordIO, detection and contention in ZooKeeper, the scheduler's connection.
@@ -21,6 +22,7 @@ pub mod config;
 pub mod framework;
 pub mod master;
 pub mod mesos;
+pub mod mounts;
 pub mod node;
 pub mod outpost;
 pub mod proxy;

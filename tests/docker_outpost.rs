@@ -1,4 +1,5 @@
-//! An outpost against this machine's engine: it sees its cluster's containers, and what it froze thaws when its stream ends.
+//! An outpost against this machine's engine: it sees its cluster's containers, what it froze thaws when its stream ends, and it
+//! takes no bare directory for the volume.
 //!
 //! Needs an engine and an image with a shell, named by `STORMBED_NODE_IMAGE`.
 
@@ -45,6 +46,8 @@ impl Node {
             hostname: Some("storm-s3".into()),
             entrypoint: Some(vec!["sleep".into(), "600".into()]),
             labels: Some(labels),
+            // The engine makes the directory; nothing is mounted there.
+            working_dir: Some("/shared".into()),
             ..Default::default()
         };
         let created = engine.create_container(None::<CreateContainerOptions>, body).await;
@@ -189,6 +192,21 @@ async fn what_it_froze_thaws_when_it_is_told_to_or_its_stream_ends() {
     outpost.end().await;
     assert_eq!(node.status().await, Some(ContainerStateStatusEnum::RUNNING));
     node.remove().await;
+}
+
+/// Whatever file system the engine gives a container for its root: on some that is FUSE, as the volume is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_directory_in_the_place_of_the_volume_is_neither_written_nor_read() {
+    let node = Node::start("bare").await;
+    let mut outpost = Outpost::open(&node.cluster).await;
+    let container = || Some(node.id.clone());
+    let write = Call::FileWrite { path: "ledger/f1".into(), content: "one".into(), container: container() };
+    let read = Call::FileReadAll { dir: "ledger".into(), container: container() };
+    for call in [write, read] {
+        let answer = outpost.ask(call).await;
+        assert!(answer.as_ref().is_err_and(|why| why.contains("not mounted")), "{answer:?}");
+    }
+    outpost.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

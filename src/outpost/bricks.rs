@@ -1,7 +1,6 @@
 //! What lies on this machine's brick, past GlusterFS: replicas that agree have the same files with the same content.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::files::below;
+use super::traces::hex;
 
 /// Path relative to the volume → SHA-256 of the content, for every file in these directories (not below them). A directory
 /// that isn't there has no files.
@@ -34,14 +34,6 @@ pub fn sums(brick: &Path, dirs: &[PathBuf]) -> Result<BTreeMap<String, String>, 
         }
     }
     Ok(sums)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string never fails.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -10,17 +10,21 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use tokio::task::spawn_blocking;
 
 use super::faults::Faults;
+use super::files::Volume;
 use super::protocol::{Act, Call, Hello, MachineView, Reply};
 use super::session::Hands;
 use super::zookeeper::Ensemble;
 use super::{
-    bricks, containers, cut, etcd, faults, files, gluster, logins, logs, mesos, own_time, parts, reach, routes, text,
+    bricks, containers, cut, etcd, faults, gluster, logins, logs, mesos, own_time, parts, reach, routes, text, traces,
 };
 
 /// The inner engine's socket.
 const ENGINE: &str = "/var/run/docker.sock";
 /// The engine answers within milliseconds; a kill takes longest, because the network plugin has its say.
 const ENGINE_MAX_S: u64 = 20;
+
+/// The volume's client, as the supervisor calls it.
+const MOUNT: &str = "mount";
 
 /// What an outpost knows and keeps between calls.
 pub struct Machine {
@@ -134,6 +138,16 @@ impl Hands for Machine {
                 let brick = self.hello.brick.clone().ok_or("this machine has no brick")?;
                 blocking(move || bricks::sums(&brick, &dirs).map(Reply::BrickSums)).await
             }
+            Call::FileTraces { files } => {
+                let brick = self.hello.brick.clone().ok_or("this machine has no brick")?;
+                let mount = self.volume(None).await?;
+                let mount_age_ms = parts::age_ms(MOUNT).await;
+                in_time(within, move || {
+                    let files = traces::look(&brick, &mount, &files);
+                    Ok(Reply::FileTraces { files, mount_age_ms })
+                })
+                .await
+            }
             Call::EtcdPut { endpoints, key, value } => {
                 let put = self.etcd.put(&endpoints, &key, &value);
                 put.await.map(|()| Reply::Done)
@@ -141,19 +155,11 @@ impl Hands for Machine {
             Call::EtcdRange { endpoints, prefix } => self.etcd.range(&endpoints, &prefix).await.map(Reply::EtcdRange),
             Call::FileWrite { path, content, container } => {
                 let root = self.volume(container).await?;
-                in_time(within, move || {
-                    files::mounted(&root)?;
-                    files::write(&root, &path, &content).map(|()| Reply::Done)
-                })
-                .await
+                in_time(within, move || Volume::open(&root)?.write(&path, &content).map(|()| Reply::Done)).await
             }
             Call::FileReadAll { dir, container } => {
                 let root = self.volume(container).await?;
-                in_time(within, move || {
-                    files::mounted(&root)?;
-                    files::read_all(&root, &dir).map(Reply::Files)
-                })
-                .await
+                in_time(within, move || Volume::open(&root)?.read_all(&dir).map(Reply::Files)).await
             }
             Call::Machine => self.look().await.map(Reply::Machine),
             Call::Inject { fault, act, lease_ms } => {

@@ -6,14 +6,85 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::header::LOCATION;
 use reqwest::{Client, Response, StatusCode, redirect};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use super::protocol::{AgentView, FrameworkView, MasterState, MasterView, MesosView, TaskView};
 use super::text;
 
 /// All answers come from memory; a frozen master must not cost the tick more than this.
 const LOOK_MAX: Duration = Duration::from_millis(800);
+
+/// Masters and agents as their HTTP endpoints show them.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct MesosView {
+    /// By master name.
+    pub masters: BTreeMap<String, Result<MasterView, String>>,
+    /// By agent name: the hostname of the master that it takes for the leader (`master_hostname` of its `/state`), if any.
+    pub agents: BTreeMap<String, Result<Option<String>, String>>,
+}
+
+/// One master.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MasterView {
+    /// `master/elected` of `/metrics/snapshot`.
+    pub elected: bool,
+    /// Where `/redirect` points (`host:port`); none = 503, no leader known.
+    pub redirect: Option<String>,
+    /// `/state`, from an elected master only.
+    pub state: Option<MasterState>,
+}
+
+/// The part of a leading master's `/state` that the judge needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MasterState {
+    /// Master id.
+    pub id: String,
+    /// Registered agents.
+    pub agents: Vec<AgentView>,
+    /// Frameworks, completed ones left out.
+    pub frameworks: Vec<FrameworkView>,
+}
+
+/// An agent in `/state`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentView {
+    /// Agent id.
+    pub id: String,
+    /// Host name.
+    pub hostname: String,
+    /// Active.
+    pub active: bool,
+}
+
+/// A framework in `/state`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameworkView {
+    /// Framework id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Active.
+    pub active: bool,
+    /// Connected.
+    pub connected: bool,
+    /// Where its scheduler runs, by the scheduler's own word.
+    pub hostname: String,
+    /// Tasks that aren't completed.
+    pub tasks: Vec<TaskView>,
+}
+
+/// A task in `/state`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Task id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// `TASK_RUNNING`, ….
+    pub state: String,
+    /// Agent id.
+    pub agent_id: String,
+}
 
 /// A client that follows nothing and asks no proxy.
 ///

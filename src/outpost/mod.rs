@@ -7,7 +7,7 @@
 //! * [`session`]: one stream from its first line to its end: order, bounds, heartbeat.
 //! * [`machine`]: which call goes to which of the following.
 //! * Looks: [`containers`], [`etcd`], [`routes`], [`mesos`], [`zookeeper`], [`logins`], [`reach`], [`gluster`], [`bricks`],
-//!   [`logs`].
+//!   [`traces`], [`logs`].
 //! * Acts: [`files`] (the ledger's), [`faults`], and what those need of the machine: [`cut`] (netfilter), [`parts`] (processes).
 //! * [`inside`], [`listening`]: files and listening sockets of another process.
 //!
@@ -33,6 +33,7 @@ pub mod protocol;
 pub mod reach;
 pub mod routes;
 pub mod session;
+pub mod traces;
 pub mod zookeeper;
 
 use std::time::Duration;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use nix::unistd::{SysconfVar, sysconf};
 use serde::{Deserialize, Serialize};
 
 use super::text;
@@ -27,6 +28,21 @@ pub struct ProcessView {
 pub async fn look() -> Result<BTreeMap<String, ProcessView>, String> {
     let parts = asked(Request::Status).await?.into_iter();
     Ok(parts.filter_map(|part| Some((part.name, process(part.pid?)?))).collect())
+}
+
+/// How long a part's process has run; none while it doesn't.
+pub async fn age_ms(part: &str) -> Option<u64> {
+    let started = look().await.ok()?.get(part)?.started_ticks;
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    let per_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
+    age(started, &uptime, per_second)
+}
+
+/// `uptime` is `/proc/uptime`: seconds since boot with two decimals first.
+fn age(started_ticks: u64, uptime: &str, ticks_per_second: u64) -> Option<u64> {
+    let (seconds, hundredths) = uptime.split_whitespace().next()?.split_once('.')?;
+    let now_ms = seconds.parse::<u64>().ok()? * 1_000 + hundredths.parse::<u64>().ok()? * 10;
+    Some(now_ms.saturating_sub(started_ticks * 1_000 / ticks_per_second))
 }
 
 /// Kills a part's process, which stays down.
@@ -88,6 +104,12 @@ mod tests {
         let view = process(std::process::id()).expect("it runs");
         assert_eq!(process(std::process::id()), Some(view));
         assert_eq!(process(u32::MAX), None);
+    }
+
+    #[test]
+    fn an_age_counts_from_the_start() {
+        assert_eq!(age(12_345, "125.70 3.00\n", 100), Some(2_250));
+        assert_eq!(age(12_345, "", 100), None);
     }
 
     #[test]

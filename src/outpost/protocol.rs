@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use super::act::Act;
+pub use super::mesos::{AgentView, FrameworkView, MasterState, MasterView, MesosView, TaskView};
 use super::parts::ProcessView;
+use super::traces::FileTrace;
 use crate::config::{Incarnation, Slot};
 
 /// Version of this protocol; both sides come from one build, so a difference is a mistake of assembly.
@@ -131,6 +133,11 @@ pub enum Call {
         /// As in `FileWrite`.
         container: Option<String>,
     },
+    /// Look for files on this host's brick and through its mount: evidence about what is missing. Answer: [`Reply::FileTraces`].
+    FileTraces {
+        /// Path relative to the volume → content.
+        files: BTreeMap<PathBuf, String>,
+    },
     /// Inject a fault; the outpost holds it under `fault`. Answer: [`Reply::Done`] once the engine or kernel has done it.
     Inject {
         /// The runner's name of this fault, unique per run.
@@ -245,6 +252,13 @@ pub enum Reply {
     EtcdRange(BTreeMap<String, String>),
     /// File name → content.
     Files(BTreeMap<String, String>),
+    /// Where files lie.
+    FileTraces {
+        /// Path relative to the volume → what is seen of it.
+        files: BTreeMap<PathBuf, FileTrace>,
+        /// How long this host's client of the volume has run.
+        mount_age_ms: Option<u64>,
+    },
     /// Log name → last lines.
     Logs(BTreeMap<String, String>),
 }
@@ -292,8 +306,6 @@ pub struct ContainerView {
     pub address: Option<Ipv4Addr>,
     /// Content of its /etc/hosts, read through `/proc/<pid>/root`.
     pub hosts_file: Result<String, String>,
-    /// Content of root's authorized_keys, likewise.
-    pub authorized_keys: Result<String, String>,
     /// TCP ports that something listens on in its network namespace, from `/proc/<pid>/net/tcp{,6}`.
     pub listening: Vec<u16>,
 }
@@ -352,78 +364,6 @@ pub struct Route {
     pub via: Option<Ipv4Addr>,
     /// Interface.
     pub dev: String,
-}
-
-/// Masters and agents as their HTTP endpoints show them.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct MesosView {
-    /// By master name.
-    pub masters: BTreeMap<String, Result<MasterView, String>>,
-    /// By agent name: the hostname of the master that it takes for the leader (`master_hostname` of its `/state`), if any.
-    pub agents: BTreeMap<String, Result<Option<String>, String>>,
-}
-
-/// One master.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MasterView {
-    /// `master/elected` of `/metrics/snapshot`.
-    pub elected: bool,
-    /// Where `/redirect` points (`host:port`); none = 503, no leader known.
-    pub redirect: Option<String>,
-    /// `/state`, from an elected master only.
-    pub state: Option<MasterState>,
-}
-
-/// The part of a leading master's `/state` that the judge needs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MasterState {
-    /// Master id.
-    pub id: String,
-    /// Registered agents.
-    pub agents: Vec<AgentView>,
-    /// Frameworks, completed ones left out.
-    pub frameworks: Vec<FrameworkView>,
-}
-
-/// An agent in `/state`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgentView {
-    /// Agent id.
-    pub id: String,
-    /// Host name.
-    pub hostname: String,
-    /// Active.
-    pub active: bool,
-}
-
-/// A framework in `/state`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrameworkView {
-    /// Framework id.
-    pub id: String,
-    /// Name.
-    pub name: String,
-    /// Active.
-    pub active: bool,
-    /// Connected.
-    pub connected: bool,
-    /// Where its scheduler runs, by the scheduler's own word.
-    pub hostname: String,
-    /// Tasks that aren't completed.
-    pub tasks: Vec<TaskView>,
-}
-
-/// A task in `/state`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskView {
-    /// Task id.
-    pub id: String,
-    /// Name.
-    pub name: String,
-    /// `TASK_RUNNING`, ….
-    pub state: String,
-    /// Agent id.
-    pub agent_id: String,
 }
 
 /// The ZooKeeper ensemble.

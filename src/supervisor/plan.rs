@@ -10,6 +10,7 @@ use super::core::Spec;
 use super::{RUN_DIR, SuperviseError};
 use crate::calico::bird;
 use crate::config::{ApacheConfig, DockerConfig, GlusterConfig, SuperviseConfig};
+use crate::mounts::GLUSTERFS;
 
 /// A part that ended is started again after this.
 pub const RESTART_DELAY: Duration = Duration::from_secs(1);
@@ -174,7 +175,7 @@ impl Plan {
         command.extend(config.servers.iter().map(|ip| format!("--volfile-server={ip}")));
         command.push(format!("--volfile-id=/{}", config.volume));
         command.push(config.mount.display().to_string());
-        let sign = Sign::Mounted(config.mount.clone(), "fuse.glusterfs");
+        let sign = Sign::Mounted(config.mount.clone(), GLUSTERFS);
         let part = self.part("mount", &["glusterd"], Run::Process(command), sign);
         part.spec.restart_delay = MOUNT_RETRY;
         part.before = vec![Before::Unmount(config.mount.clone())];

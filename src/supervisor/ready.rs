@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::plan::Sign;
+use crate::mounts::{TABLE, is_mounted};
 
 /// Between two looks; a look costs a system call or two.
 const LOOK: Duration = Duration::from_millis(50);
@@ -37,7 +38,7 @@ async fn look(sign: &Sign) -> bool {
         Sign::Port(address) => TcpStream::connect(address).await.is_ok(),
         Sign::Engine(socket) => engine_answers(socket).await.unwrap_or(false),
         Sign::Mounted(point, kind) => {
-            std::fs::read_to_string("/proc/self/mountinfo").is_ok_and(|table| is_mounted(&table, point, kind))
+            std::fs::read_to_string(TABLE).is_ok_and(|table| is_mounted(&table, point, kind))
                 && root_inode(point).await == Some(ROOT_INODE)
         }
     }
@@ -63,30 +64,4 @@ async fn root_inode(point: &Path) -> Option<u64> {
         .await
         .ok()?;
     String::from_utf8_lossy(&answer.stdout).trim().parse().ok()
-}
-
-/// Whether the topmost mount at `point` is of that type.
-pub(super) fn is_mounted(mount_table: &str, point: &Path, kind: &str) -> bool {
-    mount_table
-        .lines()
-        .filter(|line| line.split(' ').nth(4).is_some_and(|field| Path::new(field) == point))
-        .filter_map(|line| line.split_once(" - ")?.1.split(' ').next())
-        .next_back()
-        == Some(kind)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_topmost_mount_counts() {
-        let one = "40 30 0:50 / /srv/shared rw,relatime - fuse.glusterfs 198.18.0.31:/shared rw\n";
-        let above = "41 40 0:51 / /srv/shared rw - tmpfs tmpfs rw\n";
-        let point = Path::new("/srv/shared");
-        assert!(is_mounted(one, point, "fuse.glusterfs"));
-        assert!(!is_mounted(&format!("{one}{above}"), point, "fuse.glusterfs"));
-        assert!(!is_mounted(one, Path::new("/srv"), "fuse.glusterfs"));
-        assert!(!is_mounted("", point, "fuse.glusterfs"));
-    }
 }

@@ -100,13 +100,14 @@ fn ledger() -> LedgerOutcome {
     let ops: Vec<Op> = (0..50)
         .map(|n| Op {
             item: format!("k{n}"),
+            through: None,
             begin: Millis(n * 1_000),
             end: Millis(n * 1_000 + 50),
             outcome: OpOutcome::Acknowledged,
         })
         .collect();
     let found = Some(ops.iter().map(|op| op.item.clone()).collect());
-    BTreeMap::from([("etcd".to_owned(), KindOutcome { ops, found, altered: vec![] })])
+    BTreeMap::from([("etcd".to_owned(), KindOutcome { ops, found, ..KindOutcome::default() })])
 }
 
 fn volume() -> VolumeOutcome {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use stormbed::clock::Millis;
 
+use crate::report::missing::{Missing, Trace};
 use crate::report::{Finding, OpsOk, Verdict};
 
 /// What came of one operation.
@@ -24,6 +25,8 @@ pub enum OpOutcome {
 pub struct Op {
     /// Unique name: the etcd key or the file's name.
     pub item: String,
+    /// The machine through which it went; none through the proxy, or if there was none.
+    pub through: Option<String>,
     /// It began after this moment.
     pub begin: Millis,
     /// Its outcome was known before this one.
@@ -41,6 +44,17 @@ pub struct KindOutcome {
     pub found: Option<Vec<String>>,
     /// Items found at the end with another content than was written.
     pub altered: Vec<String>,
+    /// Of files that are missing: what each host knows of them, by item and host.
+    pub traces: BTreeMap<String, BTreeMap<String, Result<Trace, String>>>,
+}
+
+impl KindOutcome {
+    /// Acknowledged, and not there at the end; nothing if the final reading failed.
+    pub fn lost(&self) -> impl Iterator<Item = &Op> {
+        let found = self.found.as_ref().map(|found| found.iter().chain(&self.altered).collect::<BTreeSet<_>>());
+        let acknowledged = self.ops.iter().filter(|op| op.outcome == OpOutcome::Acknowledged);
+        acknowledged.filter(move |op| found.as_ref().is_some_and(|found| !found.contains(&op.item)))
+    }
 }
 
 /// By kind: `etcd`, `file`, later `notebook`.
@@ -69,8 +83,7 @@ pub fn audit(ledger: &LedgerOutcome) -> Vec<Finding> {
             .push(finding(Verdict::Invalid, "there is no ledger: nothing was written while things broke".to_owned()));
     }
     for (kind, outcome) in ledger {
-        let acknowledged = outcome.ops.iter().filter(|op| op.outcome == OpOutcome::Acknowledged);
-        if acknowledged.clone().next().is_none() {
+        if !outcome.ops.iter().any(|op| op.outcome == OpOutcome::Acknowledged) {
             findings.push(finding(Verdict::Invalid, format!("ledger, {kind}: not one operation was acknowledged")));
         }
         let Some(found) = &outcome.found else {
@@ -78,15 +91,15 @@ pub fn audit(ledger: &LedgerOutcome) -> Vec<Finding> {
             continue;
         };
         let found: BTreeSet<&String> = found.iter().chain(&outcome.altered).collect();
-        let lost: Vec<&str> = acknowledged.filter(|op| !found.contains(&op.item)).map(|op| op.item.as_str()).collect();
+        let lost: Vec<String> = missing(kind, outcome).map(|missing| missing.to_string()).collect();
         let may_be: BTreeSet<&String> =
             outcome.ops.iter().filter(|op| op.outcome != OpOutcome::Refused).map(|op| &op.item).collect();
-        let invented: Vec<&str> = found.difference(&may_be).map(|item| item.as_str()).collect();
+        let invented: Vec<String> = found.difference(&may_be).map(|item| (*item).clone()).collect();
         // A file whose writer died may be there in part; a put is there or it isn't.
         let in_part = |item: &&String| {
             kind != ATOMIC && outcome.ops.iter().any(|op| op.item == **item && op.outcome == OpOutcome::Unknown)
         };
-        let altered: Vec<&str> = outcome.altered.iter().filter(|item| !in_part(item)).map(String::as_str).collect();
+        let altered: Vec<String> = outcome.altered.iter().filter(|item| !in_part(item)).cloned().collect();
         for (items, what) in [
             (lost, "acknowledged and not there at the end"),
             (altered, "there at the end with another content than was written"),
@@ -103,6 +116,18 @@ pub fn audit(ledger: &LedgerOutcome) -> Vec<Finding> {
     findings
 }
 
+/// What is known of each item that is missing.
+pub fn missing<'a>(kind: &'a str, outcome: &'a KindOutcome) -> impl Iterator<Item = Missing> + 'a {
+    outcome.lost().map(move |op| Missing {
+        kind: kind.to_owned(),
+        item: op.item.clone(),
+        through: op.through.clone(),
+        began: op.begin,
+        ended: op.end,
+        hosts: outcome.traces.get(&op.item).cloned().unwrap_or_default(),
+    })
+}
+
 fn finding(verdict: Verdict, why: String) -> Finding {
     Finding { verdict, at: None, why }
 }
@@ -112,7 +137,7 @@ mod tests {
     use super::*;
 
     fn op(item: &str, outcome: OpOutcome) -> Op {
-        Op { item: item.into(), begin: Millis(10), end: Millis(20), outcome }
+        Op { item: item.into(), through: None, begin: Millis(10), end: Millis(20), outcome }
     }
 
     fn audited(found: Option<&[&str]>, altered: &[&str]) -> Vec<(Verdict, String)> {
@@ -124,6 +149,7 @@ mod tests {
             ops: vec![op("a", OpOutcome::Acknowledged), op("u", OpOutcome::Unknown), op("r", OpOutcome::Refused)],
             found: found.map(|found| found.iter().map(|item| (*item).to_owned()).collect()),
             altered: altered.iter().map(|item| (*item).to_owned()).collect(),
+            traces: BTreeMap::new(),
         };
         audit(&BTreeMap::from([(kind_name.to_owned(), kind)])).into_iter().map(|f| (f.verdict, f.why)).collect()
     }

@@ -12,7 +12,7 @@ pub(super) fn settle(written: &[Entry], found: Result<BTreeMap<String, String>, 
         Ok(found) => found,
         Err(why) => {
             tracing::warn!(%why, "the ledger could not be read back");
-            return KindOutcome { ops, found: None, altered: Vec::new() };
+            return KindOutcome { ops, ..KindOutcome::default() };
         }
     };
     let contents: BTreeMap<&str, &str> =
@@ -24,6 +24,7 @@ pub(super) fn settle(written: &[Entry], found: Result<BTreeMap<String, String>, 
         ops,
         found: Some(found.into_iter().map(|(item, _)| item).collect()),
         altered: altered.into_iter().map(|(item, _)| item).collect(),
+        traces: BTreeMap::new(),
     }
 }
 
@@ -37,7 +38,13 @@ mod tests {
 
     fn entry(item: &str, content: &str) -> Entry {
         Entry {
-            op: Op { item: item.into(), begin: Millis(0), end: Millis(1), outcome: OpOutcome::Acknowledged },
+            op: Op {
+                item: item.into(),
+                through: None,
+                begin: Millis(0),
+                end: Millis(1),
+                outcome: OpOutcome::Acknowledged,
+            },
             content: content.into(),
         }
     }

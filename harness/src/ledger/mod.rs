@@ -5,11 +5,12 @@
 //! and nothing else is.
 
 mod account;
+mod traces;
 mod volume;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -73,6 +74,17 @@ struct Places {
     notebooks: PathBuf,
 }
 
+impl Places {
+    /// Where the files of a kind lie, if it has any.
+    fn directory(&self, kind: Kind) -> Option<&Path> {
+        match kind {
+            Kind::Etcd => None,
+            Kind::File => Some(&self.files),
+            Kind::Notebook => Some(&self.notebooks),
+        }
+    }
+}
+
 type Entries = Arc<Mutex<BTreeMap<Kind, Vec<Entry>>>>;
 
 /// A ledger that is being written.
@@ -128,14 +140,17 @@ impl Ledger {
         let (etcd, files, notebooks) = tokio::join!(self.read_etcd(), self.read_files(), self.read_notebooks());
         let entries = locked(&self.entries).clone();
         let found = [(Kind::Etcd, etcd), (Kind::File, files), (Kind::Notebook, notebooks)];
-        found
-            .into_iter()
-            .map(|(kind, found)| {
-                let mut written = entries.get(&kind).cloned().unwrap_or_default();
-                written.sort_by_key(|entry| entry.op.begin);
-                (kind.as_str().to_owned(), account::settle(&written, found))
-            })
-            .collect()
+        let mut accounts = LedgerOutcome::new();
+        for (kind, found) in found {
+            let mut written = entries.get(&kind).cloned().unwrap_or_default();
+            written.sort_by_key(|entry| entry.op.begin);
+            let mut account = account::settle(&written, found);
+            if let Some(dir) = self.places.directory(kind) {
+                account.traces = self.traces(dir, &account, &written).await;
+            }
+            accounts.insert(kind.as_str().to_owned(), account);
+        }
+        accounts
     }
 
     async fn read_etcd(&self) -> Result<BTreeMap<String, String>, String> {
@@ -170,7 +185,7 @@ impl Ledger {
         Ok(visible.map(|(name, content)| (name, text(content))).collect())
     }
 
-    async fn read_directory(&self, dir: &std::path::Path) -> Result<BTreeMap<String, String>, String> {
+    async fn read_directory(&self, dir: &Path) -> Result<BTreeMap<String, String>, String> {
         let call = Call::FileReadAll { dir: dir.to_owned(), container: None };
         self.read("", &call, |r| match r {
             Reply::Files(found) => Some(found),

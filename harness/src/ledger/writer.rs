@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use stormbed::clock::Millis;
 use stormbed::outpost::protocol::{Call, Reply};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -124,7 +123,7 @@ impl Client {
     async fn operate(self, kind: Kind) {
         let number = self.number;
         let content = content(kind, number, &self.places.name, &self.world.run);
-        let (item, (begin, end, outcome)) = match kind {
+        let op = match kind {
             Kind::Etcd => {
                 let item = format!("k{number:06}");
                 let call = Call::EtcdPut {
@@ -132,26 +131,25 @@ impl Client {
                     key: format!("{}{item}", self.places.keys),
                     value: content.clone(),
                 };
-                (item, self.through(self.world.central(), call).await)
+                self.through(item, self.world.central(), call).await
             }
             Kind::File => {
                 let item = format!("f{number:06}");
                 let call =
                     Call::FileWrite { path: self.places.files.join(&item), content: content.clone(), container: None };
-                (item, self.through(next_host(&self.world, number), call).await)
+                self.through(item, next_host(&self.world, number), call).await
             }
             Kind::Notebook => {
                 let item = format!("n{number:06}.ipynb");
                 let path = self.places.notebooks.join(&item);
-                (item, self.save(&path.display().to_string(), &content).await)
+                self.save(item, &path.display().to_string(), &content).await
             }
         };
-        let op = Op { item, begin, end, outcome };
         let mut entries = locked(&self.entries);
         entries.entry(kind).or_default().push(Entry { op, content });
     }
 
-    async fn through(&self, outpost: Option<&Outpost>, call: Call) -> (Millis, Millis, OpOutcome) {
+    async fn through(&self, item: String, outpost: Option<&Outpost>, call: Call) -> Op {
         let sent = outpost.is_some_and(Outpost::is_connected);
         let probe = self.world.call(outpost, call, OP_MAX, done).await;
         let outcome = match probe.result {
@@ -159,17 +157,18 @@ impl Client {
             Err(_) if sent => OpOutcome::Unknown,
             Err(_) => OpOutcome::Refused,
         };
-        (probe.begin, probe.end, outcome)
+        let through = outpost.map(|outpost| outpost.machine().to_owned());
+        Op { item, through, begin: probe.begin, end: probe.end, outcome }
     }
 
-    async fn save(&self, path: &str, content: &str) -> (Millis, Millis, OpOutcome) {
+    async fn save(&self, item: String, path: &str, content: &str) -> Op {
         let begin = self.world.clock.now();
         let outcome = match self.world.jupyter.save(path, content, OP_MAX).await {
             Saved::Acknowledged => OpOutcome::Acknowledged,
             Saved::Refused(_) => OpOutcome::Refused,
             Saved::Unknown(_) => OpOutcome::Unknown,
         };
-        (begin, self.world.clock.now(), outcome)
+        Op { item, through: None, begin, end: self.world.clock.now(), outcome }
     }
 }
 

@@ -3,6 +3,7 @@
 //! The schema only ever grows: readers ignore what they don't know, writers never change a meaning.
 
 pub mod junit;
+pub mod missing;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod table;
@@ -20,6 +21,7 @@ use crate::invariant::{Name, Tier};
 use crate::scenario::RecoveryClock;
 use crate::scenario::duration::format_ms;
 use crate::scenario::event::Event;
+use missing::Missing;
 
 /// Version of the schema of `report.json`.
 pub const SCHEMA: u32 = 1;
@@ -161,6 +163,9 @@ pub struct ScenarioReport {
     pub coverage: Vec<Coverage>,
     /// Changes of etcd's leader that no fault explains.
     pub unprovoked_leader_changes: u32,
+    /// Acknowledged items of the ledger that weren't there at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Missing>,
     /// The storm's draws, if there was one.
     pub storm: Option<StormCount>,
     /// How the judge itself did.

@@ -53,6 +53,7 @@ fn scenario(name: &str, verdict: Verdict) -> ScenarioReport {
         broken: vec![],
         coverage: vec![],
         unprovoked_leader_changes: 0,
+        missing: vec![],
         storm: None,
         judge: JudgeReport::default(),
     }
