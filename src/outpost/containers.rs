@@ -106,7 +106,6 @@ fn view(id: String, container: ContainerInspectResponse) -> Result<ContainerView
         hostname: config.hostname.unwrap_or_default(),
         address,
         hosts_file: file("etc/hosts"),
-        authorized_keys: file("root/.ssh/authorized_keys"),
         listening: pid.map(listening::ports).unwrap_or_default(),
         id,
     })

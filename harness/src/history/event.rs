@@ -6,7 +6,7 @@ use stormbed::clock::Millis;
 use stormbed::config::{Incarnation, Slot};
 
 use super::tick::Tick;
-use crate::fault::{Fault, Role, TargetClass, Victim};
+use crate::fault::{Fault, Victim};
 use crate::invariant::truth::Truth;
 use crate::scenario::event::Event;
 
@@ -119,50 +119,6 @@ fn runs_higher(now: &Truth, slot: Slot, incarnation: Incarnation, not_on: Option
     nodes.any(|node| node.incarnation > incarnation && Some(&node.host) != not_on)
 }
 
-/// The first victim did not hold the role that the target names when it was hit: what was seen around the injection says so.
-pub(super) fn missed_role(ticks: &[Tick], fault: &Fault) -> Option<String> {
-    let (victim, began) = (fault.victims.first()?, fault.began()?);
-    let hit = fault.life.injected.unwrap_or(began);
-    let must_lead = match fault.target.role {
-        Role::Leader | Role::MinorityWithLeader | Role::OfLeader => true,
-        Role::Follower | Role::NotOfLeader => false,
-        Role::Any | Role::All | Role::Minority | Role::Majority | Role::Slot(_) | Role::Number(_) => return None,
-    };
-    let at = ticks.partition_point(|tick| tick.end <= began);
-    let before = ticks[..at].iter().rev().find(|tick| leads(&tick.truth, victim).is_some());
-    // Until the act was acknowledged ticks may show the world before it, or its own consequence: that another one leads. That
-    // the victim leads is never a consequence of its being hit.
-    let during = ticks[at..].iter().take_while(|tick| !must_lead && tick.end <= hit);
-    let wrong = before
-        .into_iter()
-        .chain(during)
-        .find(|tick| leads(&tick.truth, victim).is_some_and(|leads| leads != must_lead))?;
-    Some(format!(
-        "{} {} the leader's role when it was hit (seen at {}), but the target was {}",
-        victim.name,
-        if must_lead { "did not hold" } else { "held" },
-        wrong.end,
-        fault.target
-    ))
-}
-
-/// Whether the victim leads (a host or its agent: whether the etcd leader runs there); none if nobody was seen to lead.
-fn leads(truth: &Truth, victim: &Victim) -> Option<bool> {
-    let etcd = truth.etcd_leader.as_ref();
-    match victim.class {
-        TargetClass::Node => {
-            let slot = victim.node?.0;
-            etcd.map(|leader| leader.slot == slot)
-        }
-        TargetClass::Host | TargetClass::MesosAgent => {
-            etcd.and_then(|leader| truth.host_of(leader.slot)).map(|host| *host == victim.name)
-        }
-        TargetClass::MesosMaster => truth.mesos_leader.as_ref().map(|leader| leader.name == victim.name),
-        TargetClass::ZooKeeper => truth.zookeeper_leader.as_ref().map(|leader| leader.name == victim.name),
-        TargetClass::Framework => truth.active_framework.as_ref().map(|active| *active == victim.name),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -170,7 +126,7 @@ mod tests {
     use stormbed::outpost::parts::ProcessView;
 
     use super::*;
-    use crate::fault::{FaultKind, Target, fixture};
+    use crate::fault::{FaultKind, Role, Target, TargetClass, fixture};
     use crate::invariant::truth::{EtcdLeader, MesosLeader, RaftView, RegisteredAgent, RunningNode};
 
     const BEGAN: u64 = 1_000;

@@ -15,6 +15,7 @@ mod meanwhile;
 mod outcome;
 pub mod raft;
 mod recovery;
+mod role;
 mod tick;
 pub mod volume;
 pub mod witness;

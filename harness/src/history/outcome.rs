@@ -8,7 +8,7 @@ use stormbed::clock::Millis;
 use super::breaks::judged_while;
 use super::recovery::{Window, in_window, recovery};
 use super::tick::{Key, Tick, keys};
-use super::{Ending, FINAL_HOLD_MS, History, breaks, coverage, event, ledger, meanwhile, volume, witness};
+use super::{Ending, FINAL_HOLD_MS, History, breaks, coverage, event, ledger, meanwhile, role, volume, witness};
 use crate::fault::Fault;
 use crate::fault::life::Stage;
 use crate::invariant::Tier;
@@ -71,6 +71,7 @@ impl History {
             broken: breaks::intervals(ticks, faults),
             coverage,
             unprovoked_leader_changes: u32::try_from(breaks::unprovoked_moves(ticks, faults).len()).unwrap_or(u32::MAX),
+            missing: ending.ledger.iter().flat_map(|(kind, outcome)| ledger::missing(kind, outcome)).collect(),
             storm,
             judge: judge_report(ticks),
         }
@@ -168,7 +169,7 @@ impl History {
                 invalid(format!("{named} should cause '{}', which never came", expected.event), report.began)
             }));
             why.extend(
-                event::missed_role(&self.ticks, fault)
+                role::missed_role(&self.ticks, fault)
                     .map(|text| invalid(format!("{named}, missed-role: {text}"), report.began)),
             );
         }
@@ -210,7 +211,7 @@ impl History {
             count.draws += 1;
             if fault.life.stage == Stage::Skipped {
                 count.skipped += 1;
-            } else if event::missed_role(&self.ticks, fault).is_some() {
+            } else if role::missed_role(&self.ticks, fault).is_some() {
                 count.missed_role += 1;
             } else if fault.life.seen.is_some() {
                 count.effective += 1;

@@ -113,7 +113,6 @@ fn container(slot: Slot, roles: &Roles) -> ContainerView {
         hostname: format!("storm-s{slot}"),
         address: Some(address(slot)),
         hosts_file: Ok(hosts_file_of(roles)),
-        authorized_keys: Ok(String::new()),
         listening: if slot == roles.leader { vec![22, 2379, 8888] } else { vec![22, 2379] },
     }
 }

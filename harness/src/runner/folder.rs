@@ -28,8 +28,8 @@ pub struct RunFolder {
     path: PathBuf,
     timeline: File,
     observations: BufWriter<File>,
-    /// Last written content of files that hardly ever change, by container.
-    files: BTreeMap<String, (String, String)>,
+    /// Last written /etc/hosts, which hardly ever changes, by container.
+    hosts_files: BTreeMap<String, String>,
 }
 
 /// A line of `timeline.jsonl`.
@@ -59,7 +59,7 @@ impl RunFolder {
         Ok(Self {
             timeline: open("timeline.jsonl")?,
             observations: BufWriter::new(open("observations.jsonl")?),
-            files: BTreeMap::new(),
+            hosts_files: BTreeMap::new(),
             path,
         })
     }
@@ -76,21 +76,19 @@ impl RunFolder {
         write_line(&mut self.timeline, &moment, "timeline.jsonl");
     }
 
-    /// Keeps an observation: its fast tier, without files that are as they were in the line before.
+    /// Keeps an observation: its fast tier, without hosts files that are as they were in the line before.
     pub fn observation(&mut self, seen: &Observation) {
         let mut compact = seen.clone();
         compact.deep = crate::observe::observation::Deep::default();
         let containers = compact.fast.containers.values_mut();
         for view in containers.filter_map(|probe| probe.result.as_mut().ok()).flatten() {
-            let (Ok(hosts), Ok(keys)) = (&view.hosts_file, &view.authorized_keys) else {
+            let Ok(now) = &view.hosts_file else {
                 continue;
             };
-            let now = (hosts.clone(), keys.clone());
-            if self.files.get(&view.id) == Some(&now) {
+            if self.hosts_files.get(&view.id) == Some(now) {
                 view.hosts_file = Ok(SAME.to_owned());
-                view.authorized_keys = Ok(SAME.to_owned());
             } else {
-                self.files.insert(view.id.clone(), now);
+                self.hosts_files.insert(view.id.clone(), now.clone());
             }
         }
         write_line(&mut self.observations, &compact, "observations.jsonl");

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use stormbed::config::STORMD;
 use stormbed::outpost::protocol::{Hello, PROTOCOL_VERSION};
 
 use super::plan::{AGENT_PORT, ELECTION_PATH, MASTER_PORT, STATE_PATH, VOLUME, ZOOKEEPER_PORT, brick};
 use super::secrets::{HostSecrets, Secrets};
 use super::{Plan, Role, TopologyError};
-use crate::engine::{Engine, ExecStream, LABEL_MACHINE, LABEL_RUN};
+use crate::engine::{Engine, LABEL_MACHINE, LABEL_RUN};
 use crate::observe::docker::DockerMachines;
 use crate::run::{Home, Phase, Run, State};
 
@@ -116,15 +115,6 @@ impl Topology {
     pub fn outpost_machines(&self) -> Vec<String> {
         let has = |m: &&super::Machine| m.role != Role::ZooKeeper;
         self.plan.machines.iter().filter(has).map(|m| m.name.clone()).collect()
-    }
-
-    /// Opens an outpost on a machine: one `docker exec -i … stormd outpost`, alive until its input is dropped.
-    ///
-    /// # Errors
-    /// If the machine doesn't run.
-    pub async fn outpost(&self, machine: &str) -> Result<ExecStream, TopologyError> {
-        let container = self.container(machine)?;
-        Ok(self.engine.attach(container, &[STORMD, "outpost"]).await?)
     }
 
     /// The first line to send to an outpost. It holds a secret: it goes to the outpost's input and nowhere else.
