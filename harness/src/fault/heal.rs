@@ -131,37 +131,18 @@ async fn locked(path: &Path) -> Result<Flock<std::fs::File>, JournalError> {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
-    use futures_util::future::BoxFuture;
-    use stormbed::outpost::protocol::{ContainerState, Hello};
+    use stormbed::outpost::protocol::ContainerState;
 
     use super::super::inject::works;
     use super::super::{Fault, FaultKind, Role, Target, TargetClass, fixture};
     use super::*;
-    use crate::observe::machines::{OutpostStream, Verb};
-    use crate::observe::observation::PartView;
+    use crate::observe::fake::FakeMachines;
     use crate::runner::playing::nowhere;
 
-    /// An engine that does nothing it is told, with one container in this state.
-    struct Stubborn(Option<ContainerState>);
-
-    impl Machines for Stubborn {
-        fn outposts(&self) -> Vec<String> {
-            Vec::new()
-        }
-        fn hello(&self, _: &str) -> Option<Hello> {
-            None
-        }
-        fn open_outpost<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<OutpostStream, String>> {
-            async { Err("there is none".to_owned()) }.boxed()
-        }
-        fn parts(&self) -> BoxFuture<'_, Result<BTreeMap<String, PartView>, String>> {
-            let part = self.0.map(|state| PartView { id: "id-zk-1".into(), state });
-            async { Ok(part.map(|part| ("zk-1".to_owned(), part)).into_iter().collect()) }.boxed()
-        }
-        fn act<'a>(&'a self, _: &'a str, _: Verb) -> BoxFuture<'a, Result<(), String>> {
-            async { Err("the engine says no".to_owned()) }.boxed()
-        }
+    /// An engine that brings nothing back, with one container in this state.
+    fn stubborn(state: Option<ContainerState>) -> FakeMachines {
+        let parts: Vec<_> = state.map(|state| ("zk-1", state)).into_iter().collect();
+        FakeMachines::of(&parts).refusing(usize::MAX)
     }
 
     /// A folder whose journal owes the undo of this fault of `zk-1`.
@@ -179,7 +160,7 @@ mod tests {
     /// What healing a debt of this kind says, and whether the debt is still owed then.
     async fn healed(kind: FaultKind, state: Option<ContainerState>) -> (Result<Vec<String>, String>, bool) {
         let folder = owing(kind);
-        let healed = heal(folder.path(), &Stubborn(state), |_| true).await.map_err(|error| error.to_string());
+        let healed = heal(folder.path(), &stubborn(state), |_| true).await.map_err(|error| error.to_string());
         let owed = owes(folder.path(), |_| true).expect("it can be read");
         (healed, owed)
     }
@@ -206,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn only_debts_that_are_due_are_paid_and_one_process_pays_at_a_time() {
         let folder = owing(FaultKind::Kill);
-        let running = Stubborn(Some(ContainerState::Running));
+        let running = stubborn(Some(ContainerState::Running));
         let others = heal(folder.path(), &running, |debt| debt.run != "r").await;
         assert_eq!(others.expect("nothing to do"), Vec::<String>::new());
         assert_eq!(owes(folder.path(), |_| true).ok(), Some(true));

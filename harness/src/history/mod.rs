@@ -8,7 +8,7 @@
 //! failover has converged, whether an event was seen, and how long everything has held.
 
 mod breaks;
-mod coverage;
+pub mod coverage;
 mod event;
 pub mod ledger;
 mod meanwhile;

@@ -293,6 +293,19 @@ mod tests {
     }
 
     #[test]
+    fn a_failed_look_neither_confirms_nor_ends_what_was_seen_before() {
+        let blind = |change: fn(&mut Cluster)| {
+            let judged = changed(change).judged(&Mesos);
+            assert_eq!(judged.breach, None);
+            judged.blind
+        };
+        assert!(!blind(|_| {}));
+        assert!(blind(|c| c.seen.fast.mesos.result = Err("outpost gone".into())), "two masters may lead");
+        assert!(blind(|c| c.seen.fast.containers.get_mut("host-1").expect("a host").result = Err("gone".into())));
+        assert!(!blind(|c| c.seen.fast.zookeeper.result = Err("gone".into())), "no breach rests on ZooKeeper");
+    }
+
+    #[test]
     fn an_agent_that_a_fault_holds_down_needs_no_word() {
         let mut cluster = changed(|c| {
             mesos(c).agents.insert("host-2".into(), Err("refused".into()));

@@ -12,6 +12,8 @@
 
 pub mod deep;
 pub mod docker;
+#[cfg(test)]
+pub(crate) mod fake;
 pub mod fast;
 pub mod jupyter;
 pub mod machines;

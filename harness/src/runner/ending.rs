@@ -62,14 +62,11 @@ impl Session<'_> {
         let end = self.now() + within;
         loop {
             let swept = self.swept.is_some_and(|(begin, _)| begin >= after);
-            if swept && self.history.all_held_ms() >= held_ms {
-                return Ok(true);
-            }
-            if self.now() >= end {
-                return Ok(false);
-            }
-            if !swept || !self.history.lacking().is_empty() {
-                self.want_sweep();
+            match next(swept, self.history.all_held_ms() >= held_ms, self.history.lacking().is_empty()) {
+                Next::Done => return Ok(true),
+                _ if self.now() >= end => return Ok(false),
+                Next::Sweep => self.want_sweep(),
+                Next::Wait => {}
             }
             self.tick().await?;
         }
@@ -93,5 +90,42 @@ impl Session<'_> {
             harness_errors: self.errors.clone(),
             interrupted,
         })
+    }
+}
+
+/// What a wait for everything to hold does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Nothing: a whole sweep agrees, and everything has held for long enough.
+    Done,
+    /// Ask for a sweep.
+    Sweep,
+    /// Take another tick.
+    Wait,
+}
+
+/// However long everything has held, only a sweep that began after the wait ends it; while something lacks, sweeps go on.
+fn next(swept: bool, held: bool, nothing_lacks: bool) -> Next {
+    match (swept, held, nothing_lacks) {
+        (true, true, _) => Next::Done,
+        (false, ..) | (true, false, false) => Next::Sweep,
+        (true, false, true) => Next::Wait,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_and_a_hold_are_both_wanted_at_the_end() {
+        assert_eq!(next(true, true, true), Next::Done);
+        assert_eq!(
+            next(false, true, true),
+            Next::Sweep,
+            "what held before the last write has not been looked into since"
+        );
+        assert_eq!(next(true, false, true), Next::Wait, "it holds, but not for long enough");
+        assert_eq!(next(true, false, false), Next::Sweep, "what lacks may have come back");
     }
 }

@@ -1,53 +1,19 @@
 //! A session on machines that answer as a test tells them to.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use stormbed::clock::Clock;
-use stormbed::outpost::protocol::{ContainerState, Hello};
+use stormbed::outpost::protocol::ContainerState;
 
 use super::*;
 use crate::fault::{FaultKind, Role, Target, TargetClass};
+use crate::observe::fake::FakeMachines;
 use crate::observe::jupyter::Jupyter;
-use crate::observe::machines::{Machines, OutpostStream, Verb};
-use crate::observe::observation::PartView;
 use crate::runner::playing::nowhere;
 use crate::scenario::Cluster;
 use crate::scenario::plan::{Hold, Pins, PlannedAct, PlannedStep};
 
-/// One ZooKeeper server; the engine refuses so many acts before it does one.
-#[derive(Default)]
-struct Fake {
-    refusals: AtomicUsize,
-    paused: Mutex<bool>,
-}
-
-impl Machines for Fake {
-    fn outposts(&self) -> Vec<String> {
-        Vec::new()
-    }
-    fn hello(&self, _: &str) -> Option<Hello> {
-        None
-    }
-    fn open_outpost<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<OutpostStream, String>> {
-        async { Err("there is none".to_owned()) }.boxed()
-    }
-    fn parts(&self) -> BoxFuture<'_, Result<BTreeMap<String, PartView>, String>> {
-        let paused = *self.paused.lock().expect("no test panics with it");
-        let state = if paused { ContainerState::Paused } else { ContainerState::Running };
-        let part = PartView { id: "id-zk-1".into(), state };
-        async { Ok(BTreeMap::from([("zk-1".to_owned(), part)])) }.boxed()
-    }
-    fn act<'a>(&'a self, _: &'a str, verb: Verb) -> BoxFuture<'a, Result<(), String>> {
-        let refused = verb == Verb::Unpause
-            && self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok();
-        if !refused {
-            *self.paused.lock().expect("no test panics with it") = verb == Verb::Pause;
-        }
-        async move { if refused { Err("the engine says no".to_owned()) } else { Ok(()) } }.boxed()
-    }
+/// One ZooKeeper server; the engine refuses so many acts before it brings it back.
+fn zookeeper(refusals: usize) -> FakeMachines {
+    FakeMachines::of(&[("zk-1", ContainerState::Running)]).refusing(refusals)
 }
 
 fn pausing() -> Plan {
@@ -71,7 +37,7 @@ fn victims() -> Vec<Victim> {
 }
 
 /// Runs a test's body on a session of its own.
-async fn on_session(fake: Fake, body: impl AsyncFnOnce(&mut Session<'_>)) {
+async fn on_session(fake: FakeMachines, body: impl AsyncFnOnce(&mut Session<'_>)) {
     let clock = Clock::start();
     let jupyter = Jupyter::new("http://127.0.0.1:9", "t").expect("a client");
     let world = World::open("r", clock, nowhere(), Arc::new(fake), jupyter);
@@ -93,8 +59,7 @@ async fn on_session(fake: Fake, body: impl AsyncFnOnce(&mut Session<'_>)) {
 
 #[tokio::test]
 async fn an_undo_that_fails_is_tried_again_while_the_fault_stays_in_force() {
-    let fake = Fake { refusals: AtomicUsize::new(1), ..Fake::default() };
-    on_session(fake, async |session| {
+    on_session(zookeeper(1), async |session| {
         session.inject(0, victims(), Hold::For { ms: 100 }).await.expect("it is made");
         session.undo(&[0]).await.expect("there is time for another try");
         assert!(session.faults[0].life.in_force());
@@ -107,8 +72,7 @@ async fn an_undo_that_fails_is_tried_again_while_the_fault_stays_in_force() {
 
 #[tokio::test]
 async fn a_fault_that_cannot_be_undone_is_an_error_of_the_harness() {
-    let fake = Fake { refusals: AtomicUsize::new(usize::MAX), ..Fake::default() };
-    on_session(fake, async |session| {
+    on_session(zookeeper(usize::MAX), async |session| {
         session.inject(0, victims(), Hold::For { ms: 100 }).await.expect("it is made");
         session.undo_within = Duration::ZERO;
         session.release().await;
@@ -124,7 +88,7 @@ async fn a_fault_that_cannot_be_undone_is_an_error_of_the_harness() {
 
 #[tokio::test]
 async fn a_fresh_tick_did_not_wait_in_the_queue() {
-    on_session(Fake::default(), async |session| {
+    on_session(zookeeper(0), async |session| {
         // Two ticks come meanwhile, and nobody takes them.
         tokio::time::sleep(Duration::from_millis(600)).await;
         let now = session.now();

@@ -10,6 +10,7 @@ use crate::fault::Victim;
 use crate::fault::inject::is_undone_by_us;
 use crate::fault::life::Stage;
 use crate::history::Convergence;
+use crate::history::coverage::DEEP_GAP_MS;
 use crate::scenario::RecoveryClock;
 use crate::scenario::physics::after_undo;
 use crate::scenario::plan::{HOLD_MAX_MS, Hold, PlannedAct, PlannedStep, RESOLVE_WITHIN_MS};
@@ -53,7 +54,7 @@ impl Session<'_> {
     async fn group(&mut self, group: &[PlannedStep]) -> Result<Went, Stop> {
         let mut went = Went::On;
         for step in group {
-            if !step.with_previous {
+            if !step.with_previous && !self.is_swept() {
                 self.enter(&format!("{} sweep", step.id));
                 self.sweep().await?;
             }
@@ -74,6 +75,15 @@ impl Session<'_> {
             return Ok(went);
         }
         self.recover(&faults).await
+    }
+
+    /// A whole sweep began after the last fault was over, agrees, and is as young as deep evidence must be: before a first step that
+    /// is the one of the steady cluster.
+    fn is_swept(&self) -> bool {
+        let over = self.faults.iter().filter_map(|fault| fault.life.undone.or(fault.life.inject_begin)).max();
+        let young = |end: Millis| self.now().since(end) <= Duration::from_millis(DEEP_GAP_MS);
+        let fresh = self.swept.is_some_and(|(begin, end)| young(end) && over.is_none_or(|over| begin >= over));
+        fresh && self.history.lacking().is_empty()
     }
 
     /// Resolves, injects, and waits for the effect.
