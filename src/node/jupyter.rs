@@ -1,4 +1,5 @@
 //! Jupyter on the leader: its command, and its configuration, which holds the token and so is a file of its own, 0600.
+//! What can't be said in JSON is Python, in a file beside it: the server reads all files of the name that it is given.
 
 use std::io;
 use std::path::Path;
@@ -11,6 +12,9 @@ use crate::config::NodeConfig;
 
 /// Pages served through the proxy come from the user's own machine; their websockets say so.
 const ORIGINS: &str = r"^https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$";
+
+/// Classes that the server uses instead of its own.
+const CLASSES: &str = include_str!("jupyter_server_config.py");
 
 /// The server, configured in `run_dir`.
 ///
@@ -26,6 +30,7 @@ pub fn command(config: &NodeConfig, run_dir: &Path) -> io::Result<Command> {
     replace(&cookie_secret, &format!("stormbed cookie {}\n", token.trim()), 0o600)?;
     let text = settings_text(config, token.trim(), &cookie_secret);
     replace(&settings, &text, 0o600)?;
+    replace(&settings.with_extension("py"), CLASSES, 0o600)?;
     let mut command = Command::new("jupyter-server");
     let mut option = std::ffi::OsString::from("--config=");
     option.push(settings);
