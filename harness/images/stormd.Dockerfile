@@ -1,4 +1,4 @@
-# The last, thin layer of host and router images: a code edit rebuilds this alone. The copy comes last, so that the steps
+# The last, thin layer of host, router and ZooKeeper images: a code edit rebuilds this alone. The copy comes last, so that the steps
 # before it stay cached.
 ARG BASE
 FROM ${BASE}

@@ -42,7 +42,15 @@ storm = { for = "120s", every = "1s..3s", faults = [
   { fault = "pause", target = { mesos-master = "any" }, for = "15s" },
   { fault = "isolate", target = { mesos-master = "any" }, for = "15s" },
   { fault = "isolate", target = { host = "any" }, for = "15s" },
-  { fault = "partition", target = { node = "any" }, for = "15s" } ] }
+  { fault = "partition", target = { node = "any" }, for = "15s" },
+  { fault = "isolate", target = { zookeeper = "any" }, for = "15s" },
+  { fault = "isolate", target = { etcd = "any" }, for = "15s" },
+  { fault = "pause", target = { etcd = "any" }, for = "15s" },
+  { fault = "pause", target = { mesos-agent = "any" }, for = "15s" },
+  { fault = "stop", target = { brick = "any" }, for = "15s" },
+  { fault = "pause", target = { brick = "any" }, for = "15s" },
+  { fault = "stop", target = { bird = "any" }, for = "15s" },
+  { fault = "isolate", target = { proxy = "any" }, for = "15s" } ] }
 "#;
 /// Breaks nothing: it passes on a cluster that is whole.
 const CALM: &str = "name = \"calm\"\nabout = \"Nothing is broken.\"\n[[step]]\nwatch = \"2s\"\n";
@@ -64,6 +72,9 @@ if command -v docker >/dev/null && [ -S /var/run/docker.sock ]; then
       grep -qxE 'FROZEN|1' "$state" && echo "frozen cgroup $state"
     done
   done
+fi
+if [ -d /bricks ] && pgrep -x glusterd >/dev/null && ! pgrep -x glusterfsd >/dev/null; then
+  echo "no brick"
 fi
 if [ -S /run/stormbed/supervise.sock ]; then
   stormd supervise status | grep -B2 '"held": true' | sed -n 's/.*"name": "\(.*\)".*/held \1/p'

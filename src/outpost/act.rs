@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::cut::Cut;
+use super::processes::ProcessView;
+use crate::supervisor::core::Signal;
 
 /// A fault that an outpost makes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,16 +15,71 @@ pub enum Act {
         /// Full id.
         container: String,
     },
+    /// SIGTERM to a container's process 1 through the engine, and what follows from it. Has no undo either.
+    StopContainer {
+        /// Full id.
+        container: String,
+    },
     /// Freeze a container; undone by thawing it.
     PauseContainer {
         /// Full id.
         container: String,
     },
-    /// SIGKILL to the process of a part of this machine, which its supervisor then keeps down; undone by letting it run again.
-    KillPart {
+    /// End the process of a part of this machine, which its supervisor then keeps down; undone by letting it run again.
+    DownPart {
         /// The part, e.g. `agent`.
         part: String,
+        /// How it is told.
+        signal: Signal,
+    },
+    /// SIGKILL to the process of a part of this machine, and start it again at once. Has no undo.
+    RestartPart {
+        /// The part.
+        part: String,
+    },
+    /// End a process that somebody else on this machine starts again. Has no undo.
+    EndProcess {
+        /// Which.
+        process: ProcessView,
+        /// How it is told.
+        signal: Signal,
+    },
+    /// SIGSTOP to a process; undone by SIGCONT, if it is still the same process.
+    FreezeProcess {
+        /// Which.
+        process: ProcessView,
+    },
+    /// End the process of this machine's brick; undone by having glusterd start it.
+    DownBrick {
+        /// Which process.
+        process: ProcessView,
+        /// How it is told.
+        signal: Signal,
+    },
+    /// SIGKILL to the process of this machine's brick, and start it again at once. Has no undo.
+    RestartBrick {
+        /// Which process.
+        process: ProcessView,
     },
     /// Drop packets; undone by removing the rules.
     Cut(Cut),
+}
+
+impl Act {
+    /// Somebody must end it. What ends by itself, or what the system must bring back, has no undo.
+    #[must_use]
+    pub fn has_undo(&self) -> bool {
+        match self {
+            Self::PauseContainer { .. }
+            | Self::DownPart { .. }
+            | Self::FreezeProcess { .. }
+            | Self::DownBrick { .. }
+            | Self::Cut(_) => true,
+            Self::KillContainer { .. }
+            | Self::StopContainer { .. }
+            | Self::RestartPart { .. }
+            | Self::EndProcess { .. }
+            | Self::RestartBrick { .. } => false,
+        }
+    }
 }

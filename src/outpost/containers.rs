@@ -1,6 +1,6 @@
 //! Node containers of this host: the engine's word, and what `/proc` shows of their files and sockets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 
 use bollard::Docker;
@@ -36,6 +36,20 @@ pub async fn list(engine: &Docker, cluster: &str, state: Option<&str>) -> Result
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters);
     let list = engine.list_containers(Some(options.build())).await.map_err(text)?;
     Ok(list.into_iter().filter_map(|container| container.id).collect())
+}
+
+/// Process 1 of every container of the cluster that lives on this host (running or frozen), by id.
+///
+/// # Errors
+/// If the engine doesn't answer.
+pub async fn running(engine: &Docker, cluster: &str) -> Result<BTreeMap<String, u32>, String> {
+    let ids = list(engine, cluster, None).await?;
+    let inits = ids.iter().map(async |id| {
+        let container = inspect(engine, id).await?;
+        let init = container.as_ref().and_then(pid).and_then(|pid| u32::try_from(pid).ok());
+        Ok::<_, String>(init.map(|init| (id.clone(), init)))
+    });
+    Ok(try_join_all(inits).await?.into_iter().flatten().collect())
 }
 
 /// None if the container has gone since it was listed.

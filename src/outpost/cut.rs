@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
+use super::processes::{ProcessView, brick_port};
 use super::text;
 
 /// Beginning of every chain of ours.
@@ -24,18 +25,53 @@ const LOCK_S: &str = "5";
 /// Where the kernel lists routes: the uplink is the default route's interface.
 const ROUTES: &str = "/proc/net/route";
 
+/// Which packets a cut drops, seen from what is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// All.
+    Both,
+    /// Those that come to it: it can speak, and hears nothing.
+    In,
+    /// Those that leave it: it hears everything, and isn't heard.
+    Out,
+}
+
 /// What is cut off from what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "cut", rename_all = "kebab-case")]
 pub enum Cut {
-    /// Nothing passes the machine's uplink, either way. What runs on it still talks among itself.
-    Uplink,
-    /// Nothing passes between an address of one side and one of the other, either way.
+    /// Nothing passes the machine's uplink. What runs on it still talks among itself.
+    Uplink {
+        /// Which packets.
+        way: Way,
+    },
+    /// Nothing passes between an address of one side and one of the other.
     Between {
-        /// One side.
+        /// What is cut off.
         one: Vec<Ipv4Addr>,
-        /// The other.
+        /// From whom; everybody when empty.
         other: Vec<Ipv4Addr>,
+        /// Which packets.
+        way: Way,
+    },
+    /// Nothing passes between a service and anybody else.
+    Ports {
+        /// Its address.
+        address: Ipv4Addr,
+        /// TCP ports on which it serves.
+        served: Vec<u16>,
+        /// TCP ports on which it asks others.
+        asked: Vec<u16>,
+        /// Which packets.
+        way: Way,
+    },
+    /// The same for this machine's brick, on whatever port it serves.
+    Brick {
+        /// Its process.
+        process: ProcessView,
+        /// Which packets.
+        way: Way,
     },
 }
 
@@ -53,11 +89,56 @@ pub fn chain(fault: &str) -> String {
 /// # Errors
 /// If the kernel or the tools refuse.
 pub fn make(fault: &str, cut: &Cut) -> Result<(), String> {
-    let uplink = match cut {
-        Cut::Uplink => uplink(&std::fs::read_to_string(ROUTES).map_err(|e| format!("{ROUTES}: {e}"))?)?,
-        Cut::Between { .. } => String::new(),
-    };
-    restore(&rules(&chain(fault), cut, &uplink))
+    restore(&rules(&chain(fault), &matches(cut)?))
+}
+
+/// The packets that are dropped where they come in, and where they leave, as `iptables` matches them.
+struct Matches {
+    coming: Vec<String>,
+    leaving: Vec<String>,
+}
+
+fn matches(cut: &Cut) -> Result<Matches, String> {
+    // Both hooks see what this machine passes on for others: which of them is met first doesn't matter there.
+    let everywhere = |matches: Vec<String>| Matches { coming: matches.clone(), leaving: matches };
+    Ok(match cut {
+        Cut::Uplink { way } => {
+            let uplink = uplink(&std::fs::read_to_string(ROUTES).map_err(|e| format!("{ROUTES}: {e}"))?)?;
+            let one = |on: bool, side: &str| on.then(|| format!("{side} {uplink}")).into_iter().collect();
+            Matches { coming: one(*way != Way::Out, "-i"), leaving: one(*way != Way::In, "-o") }
+        }
+        Cut::Between { one, other, way } => everywhere(between(one, other, *way)),
+        Cut::Ports { address, served, asked, way } => everywhere(ports(Some(*address), served, asked, *way)),
+        Cut::Brick { process, way } => everywhere(ports(None, &[brick_port(*process)?], &[], *way)),
+    })
+}
+
+fn between(one: &[Ipv4Addr], other: &[Ipv4Addr], way: Way) -> Vec<String> {
+    let others: Vec<Option<&Ipv4Addr>> = if other.is_empty() { vec![None] } else { other.iter().map(Some).collect() };
+    let pairs = one.iter().flat_map(|a| others.iter().map(move |b| (a, *b)));
+    let side = |flag: &str, b: Option<&Ipv4Addr>| b.map(|b| format!(" {flag} {b}")).unwrap_or_default();
+    pairs
+        .flat_map(|(a, b)| {
+            let out = (way != Way::In).then(|| format!("-s {a}{}", side("-d", b)));
+            let come = (way != Way::Out).then(|| format!("-d {a}{}", side("-s", b)));
+            out.into_iter().chain(come)
+        })
+        .collect()
+}
+
+/// Packets of a service: to and from the ports that it serves on, and to and from those of others that it asks.
+fn ports(address: Option<Ipv4Addr>, served: &[u16], asked: &[u16], way: Way) -> Vec<String> {
+    let own = |flag: &str| address.map(|address| format!(" {flag} {address}")).unwrap_or_default();
+    let served = served.iter().map(|port| (port, "--dport", "--sport"));
+    let asked = asked.iter().map(|port| (port, "--sport", "--dport"));
+    served
+        .chain(asked)
+        .flat_map(|(port, coming, leaving)| {
+            let come = (way != Way::Out).then(|| format!("-p tcp{} {coming} {port}", own("-d")));
+            let out = (way != Way::In).then(|| format!("-p tcp{} {leaving} {port}", own("-s")));
+            come.into_iter().chain(out)
+        })
+        .collect()
 }
 
 /// Removes every rule of a cut. One that isn't there is fine.
@@ -102,19 +183,9 @@ fn uplink(routes: &str) -> Result<String, String> {
 }
 
 /// The cut as one document for `iptables-restore`.
-fn rules(chain: &str, cut: &Cut, uplink: &str) -> String {
+fn rules(chain: &str, matches: &Matches) -> String {
     let mut script = String::new();
-    for (table, hook) in HOOKS {
-        let matches: Vec<String> = match cut {
-            Cut::Uplink => {
-                let side = if hook == "PREROUTING" { "-i" } else { "-o" };
-                vec![format!("{side} {uplink}")]
-            }
-            Cut::Between { one, other } => one
-                .iter()
-                .flat_map(|a| other.iter().flat_map(move |b| [format!("-s {a} -d {b}"), format!("-s {b} -d {a}")]))
-                .collect(),
-        };
+    for ((table, hook), matches) in HOOKS.into_iter().zip([&matches.coming, &matches.leaving]) {
         let _ = writeln!(script, "*{table}\n:{chain} - [0:0]");
         for matched in matches {
             let _ = writeln!(script, "-A {chain} {matched} -j DROP");
@@ -242,9 +313,14 @@ COMMIT
     #[test]
     fn a_cut_between_two_sides_drops_both_ways_in_both_tables() {
         let ip = |n| Ipv4Addr::new(10, 0, 0, n);
-        let script = rules("C", &Cut::Between { one: vec![ip(1)], other: vec![ip(2), ip(3)] }, "");
+        let cut = |way| Cut::Between { one: vec![ip(1)], other: vec![ip(2), ip(3)], way };
+        let script = |way| rules("C", &matches(&cut(way)).unwrap());
+        assert_eq!(script(Way::In).matches("-j DROP").count(), 4);
+        assert!(script(Way::In).contains("-A C -d 10.0.0.1 -s 10.0.0.3 -j DROP"));
+        assert!(script(Way::Out).contains("-A C -s 10.0.0.1 -d 10.0.0.3 -j DROP"));
+        let script = script(Way::Both);
         assert_eq!(script.matches("-j DROP").count(), 8);
-        for rule in ["-A C -s 10.0.0.1 -d 10.0.0.2 -j DROP", "-A C -s 10.0.0.3 -d 10.0.0.1 -j DROP"] {
+        for rule in ["-A C -s 10.0.0.1 -d 10.0.0.2 -j DROP", "-A C -d 10.0.0.1 -s 10.0.0.3 -j DROP"] {
             assert_eq!(script.matches(rule).count(), 2, "{rule}");
         }
         assert!(script.contains("*raw\n:C - [0:0]\n") && script.contains("-I POSTROUTING -j C\nCOMMIT\n"));
@@ -252,12 +328,27 @@ COMMIT
 
     #[test]
     fn an_uplink_is_cut_where_packets_come_in_and_where_they_leave() {
-        let script = rules("C", &Cut::Uplink, "eth0");
+        let script = rules("C", &Matches { coming: vec!["-i eth0".into()], leaving: vec!["-o eth0".into()] });
         assert!(script.contains("-A C -i eth0 -j DROP\n-I PREROUTING"));
         assert!(script.contains("-A C -o eth0 -j DROP\n-I POSTROUTING"));
         let routes = "Iface\tDestination\tGateway\ncali1\t0A13C6C6\t0\neth0\t00000000\t0112C6C6\n";
         assert_eq!(uplink(routes), Ok("eth0".into()));
         assert!(uplink("Iface\n").is_err());
+    }
+
+    #[test]
+    fn a_service_is_cut_off_on_the_ports_where_it_serves_and_asks() {
+        let address = Ipv4Addr::new(10, 0, 0, 1);
+        let packets = ports(Some(address), &[2380], &[2380], Way::Both);
+        let expected = [
+            "-p tcp -d 10.0.0.1 --dport 2380",
+            "-p tcp -s 10.0.0.1 --sport 2380",
+            "-p tcp -d 10.0.0.1 --sport 2380",
+            "-p tcp -s 10.0.0.1 --dport 2380",
+        ];
+        assert_eq!(packets, expected);
+        assert_eq!(ports(None, &[49_152], &[], Way::In), ["-p tcp --dport 49152"]);
+        assert_eq!(between(&[address], &[], Way::Out), ["-s 10.0.0.1"]);
     }
 
     #[test]

@@ -8,19 +8,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::query_parameters::KillContainerOptionsBuilder;
+use bollard::query_parameters::{KillContainerOptionsBuilder, StopContainerOptionsBuilder};
 use futures_util::future::join_all;
 use tokio::task::spawn_blocking;
 
 use super::containers::{inspect, list, state};
-use super::protocol::{Act, ContainerState};
-use super::{cut, parts, text};
+use super::protocol::{Act, ContainerState, Hello};
+use super::{cut, gluster, parts, processes, text};
+use crate::supervisor::core::Signal;
 
+/// A container that is told to stop has this long before its engine kills it; a node's agent takes 3 s at most.
+const STOP_S: i32 = 8;
 /// Between two tries to undo a fault whose lease is over. Tries end with the fault, or with this process, which ends with its stream.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// This machine's engine, or why there is none.
-pub type Engine = Result<Docker, String>;
+/// What faults need of the machine that they are made on.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its engine, or why there is none.
+    pub engine: Result<Docker, String>,
+    /// Name of the GlusterFS volume.
+    pub volume: String,
+}
 
 /// One fault that is held.
 #[derive(Debug)]
@@ -43,7 +52,7 @@ impl Faults {
     /// If the name is taken, or it is refused. A refused fault isn't held.
     pub async fn inject(
         self: &Arc<Self>,
-        engine: Engine,
+        place: Place,
         fault: String,
         act: Act,
         lease: Duration,
@@ -57,17 +66,17 @@ impl Faults {
             }
             all.insert(fault.clone(), Arc::clone(&held));
         }
-        tokio::spawn(Arc::clone(self).lapse(engine.clone(), fault.clone(), Arc::downgrade(&held), lease));
+        tokio::spawn(Arc::clone(self).lapse(place.clone(), fault.clone(), Arc::downgrade(&held), lease));
         let faults = Arc::clone(self);
         // A task of its own: when the request's time is over, the making still comes to an end, and undo waits for it.
         let making = tokio::spawn(async move {
             let _turn = held.turn.lock().await;
-            let made = make(&engine, &fault, &held.act).await;
+            let made = make(&place, &fault, &held.act).await;
             if made.is_err() {
                 // Whether or not a part of it was done.
-                let _ = unmake(&engine, &fault, &held.act).await;
+                let _ = unmake(&place, &fault, &held.act).await;
             }
-            if made.is_err() || !has_undo(&held.act) {
+            if made.is_err() || !held.act.has_undo() {
                 faults.lock().remove(&fault);
             }
             made
@@ -79,23 +88,23 @@ impl Faults {
     ///
     /// # Errors
     /// If it can't be undone; what was held is still held then.
-    pub async fn undo(&self, engine: &Engine, fault: &str, act: &Act) -> Result<(), String> {
+    pub async fn undo(&self, place: &Place, fault: &str, act: &Act) -> Result<(), String> {
         let held = self.lock().get(fault).cloned();
         let Some(held) = held else {
-            return unmake(engine, fault, act).await;
+            return unmake(place, fault, act).await;
         };
         let _turn = held.turn.lock().await;
-        unmake(engine, fault, &held.act).await?;
+        unmake(place, fault, &held.act).await?;
         self.lock().remove(fault);
         Ok(())
     }
 
     /// Undoes a fault that is still held when its lease is over.
-    async fn lapse(self: Arc<Self>, engine: Engine, fault: String, held: Weak<Held>, lease: Duration) {
+    async fn lapse(self: Arc<Self>, place: Place, fault: String, held: Weak<Held>, lease: Duration) {
         tokio::time::sleep(lease).await;
         // Whoever undoes a fault lets go of it; another one of the same name is none of this lease's business.
         while let Some(held) = held.upgrade() {
-            match self.undo(&engine, &fault, &held.act).await {
+            match self.undo(&place, &fault, &held.act).await {
                 Ok(()) => return tracing::warn!(fault, "its lease is over: undone"),
                 Err(error) => tracing::error!(fault, error, "its lease is over, and it can't be undone"),
             }
@@ -105,11 +114,11 @@ impl Faults {
     }
 
     /// Undoes everything, at the same time; what fails is logged.
-    pub async fn undo_all(&self, engine: &Engine) {
+    pub async fn undo_all(&self, place: &Place) {
         let faults: Vec<(String, Arc<Held>)> =
             self.lock().iter().map(|(fault, held)| (fault.clone(), Arc::clone(held))).collect();
         join_all(faults.iter().map(|(fault, held)| async move {
-            match self.undo(engine, fault, &held.act).await {
+            match self.undo(place, fault, &held.act).await {
                 Ok(()) => tracing::info!(fault, "undone at the end"),
                 Err(error) => tracing::error!(fault, error, "cannot be undone"),
             }
@@ -128,19 +137,31 @@ impl Faults {
     }
 }
 
-/// Somebody must end it. A killed container is the system's to bring back.
-fn has_undo(act: &Act) -> bool {
-    !matches!(act, Act::KillContainer { .. })
-}
-
-async fn make(engine: &Engine, fault: &str, act: &Act) -> Result<(), String> {
+async fn make(place: &Place, fault: &str, act: &Act) -> Result<(), String> {
+    let engine = || place.engine.as_ref().map_err(Clone::clone);
     match act {
         Act::KillContainer { container } => {
             let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
-            engine.as_ref()?.kill_container(container, Some(options)).await.map_err(text)
+            engine()?.kill_container(container, Some(options)).await.map_err(text)
         }
-        Act::PauseContainer { container } => engine.as_ref()?.pause_container(container).await.map_err(text),
-        Act::KillPart { part } => parts::hold(part).await,
+        Act::StopContainer { container } => {
+            let options = StopContainerOptionsBuilder::new().t(STOP_S).build();
+            engine()?.stop_container(container, Some(options)).await.map_err(text)
+        }
+        Act::PauseContainer { container } => engine()?.pause_container(container).await.map_err(text),
+        Act::DownPart { part, signal } => parts::hold(part, *signal).await,
+        Act::RestartPart { part } => {
+            parts::hold(part, Signal::Kill).await?;
+            parts::release(part).await
+        }
+        Act::EndProcess { process, signal } | Act::DownBrick { process, signal } => {
+            processes::end(*process, (*signal).into()).await
+        }
+        Act::FreezeProcess { process } => processes::stop(*process).await,
+        Act::RestartBrick { process } => {
+            processes::end(*process, Signal::Kill.into()).await?;
+            gluster::start_bricks(&place.volume).await
+        }
         Act::Cut(cut) => {
             let (fault, cut) = (fault.to_owned(), cut.clone());
             spawn_blocking(move || cut::make(&fault, &cut)).await.map_err(text)?
@@ -148,12 +169,14 @@ async fn make(engine: &Engine, fault: &str, act: &Act) -> Result<(), String> {
     }
 }
 
-async fn unmake(engine: &Engine, fault: &str, act: &Act) -> Result<(), String> {
+async fn unmake(place: &Place, fault: &str, act: &Act) -> Result<(), String> {
     match act {
-        // The system under test brings the slot back.
-        Act::KillContainer { .. } => Ok(()),
-        Act::PauseContainer { container } => thaw(engine.as_ref()?, container).await,
-        Act::KillPart { part } => parts::release(part).await,
+        // The system under test brings them back.
+        Act::KillContainer { .. } | Act::StopContainer { .. } | Act::EndProcess { .. } => Ok(()),
+        Act::PauseContainer { container } => thaw(place.engine.as_ref()?, container).await,
+        Act::DownPart { part, .. } | Act::RestartPart { part } => parts::release(part).await,
+        Act::FreezeProcess { process } => processes::go_on(*process),
+        Act::DownBrick { .. } | Act::RestartBrick { .. } => gluster::start_bricks(&place.volume).await,
         Act::Cut(_) => {
             let fault = fault.to_owned();
             spawn_blocking(move || cut::unmake(&fault)).await.map_err(text)?
@@ -176,11 +199,16 @@ async fn thaw(engine: &Docker, container: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// If the machine can't be looked at, or something can't be undone.
-pub async fn sweep() -> Result<Vec<String>, String> {
+pub async fn sweep(hello: &Hello) -> Result<Vec<String>, String> {
+    let mut swept = spawn_blocking(processes::go_on_all).await.map_err(text)?;
     let cuts = spawn_blocking(cut::unmake_all).await.map_err(text).flatten()?;
-    let parts = parts::release_all().await?;
-    let cuts = cuts.into_iter().map(|chain| format!("removed the rules {chain}"));
-    Ok(cuts.chain(parts.into_iter().map(|part| format!("released the part {part}"))).collect())
+    swept.extend(cuts.into_iter().map(|chain| format!("removed the rules {chain}")));
+    swept.extend(parts::release_all().await?.into_iter().map(|part| format!("released the part {part}")));
+    if hello.brick.is_some() && processes::brick(&hello.volume).is_none() {
+        gluster::start_bricks(&hello.volume).await?;
+        swept.push("started the brick".to_owned());
+    }
+    Ok(swept)
 }
 
 /// Thaws every container of the cluster that is frozen. Returns which.
@@ -209,7 +237,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     /// An engine that does everything it is told, and the paths that it was asked for.
-    fn engine(dir: &std::path::Path) -> (Engine, Asked) {
+    fn engine(dir: &std::path::Path) -> (Place, Asked) {
         let asked = Asked::default();
         let note = Arc::clone(&asked);
         let router = Router::new().fallback(move |uri: Uri| {
@@ -220,7 +248,7 @@ mod tests {
         let listener = UnixListener::bind(&socket).unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let engine = Docker::connect_with_unix(&socket.to_string_lossy(), 5, API_DEFAULT_VERSION).unwrap();
-        (Ok(engine), asked)
+        (Place { engine: Ok(engine), volume: String::new() }, asked)
     }
 
     #[tokio::test]

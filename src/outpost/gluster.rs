@@ -25,6 +25,25 @@ pub async fn look(volume: &str) -> Result<GlusterView, String> {
     })
 }
 
+/// Has glusterd start the bricks of this machine that don't run.
+///
+/// # Errors
+/// If gluster can't be run or says no.
+pub async fn start_bricks(volume: &str) -> Result<(), String> {
+    let output = Command::new("gluster")
+        .args(["--mode=script", "volume", "start", volume, "force"])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|error| format!("cannot start gluster: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).trim().to_owned());
+    Err(format!("starting the bricks of {volume}: {} {}", output.status, said.join(" ")))
+}
+
 fn view(xml: &str) -> Result<GlusterView, String> {
     match values(xml, "opRet").next() {
         Some("0") => {}

@@ -9,13 +9,14 @@ use std::time::Duration;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use tokio::task::spawn_blocking;
 
-use super::faults::Faults;
+use super::faults::{Faults, Place};
 use super::files::Volume;
 use super::protocol::{Act, Call, Hello, MachineView, Reply};
 use super::session::Hands;
 use super::zookeeper::Ensemble;
 use super::{
-    bricks, containers, cut, etcd, faults, gluster, logins, logs, mesos, own_time, parts, reach, routes, text, traces,
+    bricks, containers, cut, etcd, faults, gluster, logins, logs, mesos, own_time, parts, processes, reach, routes,
+    text, traces,
 };
 
 /// The inner engine's socket.
@@ -81,22 +82,45 @@ impl Machine {
         containers::look(self.engine()?, &self.hello.cluster).await
     }
 
-    /// The parts' processes, and the cuts.
+    /// The processes that faults can be about, and the cuts.
     async fn look(&self) -> Result<MachineView, String> {
         let cuts = match self.cut.load(Ordering::Relaxed) {
             true => spawn_blocking(cut::look).await.map_err(text)??,
             false => BTreeMap::new(),
         };
-        Ok(MachineView { processes: parts::look().await?, cuts })
+        let parts = parts::look().await?.into_iter();
+        let nodes = match self.nested_engine() {
+            Some(engine) => containers::running(engine, &self.hello.cluster).await?,
+            None => BTreeMap::new(),
+        };
+        let volume = self.hello.volume.clone();
+        let others = spawn_blocking(move || {
+            let init = processes::look(1).map(|seen| ("init".to_owned(), seen));
+            let brick = processes::brick(&volume).map(|seen| ("brick".to_owned(), seen));
+            let of_node = |(id, init): (String, u32)| {
+                let programs = processes::of_node(init).into_iter();
+                programs.map(move |(name, seen)| (format!("{id}/{name}"), seen))
+            };
+            init.into_iter().chain(brick).chain(nodes.into_iter().flat_map(of_node)).collect::<Vec<_>>()
+        });
+        let seen: Vec<_> = parts.chain(others.await.map_err(text)?).collect();
+        let stopped = seen.iter().filter(|(_, seen)| seen.stopped).map(|(name, _)| name.clone()).collect();
+        let processes = seen.into_iter().map(|(name, seen)| (name, seen.view)).collect();
+        Ok(MachineView { processes, stopped, cuts })
     }
 
     /// Undoes what an outpost before this one was killed over.
     async fn sweep(&self) -> Result<Vec<String>, String> {
-        let mut swept = faults::sweep().await?;
+        let mut swept = faults::sweep(&self.hello).await?;
         if let Some(engine) = self.nested_engine() {
             swept.extend(faults::thaw_all(engine, &self.hello.cluster).await?);
         }
         Ok(swept)
+    }
+
+    /// What faults need of this machine.
+    fn place(&self) -> Place {
+        Place { engine: self.engine().cloned(), volume: self.hello.volume.clone() }
     }
 
     /// The engine, on machines that have one of their own.
@@ -165,13 +189,9 @@ impl Hands for Machine {
             Call::Inject { fault, act, lease_ms } => {
                 self.cut.fetch_or(matches!(act, Act::Cut(_)), Ordering::Relaxed);
                 let lease = Duration::from_millis(lease_ms);
-                let inject = self.faults.inject(self.engine().cloned(), fault, act, lease);
-                inject.await.map(|()| Reply::Done)
+                self.faults.inject(self.place(), fault, act, lease).await.map(|()| Reply::Done)
             }
-            Call::Undo { fault, act } => {
-                let engine = self.engine().cloned();
-                self.faults.undo(&engine, &fault, &act).await.map(|()| Reply::Done)
-            }
+            Call::Undo { fault, act } => self.faults.undo(&self.place(), &fault, &act).await.map(|()| Reply::Done),
             Call::Sweep => self.sweep().await.map(Reply::Swept),
             Call::Logs { lines_max } => {
                 let dir = self.hello.log_dir.clone();
@@ -181,7 +201,7 @@ impl Hands for Machine {
     }
 
     async fn let_go(&self) {
-        self.faults.undo_all(&self.engine().cloned()).await;
+        self.faults.undo_all(&self.place()).await;
     }
 }
 

@@ -8,7 +8,8 @@
 //! * [`machine`]: which call goes to which of the following.
 //! * Looks: [`containers`], [`etcd`], [`routes`], [`mesos`], [`zookeeper`], [`logins`], [`reach`], [`gluster`], [`bricks`],
 //!   [`traces`], [`logs`].
-//! * Acts: [`files`] (the ledger's), [`faults`], and what those need of the machine: [`cut`] (netfilter), [`parts`] (processes).
+//! * Acts: [`files`] (the ledger's), [`faults`], and what those need of the machine: [`cut`] (netfilter), [`parts`] (the
+//!   supervisor's), [`processes`].
 //! * [`inside`], [`listening`]: files and listening sockets of another process.
 //!
 //! Every look has a bound of its own below a second, so that one stuck part doesn't hide the others; logins, echoes,
@@ -29,6 +30,7 @@ pub mod logs;
 pub mod machine;
 pub mod mesos;
 pub mod parts;
+pub mod processes;
 pub mod protocol;
 pub mod reach;
 pub mod routes;

@@ -4,35 +4,36 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
-use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
+use super::processes::{self, Seen};
 use super::text;
 use crate::supervisor::control::{Answer, Request, SOCKET, ask};
 use crate::supervisor::core::{Signal, Status};
 
-/// A process. Two views are equal if and only if it is the same process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProcessView {
-    /// Its id on this machine.
-    pub pid: u32,
-    /// When it started, in clock ticks since the machine's boot: ids are used again, pairs aren't.
-    pub started_ticks: u64,
-}
+/// A part that is told to end has this long.
+const END_MAX: Duration = Duration::from_secs(8);
+/// Between two looks whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// The parts whose process runs now, by name.
+/// The parts whose process runs now, by name. A machine without a supervisor has none.
 ///
 /// # Errors
 /// If the supervisor doesn't answer.
-pub async fn look() -> Result<BTreeMap<String, ProcessView>, String> {
+pub async fn look() -> Result<BTreeMap<String, Seen>, String> {
+    if !Path::new(SOCKET).exists() {
+        return Ok(BTreeMap::new());
+    }
     let parts = asked(Request::Status).await?.into_iter();
-    Ok(parts.filter_map(|part| Some((part.name, process(part.pid?)?))).collect())
+    Ok(parts.filter_map(|part| Some((part.name, processes::look(part.pid?)?))).collect())
 }
 
 /// How long a part's process has run; none while it doesn't.
 pub async fn age_ms(part: &str) -> Option<u64> {
-    let started = look().await.ok()?.get(part)?.started_ticks;
+    let started = look().await.ok()?.get(part)?.view.started_ticks;
     let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
     let per_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
     age(started, &uptime, per_second)
@@ -45,12 +46,22 @@ fn age(started_ticks: u64, uptime: &str, ticks_per_second: u64) -> Option<u64> {
     Some(now_ms.saturating_sub(started_ticks * 1_000 / ticks_per_second))
 }
 
-/// Kills a part's process, which stays down.
+/// Ends a part's process, which stays down. Returns when it has ended.
 ///
 /// # Errors
-/// If there is no such part, or the supervisor doesn't answer.
-pub async fn hold(part: &str) -> Result<(), String> {
-    asked(Request::Hold { part: part.to_owned(), signal: Some(Signal::Kill) }).await.map(|_| ())
+/// If there is no such part, the supervisor doesn't answer, or the process doesn't end.
+pub async fn hold(part: &str, signal: Signal) -> Result<(), String> {
+    asked(Request::Hold { part: part.to_owned(), signal: Some(signal) }).await?;
+    let end = Instant::now() + END_MAX;
+    let runs = |parts: Vec<Status>| parts.iter().any(|known| known.name == part && known.pid.is_some());
+    // The supervisor must have noticed: a part that it takes for running isn't started again.
+    while runs(asked(Request::Status).await?) {
+        if Instant::now() >= end {
+            return Err(format!("{part} still runs {} s after it was told to end", END_MAX.as_secs()));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 /// Lets a part run again.
@@ -66,6 +77,9 @@ pub async fn release(part: &str) -> Result<(), String> {
 /// # Errors
 /// If the supervisor doesn't answer.
 pub async fn release_all() -> Result<Vec<String>, String> {
+    if !Path::new(SOCKET).exists() {
+        return Ok(Vec::new());
+    }
     let parts = asked(Request::Status).await?.into_iter();
     let held: Vec<String> = parts.filter(|part| part.held).map(|part| part.name).collect();
     for part in &held {
@@ -82,40 +96,13 @@ async fn asked(request: Request) -> Result<Vec<Status>, String> {
     }
 }
 
-/// None if it has ended, reaped or not.
-fn process(pid: u32) -> Option<ProcessView> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    started_ticks(&stat).map(|started_ticks| ProcessView { pid, started_ticks })
-}
-
-/// Field 22 of `/proc/<pid>/stat`; none of a zombie. The second field may hold anything, but ends with the last `)`.
-fn started_ticks(stat: &str) -> Option<u64> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    (state != "Z" && state != "X").then(|| fields.nth(18)?.parse().ok()).flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn this_process_runs_and_is_itself() {
-        let view = process(std::process::id()).expect("it runs");
-        assert_eq!(process(std::process::id()), Some(view));
-        assert_eq!(process(u32::MAX), None);
-    }
-
-    #[test]
     fn an_age_counts_from_the_start() {
         assert_eq!(age(12_345, "125.70 3.00\n", 100), Some(2_250));
         assert_eq!(age(12_345, "", 100), None);
-    }
-
-    #[test]
-    fn a_zombie_is_no_process_and_names_may_hold_anything() {
-        let stat = |state| format!("7 (a) b ( c) {state} 1 7 7 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 123456 0 0");
-        assert_eq!(started_ticks(&stat("S")), Some(123_456));
-        assert_eq!(started_ticks(&stat("Z")), None);
     }
 }

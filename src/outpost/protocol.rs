@@ -7,7 +7,7 @@
 //! An outpost holds the faults that it injected, each under a lease. When its input ends, or no line came for
 //! `heartbeat_timeout_ms`, it undoes all of them and exits 0; a fault whose lease is over it undoes by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::act::Act;
 pub use super::mesos::{AgentView, FrameworkView, MasterState, MasterView, MesosView, TaskView};
-use super::parts::ProcessView;
+use super::processes::ProcessView;
 use super::traces::FileTrace;
 use crate::config::{Incarnation, Slot};
 
@@ -389,8 +389,12 @@ pub struct ZooKeeperServer {
 /// What runs on a machine, and what doesn't pass it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MachineView {
-    /// Running processes of its parts, by name.
+    /// Running processes: `init` (process 1), parts by name, `brick`, and a node's `agent`, `etcd`, `sshd` and `jupyter` as
+    /// `<container id>/<name>`.
     pub processes: BTreeMap<String, ProcessView>,
+    /// Those of them that are stopped.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub stopped: BTreeSet<String>,
     /// Packets that each cut has dropped, by its chain (see [`super::cut::chain`]).
     pub cuts: BTreeMap<String, u64>,
 }

@@ -76,6 +76,15 @@ pub enum Signal {
     Kill,
 }
 
+impl From<Signal> for nix::sys::signal::Signal {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Term => Self::SIGTERM,
+            Signal::Kill => Self::SIGKILL,
+        }
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {

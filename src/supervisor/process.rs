@@ -2,7 +2,7 @@
 
 use std::process::{ExitStatus, Stdio};
 
-use nix::sys::signal::{self, kill};
+use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
@@ -63,12 +63,8 @@ pub fn start(command: &[String], log: &Log) -> Result<Child, String> {
 
 /// Sends a signal; a process that is gone already is no failure.
 pub fn send(pid: u32, signal: Signal) {
-    let signal = match signal {
-        Signal::Term => signal::Signal::SIGTERM,
-        Signal::Kill => signal::Signal::SIGKILL,
-    };
     if let Ok(pid) = i32::try_from(pid) {
-        let _ = kill(Pid::from_raw(pid), signal);
+        let _ = kill(Pid::from_raw(pid), nix::sys::signal::Signal::from(signal));
     }
 }
 

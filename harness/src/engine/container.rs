@@ -10,10 +10,13 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
-    UploadToContainerOptionsBuilder,
+    StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
 
 use super::{Engine, EngineError};
+
+/// What is told to stop has this long: a supervisor ends all its parts within 8 s.
+const STOP_S: i32 = 10;
 
 /// What a container is made of.
 #[derive(Debug, Clone, Default)]
@@ -168,6 +171,18 @@ impl Engine {
             .kill_container(container, Some(options))
             .await
             .map_err(|e| EngineError::call(format!("killing the container {container}"), e))
+    }
+
+    /// SIGTERM to process 1 of a container; SIGKILL if it still runs after [`STOP_S`].
+    ///
+    /// # Errors
+    /// If the engine refuses.
+    pub async fn stop(&self, container: &str) -> Result<(), EngineError> {
+        let options = StopContainerOptionsBuilder::new().t(STOP_S).build();
+        self.docker()
+            .stop_container(container, Some(options))
+            .await
+            .map_err(|e| EngineError::call(format!("stopping the container {container}"), e))
     }
 
     /// Freezes a container.

@@ -1,64 +1,254 @@
 //! Whether a fault's effect, or its end, shows in an observation. Pure; only probes that began after the act count.
 
-use stormbed::clock::Millis;
-use stormbed::outpost::protocol::{ContainerView, MachineView};
+use std::collections::BTreeSet;
 
-use super::{Fault, FaultKind, TargetClass, Victim, isolate, kill, partition, pause};
+use stormbed::clock::Millis;
+use stormbed::outpost::cut::chain;
+use stormbed::outpost::processes::ProcessView;
+use stormbed::outpost::protocol::{ContainerState, ContainerView, MachineView};
+
+use super::place::Place;
+use super::work::held;
+use super::{Fault, FaultKind, TargetClass, Victim};
 use crate::observe::observation::{Observation, PartView, Probe};
 
-/// Every victim is seen to be dead (kill), frozen (pause) or cut off (isolate, partition).
+/// Every victim is seen to be down (kill, stop), another than before (restart), frozen (pause) or cut off (isolate, partition).
 #[must_use]
 pub fn effect_seen(fault: &Fault, seen: &Observation) -> bool {
     let Some(began) = fault.life.inject_begin else {
         return false;
     };
     match fault.kind {
-        FaultKind::Kill => every(fault, |victim| kill::effect_seen(victim, seen, began)),
-        FaultKind::Pause => every(fault, |victim| pause::effect_seen(victim, seen, began)),
-        FaultKind::Isolate { .. } => every(fault, |victim| isolate::effect_seen(&fault.name, victim, seen, began)),
-        FaultKind::Partition => partition::effect_seen(fault, seen, began),
+        FaultKind::Kill | FaultKind::Stop => every(fault, |victim| is_down(victim, seen, began)),
+        FaultKind::Restart => every(fault, |victim| is_another(victim, seen, began)),
+        FaultKind::Pause => every(fault, |victim| is_frozen(victim, seen, began) == Some(true)),
+        FaultKind::Isolate { .. } => every(fault, |victim| is_cut(&held(&fault.name, victim), victim, seen, began)),
+        FaultKind::Partition => every(fault, |victim| is_cut(&fault.name, victim, seen, began)),
     }
 }
 
-/// It is seen that the fault is over: a new incarnation runs, the frozen one is thawed, the part runs and serves again, the rules are gone.
+/// It is seen that the fault is over: a new incarnation runs, the frozen one goes on, the part runs again and serves, the rules are gone.
 #[must_use]
 pub fn undone_seen(fault: &Fault, seen: &Observation) -> bool {
     let Some(undone) = fault.life.undone else {
         return false;
     };
+    let goes_on = |victim: &Victim| serves(victim, seen, undone);
     match fault.kind {
-        FaultKind::Kill => every(fault, |victim| kill::undone_seen(victim, seen, undone)),
-        FaultKind::Pause => every(fault, |victim| pause::undone_seen(victim, seen, undone)),
-        FaultKind::Isolate { .. } => every(fault, |victim| isolate::undone_seen(&fault.name, victim, seen, undone)),
-        FaultKind::Partition => partition::undone_seen(fault, seen, undone),
+        FaultKind::Kill | FaultKind::Stop => every(fault, |victim| is_back(victim, seen, undone)),
+        FaultKind::Restart => every(fault, |victim| is_another(victim, seen, undone) && goes_on(victim)),
+        FaultKind::Pause => every(fault, |victim| is_frozen(victim, seen, undone) == Some(false) && goes_on(victim)),
+        FaultKind::Isolate { .. } => {
+            every(fault, |victim| is_uncut(&held(&fault.name, victim), victim, seen, undone) && goes_on(victim))
+        }
+        FaultKind::Partition => every(fault, |victim| is_uncut(&fault.name, victim, seen, undone)),
     }
+}
+
+/// Where a fault's effect shows.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The outer engine's word on the topology's own containers.
+    pub parts: bool,
+    /// Hosts whose containers show it.
+    pub containers: BTreeSet<String>,
+    /// Machines whose processes and rules show it.
+    pub machines: BTreeSet<String>,
+}
+
+/// Where this fault's effect shows, of what was seen before.
+#[must_use]
+pub fn shows_at(fault: &Fault, seen: &Observation) -> Places {
+    let mut places = Places::default();
+    for victim in &fault.victims {
+        let cuts = matches!(fault.kind, FaultKind::Isolate { .. } | FaultKind::Partition);
+        match victim.class.place() {
+            _ if cuts => places.machines.extend(cut_at(victim, seen).into_iter().map(str::to_owned)),
+            Place::Container if fault.kind != FaultKind::Restart => places.parts = true,
+            Place::Node => places.containers.extend(victim.host.clone()),
+            _ => {
+                places.machines.insert(victim.machine().to_owned());
+            }
+        }
+    }
+    places
+}
+
+/// A fault that is held is seen to be over all the same: somebody else has undone it (a lease that ended, a heartbeat that stopped).
+#[must_use]
+pub fn lapsed(fault: &Fault, seen: &Observation) -> bool {
+    let (Some(from), true) = (fault.life.seen, fault.life.in_force()) else {
+        return false;
+    };
+    let goes_on = |victim: &Victim| {
+        let now = process(victim, seen, from);
+        let thawed = is_frozen(victim, seen, from) == Some(false);
+        match victim.class.place() {
+            Place::Container => thawed && runs(victim, seen, from),
+            Place::Node => {
+                let container = node_container(victim, seen, from).flatten();
+                container.is_some_and(|container| container.state == ContainerState::Running)
+            }
+            Place::Part(_) | Place::Brick | Place::InNode(_) => thawed && now == Some(victim.process),
+        }
+    };
+    let any = |test: &dyn Fn(&Victim) -> bool| fault.victims.iter().any(test);
+    match fault.kind {
+        FaultKind::Kill | FaultKind::Stop => any(&|victim| match victim.class.place() {
+            Place::Container => runs(victim, seen, from),
+            _ => is_another(victim, seen, from),
+        }),
+        FaultKind::Restart => false,
+        FaultKind::Pause => any(&goes_on),
+        FaultKind::Isolate { .. } => any(&|victim| lacks_rules(&held(&fault.name, victim), victim, seen, from)),
+        FaultKind::Partition => any(&|victim| lacks_rules(&fault.name, victim, seen, from)),
+    }
+}
+
+/// The rules are missing on a machine that was looked at.
+fn lacks_rules(name: &str, victim: &Victim, seen: &Observation, after: Millis) -> bool {
+    let chain = chain(name);
+    let lacks = |at: &&str| machine(at, seen, after).is_some_and(|view| !view.cuts.contains_key(&chain));
+    cut_at(victim, seen).iter().any(lacks)
 }
 
 fn every(fault: &Fault, test: impl Fn(&Victim) -> bool) -> bool {
     !fault.victims.is_empty() && fault.victims.iter().all(test)
 }
 
+/// Its container, or its process, has ended.
+fn is_down(victim: &Victim, seen: &Observation, after: Millis) -> bool {
+    let dead = |state| matches!(state, None | Some(ContainerState::Exited | ContainerState::Dead));
+    match victim.class.place() {
+        Place::Container => part(victim, seen, after).is_some_and(|found| dead(found.map(|part| part.state))),
+        Place::Node => node_container(victim, seen, after).is_some_and(|found| dead(found.map(|c| c.state))),
+        // Whoever starts it again may be quick.
+        Place::Part(_) | Place::Brick | Place::InNode(_) => {
+            process(victim, seen, after).is_some_and(|process| process != victim.process)
+        }
+    }
+}
+
+/// It runs again, and serves: a node as a higher incarnation, a process as another one.
+fn is_back(victim: &Victim, seen: &Observation, after: Millis) -> bool {
+    match victim.class.place() {
+        Place::Container => runs(victim, seen, after) && serves(victim, seen, after),
+        Place::Node => replaced(victim, seen, after),
+        Place::Part(_) | Place::Brick => is_another(victim, seen, after) && serves(victim, seen, after),
+        // Jupyter runs where the leader is by then; of a node that was replaced nothing is missing either.
+        Place::InNode(program) => replaced(victim, seen, after) || runs_elsewhere(program, victim, seen, after),
+    }
+}
+
+/// Its process runs, and is another one than was hit.
+fn is_another(victim: &Victim, seen: &Observation, after: Millis) -> bool {
+    let now = process(victim, seen, after).flatten();
+    victim.process.is_some() && now.is_some() && now != victim.process
+}
+
+/// The program runs in another process: in the same node, or (Jupyter) in any.
+fn runs_elsewhere(program: &str, victim: &Victim, seen: &Observation, after: Millis) -> bool {
+    let moves = victim.class == TargetClass::Jupyter;
+    let key = victim.process_key();
+    let machines = seen.fast.machines.values().filter_map(|probe| after_that(probe, after));
+    let mut all = machines.flat_map(|view| &view.processes);
+    all.any(|(name, process)| {
+        let fits = if moves { name.ends_with(&format!("/{program}")) } else { Some(name) == key.as_ref() };
+        fits && Some(*process) != victim.process
+    })
+}
+
+/// Whether it is frozen; none without evidence. What is gone isn't.
+fn is_frozen(victim: &Victim, seen: &Observation, after: Millis) -> Option<bool> {
+    let paused = |state| state == Some(ContainerState::Paused);
+    match victim.class.place() {
+        Place::Container => part(victim, seen, after).map(|part| paused(part.map(|part| part.state))),
+        Place::Node => node_container(victim, seen, after).map(|c| paused(c.map(|c| c.state))),
+        Place::Part(_) | Place::Brick | Place::InNode(_) => {
+            let view = machine(victim.machine(), seen, after)?;
+            let key = victim.process_key()?;
+            Some(view.stopped.contains(&key) && view.processes.get(&key) == victim.process.as_ref())
+        }
+    }
+}
+
+/// Machines on which a cut's rules stand: every host for what belongs to a node.
+fn cut_at<'a>(victim: &'a Victim, seen: &'a Observation) -> Vec<&'a str> {
+    match victim.class.is_of_node() {
+        true => seen.fast.containers.keys().map(String::as_str).collect(),
+        false => vec![victim.machine()],
+    }
+}
+
+/// The rules are in force wherever they must be, and some packet was dropped.
+fn is_cut(name: &str, victim: &Victim, seen: &Observation, after: Millis) -> bool {
+    let chain = chain(name);
+    let packets = |at: &&str| machine(at, seen, after)?.cuts.get(&chain).copied();
+    let counts: Vec<Option<u64>> = cut_at(victim, seen).iter().map(packets).collect();
+    counts.iter().all(Option::is_some) && counts.into_iter().flatten().sum::<u64>() > 0
+}
+
+/// The rules are gone everywhere.
+fn is_uncut(name: &str, victim: &Victim, seen: &Observation, after: Millis) -> bool {
+    let chain = chain(name);
+    let gone = |at: &&str| machine(at, seen, after).is_some_and(|view| !view.cuts.contains_key(&chain));
+    cut_at(victim, seen).iter().all(gone)
+}
+
+/// A higher incarnation of the victim's slot runs, on whatever host.
+fn replaced(victim: &Victim, seen: &Observation, after: Millis) -> bool {
+    let Some((slot, incarnation)) = victim.node else {
+        return false;
+    };
+    seen.fast.containers.values().filter_map(|probe| after_that(probe, after)).flatten().any(|container| {
+        container.slot == slot && container.incarnation > incarnation && container.state == ContainerState::Running
+    })
+}
+
+/// Its container runs, the same one.
+fn runs(victim: &Victim, seen: &Observation, after: Millis) -> bool {
+    part(victim, seen, after).flatten().is_some_and(|part| part.state == ContainerState::Running)
+}
+
 /// The part answers for itself.
-pub(super) fn serves(victim: &Victim, seen: &Observation, after: Millis) -> bool {
+fn serves(victim: &Victim, seen: &Observation, after: Millis) -> bool {
     let fast = &seen.fast;
     match victim.class {
         TargetClass::MesosMaster => {
-            after_that(&fast.mesos, after).and_then(|view| view.masters.get(&victim.name)?.as_ref().ok()).is_some()
+            runs(victim, seen, after)
+                && after_that(&fast.mesos, after)
+                    .and_then(|view| view.masters.get(&victim.name)?.as_ref().ok())
+                    .is_some()
         }
-        TargetClass::ZooKeeper => after_that(&fast.zookeeper, after)
-            .and_then(|view| view.servers.get(&victim.name)?.as_ref().ok())
-            .is_some_and(|server| server.mode == "leader" || server.mode == "follower"),
+        TargetClass::ZooKeeper => {
+            let view =
+                after_that(&fast.zookeeper, after).and_then(|view| view.servers.get(&victim.name)?.as_ref().ok());
+            runs(victim, seen, after) && view.is_some_and(|server| server.mode == "leader" || server.mode == "follower")
+        }
         TargetClass::MesosAgent => follows(&victim.name, seen, after),
         // Its engine answers, and its agent, which starts after everything else there, follows a master.
         TargetClass::Host => {
             let engine = fast.containers.get(&victim.name).and_then(|probe| after_that(probe, after));
-            engine.is_some() && follows(&victim.name, seen, after)
+            runs(victim, seen, after) && engine.is_some() && follows(&victim.name, seen, after)
         }
         TargetClass::Framework => {
-            machine(&victim.name, seen, after).is_some_and(|view| view.processes.contains_key("framework"))
+            let view = machine(&victim.name, seen, after);
+            runs(victim, seen, after) && view.is_some_and(|view| view.processes.contains_key("framework"))
         }
-        TargetClass::Node => true,
+        TargetClass::NetworkDriver | TargetClass::Bird | TargetClass::Proxy | TargetClass::Brick => {
+            process(victim, seen, after).is_some_and(|process| process.is_some())
+        }
+        // Whether a node is well is the invariants' to say.
+        TargetClass::Node | TargetClass::Etcd | TargetClass::Sshd | TargetClass::NodeAgent | TargetClass::Jupyter => {
+            true
+        }
     }
+}
+
+/// The process that has the victim's place now. None: no evidence. Some(None): there is none.
+fn process(victim: &Victim, seen: &Observation, after: Millis) -> Option<Option<ProcessView>> {
+    let key = victim.process_key()?;
+    Some(machine(victim.machine(), seen, after)?.processes.get(&key).copied())
 }
 
 /// The agent of this host answers, and knows a leading master.
@@ -68,37 +258,29 @@ fn follows(host: &str, seen: &Observation, after: Millis) -> bool {
 }
 
 /// A node's container. None: no evidence. Some(None): the engine of its host doesn't know it.
-pub(super) fn node_container<'a>(
-    victim: &Victim,
-    seen: &'a Observation,
-    after: Millis,
-) -> Option<Option<&'a ContainerView>> {
+fn node_container<'a>(victim: &Victim, seen: &'a Observation, after: Millis) -> Option<Option<&'a ContainerView>> {
     let all = after_that(seen.fast.containers.get(victim.host.as_ref()?)?, after)?;
     Some(all.iter().find(|container| container.id == victim.container))
 }
 
 /// None: no evidence. Some(None): the engine doesn't know this container.
-pub(super) fn part<'a>(victim: &Victim, seen: &'a Observation, after: Millis) -> Option<Option<&'a PartView>> {
+fn part<'a>(victim: &Victim, seen: &'a Observation, after: Millis) -> Option<Option<&'a PartView>> {
     let parts = after_that(&seen.fast.parts, after)?;
     let part = parts.get(&victim.name);
     Some(part.filter(|part| part.id == victim.container))
 }
 
 /// Processes and cuts of a machine, if it was looked at.
-pub(super) fn machine<'a>(name: &str, seen: &'a Observation, after: Millis) -> Option<&'a MachineView> {
+fn machine<'a>(name: &str, seen: &'a Observation, after: Millis) -> Option<&'a MachineView> {
     after_that(seen.fast.machines.get(name)?, after)
 }
 
-pub(super) fn after_that<T>(probe: &Probe<T>, after: Millis) -> Option<&T> {
+fn after_that<T>(probe: &Probe<T>, after: Millis) -> Option<&T> {
     (probe.begin >= after).then_some(probe.result.as_ref().ok()).flatten()
 }
 
 #[cfg(test)]
 mod tests {
-    use stormbed::outpost::cut::chain;
-    use stormbed::outpost::parts::ProcessView;
-    use stormbed::outpost::protocol::ContainerState;
-
     use super::*;
     use crate::fault::life::Stage;
     use crate::fault::{Peers, Role, Target, fixture};
@@ -128,7 +310,7 @@ mod tests {
 
     fn agent_of(cluster: &mut Cluster, host: &str) -> Victim {
         let process = ProcessView { pid: 50, started_ticks: 9 };
-        cluster.machine(host).processes.insert(kill::AGENT.into(), process);
+        cluster.machine(host).processes.insert("agent".into(), process);
         Victim { process: Some(process), ..part(TargetClass::MesosAgent, host, cluster) }
     }
 
@@ -193,7 +375,7 @@ mod tests {
         assert!(!undone_seen(&fault, &cluster.seen));
         cluster.machine("host-1").processes = same;
         assert!(!undone_seen(&fault, &cluster.seen), "that is the one that should be dead");
-        cluster.machine("host-1").processes.insert(kill::AGENT.into(), ProcessView { pid: 50, started_ticks: 10 });
+        cluster.machine("host-1").processes.insert("agent".into(), ProcessView { pid: 50, started_ticks: 10 });
         assert!(undone_seen(&fault, &cluster.seen));
         let mesos = cluster.seen.fast.mesos.result.as_mut().expect("seen");
         mesos.agents.insert("host-1".into(), Ok(None));
@@ -204,8 +386,8 @@ mod tests {
     fn a_machine_is_cut_off_when_packets_were_dropped_and_back_without_the_rules() {
         let mut cluster = Cluster::steady();
         let host = part(TargetClass::Host, "host-2", &cluster);
-        let chain = chain(&super::super::work::held("t/s1", &host));
-        let mut fault = on(FaultKind::Isolate { from: Peers::Everyone }, vec![host]);
+        let chain = chain(&held("t/s1", &host));
+        let mut fault = on(FaultKind::isolate(Peers::Everyone), vec![host]);
         assert!(!effect_seen(&fault, &cluster.seen));
         cluster.machine("host-2").cuts.insert(chain.clone(), 0);
         assert!(!effect_seen(&fault, &cluster.seen), "rules that nothing has met prove nothing");
@@ -215,6 +397,33 @@ mod tests {
         assert!(!undone_seen(&fault, &cluster.seen), "the rules are still there");
         cluster.machine("host-2").cuts.clear();
         assert!(undone_seen(&fault, &cluster.seen));
+    }
+
+    #[test]
+    fn a_held_fault_that_is_over_before_its_time_has_lapsed() {
+        let mut cluster = Cluster::steady();
+        let held = |kind, victim: Victim| {
+            let mut fault = on(kind, vec![victim]);
+            fault.life.step(Stage::Injected, Millis(BEGIN - 1)).expect("legal");
+            fault.life.step(Stage::Seen, Millis(BEGIN - 1)).expect("legal");
+            fault
+        };
+        let node = held(FaultKind::Pause, slot_0());
+        assert!(lapsed(&node, &cluster.seen), "it runs");
+        cluster.container(0).state = ContainerState::Paused;
+        assert!(!lapsed(&node, &cluster.seen));
+        cluster.container(0).state = ContainerState::Exited;
+        assert!(!lapsed(&node, &cluster.seen), "another fault may have killed it");
+        let server = held(FaultKind::Kill, part(TargetClass::ZooKeeper, "zk-1", &cluster));
+        assert!(lapsed(&server, &cluster.seen), "it runs");
+        cluster.part("zk-1").state = ContainerState::Exited;
+        assert!(!lapsed(&server, &cluster.seen));
+        let agent = held(FaultKind::Pause, agent_of(&mut cluster, "host-1"));
+        assert!(lapsed(&agent, &cluster.seen), "it isn't stopped");
+        cluster.machine("host-1").stopped.insert("agent".into());
+        assert!(!lapsed(&agent, &cluster.seen));
+        let host = held(FaultKind::isolate(Peers::Everyone), part(TargetClass::Host, "host-2", &cluster));
+        assert!(lapsed(&host, &cluster.seen), "its rules are gone");
     }
 
     #[test]

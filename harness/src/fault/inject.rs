@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::work::Work;
-use super::{Fault, FaultKind, isolate, kill, partition, pause};
+use super::{Fault, FaultKind, isolate, kill, partition, pause, restart, stop};
 use crate::observe::observation::Shape;
 use crate::observe::world::World;
 use crate::scenario::physics::is_held;
@@ -22,8 +22,8 @@ pub fn is_undone_by_us(fault: &Fault) -> bool {
 /// What is missing.
 pub async fn available(world: &World, kind: FaultKind) -> Result<(), String> {
     match kind {
-        // Every engine can.
-        FaultKind::Kill | FaultKind::Pause => Ok(()),
+        // Every engine and every kernel can.
+        FaultKind::Kill | FaultKind::Stop | FaultKind::Restart | FaultKind::Pause => Ok(()),
         FaultKind::Isolate { .. } | FaultKind::Partition => isolate::available(world).await,
     }
 }
@@ -39,9 +39,14 @@ pub fn works(shape: &Shape, fault: &Fault) -> Result<Vec<Work>, String> {
     let name = &fault.name;
     let victims = fault.victims.iter();
     match fault.kind {
-        FaultKind::Kill => Ok(victims.map(|victim| kill::work(name, victim)).collect()),
-        FaultKind::Pause => Ok(victims.map(|victim| pause::work(name, victim)).collect()),
-        FaultKind::Isolate { from } => victims.map(|victim| isolate::work(shape, name, victim, from)).collect(),
+        FaultKind::Kill => victims.map(|victim| kill::work(name, victim)).collect(),
+        FaultKind::Stop => victims.map(|victim| stop::work(name, victim)).collect(),
+        FaultKind::Restart => victims.map(|victim| restart::work(name, victim)).collect(),
+        FaultKind::Pause => victims.map(|victim| pause::work(name, victim)).collect(),
+        FaultKind::Isolate { from, way } => {
+            let works = victims.map(|victim| isolate::works(shape, name, victim, from, way));
+            Ok(works.collect::<Result<Vec<_>, _>>()?.concat())
+        }
         FaultKind::Partition => partition::works(shape, fault),
     }
 }
@@ -61,11 +66,8 @@ pub async fn inject(world: &World, fault: &Fault, lease: Duration) -> Result<(),
 /// # Errors
 /// If that isn't acknowledged.
 pub async fn undo(world: &World, fault: &Fault) -> Result<(), String> {
-    if !is_undone_by_us(fault) {
-        return Ok(());
-    }
     let works = works(&world.shape, fault)?;
-    all(join_all(works.iter().map(|work| work.unmake(world))).await)
+    all(join_all(works.iter().filter(|work| work.has_undo()).map(|work| work.unmake(world))).await)
 }
 
 /// Everything was done, or what wasn't.

@@ -1,30 +1,33 @@
-//! `isolate`: no packet passes between a machine and others, either way: everybody, or those of one kind. What runs on the
+//! `isolate`: no packet passes between a part and others: everybody, or those of one kind; both ways, or one. What runs on a cut-off
 //! machine still talks among itself, and the testbed still reaches it through the engine.
 //!
-//! The rules are made by an outpost on the machine, which removes them by itself when the runner falls silent.
+//! The rules are made by outposts, which remove them by themselves when the runner falls silent.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use stormbed::clock::Millis;
-use stormbed::outpost::cut::{Cut, chain};
+use stormbed::outpost::cut::{Cut, Way};
 use stormbed::outpost::protocol::{Act, Call, Reply};
+use stormbed::registry::SSH_PORT;
 
-use super::effect::{machine, serves};
 use super::inject::all;
-use super::work::{Work, held};
-use super::{Peers, Victim};
-use crate::observe::observation::{Observation, Shape};
+use super::work::Work;
+use super::{Peers, TargetClass, Victim};
+use crate::observe::observation::Shape;
 use crate::observe::world::World;
 
 /// Making and removing an empty cut takes some milliseconds.
 const TRIAL_MAX: Duration = Duration::from_secs(10);
+/// Where etcd serves clients and its peers, and where it finds them.
+const ETCD_PORTS: [u16; 2] = [2379, 2380];
+/// Where BIRD serves BGP, and where it finds its peers.
+const BGP_PORT: u16 = 179;
 
 /// Every machine with an outpost can make and remove a cut: an empty one is made and removed on all of them.
 pub(super) async fn available(world: &World) -> Result<(), String> {
     let trials = world.outposts.iter().map(|(name, outpost)| async move {
-        let act = Act::Cut(Cut::Between { one: vec![], other: vec![] });
+        let act = Act::Cut(Cut::Between { one: vec![], other: vec![], way: Way::Both });
         let fault = "trial".to_owned();
         let lease_ms = u64::try_from(TRIAL_MAX.as_millis()).unwrap_or(u64::MAX);
         let inject = Call::Inject { fault: fault.clone(), act: act.clone(), lease_ms };
@@ -41,33 +44,55 @@ pub(super) async fn available(world: &World) -> Result<(), String> {
     all(join_all(trials).await)
 }
 
-/// What cuts one machine off.
-pub(super) fn work(shape: &Shape, fault: &str, victim: &Victim, from: Peers) -> Result<Work, String> {
-    Ok(Work::at(&victim.name, fault, victim, Act::Cut(cut(shape, victim, from)?)))
+/// What cuts one victim off: rules on its machine; on every host for what belongs to a node, which may move.
+pub(super) fn works(shape: &Shape, fault: &str, victim: &Victim, from: Peers, way: Way) -> Result<Vec<Work>, String> {
+    let act = Act::Cut(cut(shape, victim, from, way)?);
+    if victim.class.is_of_node() {
+        return Ok(shape.hosts.iter().map(|host| Work::at(host, fault, victim, act.clone())).collect());
+    }
+    Ok(vec![Work::at_victim(fault, victim, act)])
 }
 
-fn cut(shape: &Shape, victim: &Victim, from: Peers) -> Result<Cut, String> {
-    match from {
-        Peers::Everyone => Ok(Cut::Uplink),
-        Peers::ZooKeeper => {
-            let own = shape.machines.get(&victim.name);
-            let own = own.ok_or_else(|| format!("{} has no address on the underlay", victim.name))?;
-            let servers = shape.zookeepers.iter().filter_map(|name| shape.machines.get(name));
-            let servers: Vec<Ipv4Addr> = servers.copied().collect();
-            Ok(Cut::Between { one: vec![*own], other: servers })
+fn cut(shape: &Shape, victim: &Victim, from: Peers, way: Way) -> Result<Cut, String> {
+    let own = || own_address(shape, victim);
+    let between = |other: Vec<Ipv4Addr>| Ok(Cut::Between { one: vec![own()?], other, way });
+    let ports = |served: &[u16], asked: &[u16]| {
+        Ok(Cut::Ports { address: own()?, served: served.to_vec(), asked: asked.to_vec(), way })
+    };
+    match (victim.class, from) {
+        (TargetClass::Etcd, _) => ports(&ETCD_PORTS, &ETCD_PORTS),
+        (TargetClass::Sshd, _) => ports(&[SSH_PORT], &[]),
+        (TargetClass::Jupyter, _) => ports(&[shape.jupyter_port], &[]),
+        (TargetClass::Bird, _) => ports(&[BGP_PORT], &[BGP_PORT]),
+        (TargetClass::Brick, _) => Ok(Cut::Brick { process: victim.process()?, way }),
+        // Whoever an agent talks to beyond its own machine: the rest of the machine talks to neither.
+        (TargetClass::MesosAgent, Peers::Everyone) => {
+            between([addresses(shape, Peers::Masters), addresses(shape, Peers::ZooKeeper)].concat())
         }
+        (TargetClass::Node, Peers::Everyone) => between(vec![]),
+        (_, Peers::Everyone) => Ok(Cut::Uplink { way }),
+        (_, peers) => between(addresses(shape, peers)),
     }
 }
 
-/// Packets were dropped.
-pub(super) fn effect_seen(name: &str, victim: &Victim, seen: &Observation, began: Millis) -> bool {
-    let chain = chain(&held(name, victim));
-    machine(&victim.name, seen, began).and_then(|view| view.cuts.get(&chain)).is_some_and(|packets| *packets > 0)
+fn own_address(shape: &Shape, victim: &Victim) -> Result<Ipv4Addr, String> {
+    let found = match victim.node {
+        Some((slot, _)) => shape.addresses.get(&slot),
+        None => shape.machines.get(&victim.name),
+    };
+    found.copied().ok_or_else(|| format!("{} has no address", victim.name))
 }
 
-/// The rules are gone, and the machine serves.
-pub(super) fn undone_seen(name: &str, victim: &Victim, seen: &Observation, undone: Millis) -> bool {
-    let chain = chain(&held(name, victim));
-    let gone = machine(&victim.name, seen, undone).is_some_and(|view| !view.cuts.contains_key(&chain));
-    gone && serves(victim, seen, undone)
+/// Addresses of peers that are named.
+fn addresses(shape: &Shape, peers: Peers) -> Vec<Ipv4Addr> {
+    let of =
+        |names: &mut dyn Iterator<Item = &String>| names.filter_map(|name| shape.machines.get(name)).copied().collect();
+    match peers {
+        Peers::Everyone => shape.machines.values().copied().collect(),
+        Peers::ZooKeeper => of(&mut shape.zookeepers.iter()),
+        Peers::Masters => of(&mut shape.masters.keys()),
+        Peers::Frameworks => of(&mut shape.frameworks.iter()),
+        Peers::Hosts => of(&mut shape.hosts.iter()),
+        Peers::Proxy => of(&mut std::iter::once(&shape.edge)),
+    }
 }

@@ -158,6 +158,8 @@ pub fn unsettled(text: &str) -> Vec<Debt> {
 
 #[cfg(test)]
 mod tests {
+    use stormbed::outpost::processes::ProcessView;
+
     use super::super::inject::works;
     use super::super::{FaultKind, Peers, Role, Target, TargetClass, fixture};
     use super::*;
@@ -176,9 +178,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let mut journal = Journal::open(folder.path(), "r", None).expect("it can be created");
         let zookeeper = TargetClass::ZooKeeper;
-        let isolate = FaultKind::Isolate { from: Peers::Everyone };
+        let isolate = FaultKind::isolate(Peers::Everyone);
         let mut node = fault("s3", FaultKind::Pause, TargetClass::Node, &["storm-s1"]);
         node.victims[0].host = Some("host-1".into());
+        let mut restart = fault("s7", FaultKind::Restart, zookeeper, &["zk-2"]);
+        restart.victims[0].process = Some(ProcessView { pid: 1, started_ticks: 1 });
         let before = monotonic_ms();
         for owed in [
             fault("s1", FaultKind::Kill, zookeeper, &["zk-1"]),
@@ -187,6 +191,7 @@ mod tests {
             fault("s4", FaultKind::Kill, zookeeper, &["zk-1", "zk-3"]),
             fault("s5", FaultKind::Kill, TargetClass::MesosAgent, &["host-2"]),
             fault("s6", isolate, TargetClass::Host, &["host-3"]),
+            restart,
         ] {
             let works = works(&nowhere(), &owed).expect("it has victims");
             journal.owe(&owed, &works, LEASE).expect("written");
@@ -199,8 +204,9 @@ mod tests {
         let owed: Vec<_> = debts.into_iter().map(|d| (d.fault, d.name, d.owed)).collect();
         let owes = |fault: &str, name: &str, kind| (fault.to_owned(), name.to_owned(), kind);
         let both = ["zk-3", "zk-1"].map(|name| owes("a/s4", name, Owed::Start));
-        assert_eq!(owed[..2], both, "every victim is owed for");
-        assert_eq!(owed[2..], [owes("a/s2", "host-1", Owed::Thaw)], "what outposts hold is not owed");
+        assert_eq!(owed[0], owes("a/s7", "zk-2", Owed::Start), "who dies between kill and start leaves it down");
+        assert_eq!(owed[1..3], both, "every victim is owed for");
+        assert_eq!(owed[3..], [owes("a/s2", "host-1", Owed::Thaw)], "what outposts hold is not owed");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Faults: what can be broken, on what, and where each fault is in its life.
 //!
 //! # Layout
-//! * One file per fault, each with inject, effect seen, undo, undo seen: [`kill`], [`pause`], [`isolate`], [`partition`].
-//! * [`inject`], [`effect`]: which of them it is, over all victims; [`work`]: what that comes to on each machine.
+//! * One file per fault, each with what it comes to for a victim: [`kill`], [`stop`], [`restart`], [`pause`], [`isolate`],
+//!   [`partition`]. [`place`]: where each kind of part lives.
+//! * [`inject`]: made and undone, over all victims; [`work`]: one act on one machine. [`effect`]: that it, or its end, is seen.
 //! * [`life`]: the state machine that no fault escapes.
 //! * [`lease`]: no fault outlives its deadline. [`journal`]: what is owed to the topology if this process dies; [`guard`] pays that
 //!   then, and [`heal`] whatever is still owed later.
@@ -19,6 +20,9 @@ pub mod lease;
 pub mod life;
 pub mod partition;
 pub mod pause;
+pub mod place;
+pub mod restart;
+pub mod stop;
 pub mod words;
 pub mod work;
 
@@ -27,7 +31,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use stormbed::clock::Millis;
 use stormbed::config::{Incarnation, Slot};
-use stormbed::outpost::parts::ProcessView;
+use stormbed::outpost::cut::Way;
+use stormbed::outpost::processes::ProcessView;
 
 use life::Life;
 
@@ -37,18 +42,42 @@ use life::Life;
 pub enum FaultKind {
     /// SIGKILL, at once. What the system promises to heal is left to the system; everything else is started again at undo.
     Kill,
+    /// SIGTERM, and time to end in order; otherwise as kill.
+    Stop,
+    /// SIGKILL, and an immediate start; nothing is held.
+    Restart,
     /// Freeze all processes; undone by thawing them.
     Pause,
-    /// Cut a machine off; undone by removing the rules.
+    /// Cut a part off; undone by removing the rules.
     Isolate {
         /// From whom.
         from: Peers,
+        /// Which packets are dropped.
+        #[serde(default = "both", skip_serializing_if = "is_both")]
+        way: Way,
     },
     /// Cut nodes off from all other nodes; undone likewise. Everything else still reaches both sides.
     Partition,
 }
 
-/// Whom an isolated machine can't reach.
+fn both() -> Way {
+    Way::Both
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_both(way: &Way) -> bool {
+    *way == Way::Both
+}
+
+impl FaultKind {
+    /// Cut off from these, both ways.
+    #[must_use]
+    pub fn isolate(from: Peers) -> Self {
+        Self::Isolate { from, way: Way::Both }
+    }
+}
+
+/// Whom an isolated part can't reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Peers {
@@ -57,13 +86,30 @@ pub enum Peers {
     /// The ZooKeeper servers.
     #[serde(rename = "zookeeper")]
     ZooKeeper,
+    /// The Mesos masters.
+    Masters,
+    /// The schedulers.
+    Frameworks,
+    /// The hosts.
+    Hosts,
+    /// The edge, and with it every client.
+    Proxy,
 }
 
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.row().word)?;
         match self {
-            FaultKind::Isolate { from } if *from != Peers::Everyone => write!(f, " from {}", from.row().word),
+            FaultKind::Isolate { from, way } => {
+                if *from != Peers::Everyone {
+                    write!(f, " from {}", from.row().word)?;
+                }
+                f.write_str(match way {
+                    Way::Both => "",
+                    Way::In => " (in)",
+                    Way::Out => " (out)",
+                })
+            }
             _ => Ok(()),
         }
     }
@@ -86,6 +132,22 @@ pub enum TargetClass {
     Framework,
     /// A whole machine: its engine, nodes, brick, agent and routes.
     Host,
+    /// The etcd process of a node.
+    Etcd,
+    /// The sshd of a node.
+    Sshd,
+    /// The agent that is process 1 of a node.
+    NodeAgent,
+    /// The Jupyter server of a node.
+    Jupyter,
+    /// The process of a host's brick.
+    Brick,
+    /// The network plugin's process on a host.
+    NetworkDriver,
+    /// BIRD on a host.
+    Bird,
+    /// The proxy's process on the edge.
+    Proxy,
 }
 
 impl fmt::Display for TargetClass {
@@ -179,15 +241,15 @@ impl fmt::Display for Target {
 pub struct Victim {
     /// Kind of part.
     pub class: TargetClass,
-    /// Readable name: `slot 3` is `storm-s3`, a master `master-2`, an agent that of its host.
+    /// Readable name: `slot 3` is `storm-s3`, a master `master-2`, a part or program that of its machine or node.
     pub name: String,
     /// The host whose engine runs it; none for the outer engine.
     pub host: Option<String>,
-    /// Full container id (of the host, for an agent).
+    /// Full container id (of its machine or node, for a part or program).
     pub container: String,
-    /// The slot and incarnation, if it is a node.
+    /// The slot and incarnation, if it is a node or a program of one.
     pub node: Option<(Slot, Incarnation)>,
-    /// The process that is meant, if it is an agent.
+    /// The process that is meant; of a container its process 1, if it was seen.
     pub process: Option<ProcessView>,
     /// Its etcd member id (node) or znode/epoch in text, as known at resolution.
     pub member: Option<String>,
@@ -201,10 +263,15 @@ impl Victim {
     /// The host that it is, or that it lives on; none for what the outer engine runs.
     #[must_use]
     pub fn on_host(&self) -> Option<&str> {
-        match self.class {
-            TargetClass::Host | TargetClass::MesosAgent => Some(&self.name),
-            _ => self.host.as_deref(),
-        }
+        if self.class.is_by_host() { Some(&self.name) } else { self.host.as_deref() }
+    }
+
+    /// The process that is meant.
+    ///
+    /// # Errors
+    /// If it wasn't seen.
+    pub fn process(&self) -> Result<ProcessView, String> {
+        self.process.ok_or_else(|| format!("the process of the {} of {} was not seen", self.class, self.name))
     }
 }
 

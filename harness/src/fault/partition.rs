@@ -6,14 +6,12 @@
 
 use std::net::Ipv4Addr;
 
-use stormbed::clock::Millis;
-use stormbed::outpost::cut::{Cut, chain};
+use stormbed::outpost::cut::{Cut, Way};
 use stormbed::outpost::protocol::Act;
 
 use super::Fault;
-use super::effect::machine;
 use super::work::Work;
-use crate::observe::observation::{Observation, Shape};
+use crate::observe::observation::Shape;
 
 /// What cuts the victims off: the same rules on every host.
 pub(super) fn works(shape: &Shape, fault: &Fault) -> Result<Vec<Work>, String> {
@@ -29,20 +27,5 @@ fn cut(shape: &Shape, fault: &Fault) -> Result<Cut, String> {
         return Err(format!("a partition has two sides; found {} and {} nodes", one.len(), other.len()));
     }
     let addresses = |side: Vec<(_, &Ipv4Addr)>| side.into_iter().map(|(_, address)| *address).collect();
-    Ok(Cut::Between { one: addresses(one), other: addresses(other) })
-}
-
-/// The rules are in force on every host, and some packet was dropped.
-pub(super) fn effect_seen(fault: &Fault, seen: &Observation, began: Millis) -> bool {
-    let chain = chain(&fault.name);
-    let packets = |host| machine(host, seen, began)?.cuts.get(&chain).copied();
-    let counts: Vec<Option<u64>> = seen.fast.containers.keys().map(|host| packets(host)).collect();
-    counts.iter().all(Option::is_some) && counts.into_iter().flatten().sum::<u64>() > 0
-}
-
-/// The rules are gone on every host.
-pub(super) fn undone_seen(fault: &Fault, seen: &Observation, undone: Millis) -> bool {
-    let chain = chain(&fault.name);
-    let mut hosts = seen.fast.containers.keys();
-    hosts.all(|host| machine(host, seen, undone).is_some_and(|view| !view.cuts.contains_key(&chain)))
+    Ok(Cut::Between { one: addresses(one), other: addresses(other), way: Way::Both })
 }

@@ -1,9 +1,14 @@
 //! The words of scenario files for what can be broken: one row for each kind of fault, kind of part and role. The reader, its
 //! messages, the schema and the documentation are made from these tables, and so is every word that reports use.
 
+use stormbed::outpost::cut::Way;
+
 use super::{FaultKind, Peers, Role, TargetClass};
 use Role::{All, Any, Follower, Leader, Majority, Minority, MinorityWithLeader, NotOfLeader, OfLeader};
-use TargetClass::{Framework, Host, MesosAgent, MesosMaster, Node, ZooKeeper};
+use TargetClass::{
+    Bird, Brick, Etcd, Framework, Host, Jupyter, MesosAgent, MesosMaster, NetworkDriver, Node, NodeAgent, Proxy, Sshd,
+    ZooKeeper,
+};
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy)]
@@ -12,35 +17,87 @@ pub struct FaultRow {
     pub word: &'static str,
     /// The kind; what else it is told (`from`) as it is without that.
     pub kind: FaultKind,
+    /// Its colour where colours are wanted, as a terminal's code (SGR).
+    pub colour: &'static str,
     /// In a sentence.
     pub about: &'static str,
     /// The kinds of parts that it can be done to.
     pub on: &'static [TargetClass],
 }
 
+/// What can be ended. (A node's agent is its process 1: who ends it ends the node.)
+const ENDED: &[TargetClass] = &[
+    Node,
+    Etcd,
+    Sshd,
+    Jupyter,
+    MesosMaster,
+    MesosAgent,
+    ZooKeeper,
+    Framework,
+    Host,
+    Brick,
+    NetworkDriver,
+    Bird,
+    Proxy,
+];
+
 /// Every kind of fault.
 pub const FAULTS: &[FaultRow] = &[
     FaultRow {
         word: "kill",
         kind: FaultKind::Kill,
+        colour: "31",
         about: "Ends the processes at once (SIGKILL). What the system heals is left to it; everything else starts again at the undo.",
-        on: &[Node, MesosMaster, MesosAgent, ZooKeeper, Framework, Host],
+        on: ENDED,
+    },
+    FaultRow {
+        word: "stop",
+        kind: FaultKind::Stop,
+        colour: "35",
+        about: "Asks the processes to end in order (SIGTERM) and waits; from then on as after a kill.",
+        on: ENDED,
+    },
+    FaultRow {
+        word: "restart",
+        kind: FaultKind::Restart,
+        colour: "33",
+        about: "Ends the processes at once and starts them again; nothing is held. Nodes and their programs are started again by the system itself: kill them.",
+        on: &[MesosMaster, MesosAgent, ZooKeeper, Framework, Host, Brick, NetworkDriver, Bird, Proxy],
     },
     FaultRow {
         word: "pause",
         kind: FaultKind::Pause,
+        colour: "34",
         about: "Freezes all processes; they go on at the undo and find out what they have missed.",
-        on: &[Node, MesosMaster, ZooKeeper, Framework, Host],
+        on: &[
+            Node,
+            Etcd,
+            Sshd,
+            NodeAgent,
+            Jupyter,
+            MesosMaster,
+            MesosAgent,
+            ZooKeeper,
+            Framework,
+            Host,
+            Brick,
+            NetworkDriver,
+            Bird,
+            Proxy,
+        ],
     },
     FaultRow {
         word: "isolate",
-        kind: FaultKind::Isolate { from: Peers::Everyone },
-        about: "Cuts a machine off from everyone, or from those that `from` names.",
-        on: &[MesosMaster, Framework, Host],
+        kind: FaultKind::Isolate { from: Peers::Everyone, way: Way::Both },
+        colour: "36",
+        about: "Cuts a part off from everyone, or from those that `from` names.",
+        on: &[Node, Etcd, Sshd, Jupyter, MesosMaster, MesosAgent, ZooKeeper, Framework, Host, Brick, Bird, Proxy],
     },
     FaultRow {
         word: "partition",
         kind: FaultKind::Partition,
+        colour: "32",
         about: "Cuts nodes off from all other nodes; everything else still reaches both sides.",
         on: &[Node],
     },
@@ -65,13 +122,37 @@ pub const PEERS: &[PeersRow] = &[
         word: "everyone",
         peers: Peers::Everyone,
         about: "Nobody at all can be reached.",
-        on: &[MesosMaster, Framework, Host],
+        on: &[Node, Etcd, Sshd, Jupyter, MesosMaster, MesosAgent, ZooKeeper, Framework, Host, Brick, Bird, Proxy],
     },
     PeersRow {
         word: "zookeeper",
         peers: Peers::ZooKeeper,
-        about: "The ZooKeeper servers can't be reached; everybody else can.",
-        on: &[MesosMaster, Framework],
+        about: "The (other) ZooKeeper servers can't be reached; everybody else can.",
+        on: &[MesosMaster, MesosAgent, Framework, ZooKeeper],
+    },
+    PeersRow {
+        word: "masters",
+        peers: Peers::Masters,
+        about: "The Mesos masters can't be reached.",
+        on: &[MesosAgent, Framework, ZooKeeper, Host],
+    },
+    PeersRow {
+        word: "frameworks",
+        peers: Peers::Frameworks,
+        about: "The schedulers can't be reached.",
+        on: &[MesosMaster, ZooKeeper],
+    },
+    PeersRow {
+        word: "hosts",
+        peers: Peers::Hosts,
+        about: "The (other) hosts can't be reached.",
+        on: &[MesosMaster, Framework, Host, Proxy],
+    },
+    PeersRow {
+        word: "proxy",
+        peers: Peers::Proxy,
+        about: "The edge can't be reached, and with it no client: the client's side alone.",
+        on: &[Node, Host],
     },
 ];
 
@@ -131,21 +212,24 @@ const BY_HOST: &[RoleRow] = &[
     MAJORITY,
 ];
 
+/// Roles of nodes, and of their programs.
+const OF_NODES: &[RoleRow] = &[
+    role("leader", Leader, "the etcd leader"),
+    role("follower", Follower, "a member that doesn't lead"),
+    ANY,
+    ALL,
+    MINORITY,
+    MAJORITY,
+    role("minority-with-leader", MinorityWithLeader, "a minority with the leader in it"),
+];
+
 /// Every kind of part.
 pub const CLASSES: &[ClassRow] = &[
     ClassRow {
         word: "node",
         class: Node,
         about: "A node's container: one incarnation of a slot.",
-        roles: &[
-            role("leader", Leader, "the etcd leader"),
-            role("follower", Follower, "a member that doesn't lead"),
-            ANY,
-            ALL,
-            MINORITY,
-            MAJORITY,
-            role("minority-with-leader", MinorityWithLeader, "a minority with the leader in it"),
-        ],
+        roles: OF_NODES,
         numbers: Numbers::Slots,
     },
     ClassRow {
@@ -202,6 +286,56 @@ pub const CLASSES: &[ClassRow] = &[
         roles: BY_HOST,
         numbers: Numbers::Hosts,
     },
+    ClassRow {
+        word: "etcd",
+        class: Etcd,
+        about: "The etcd process of a node; its agent, sshd and Jupyter go on.",
+        roles: OF_NODES,
+        numbers: Numbers::Slots,
+    },
+    ClassRow { word: "sshd", class: Sshd, about: "The sshd of a node.", roles: OF_NODES, numbers: Numbers::Slots },
+    ClassRow {
+        word: "node-agent",
+        class: NodeAgent,
+        about: "The agent that is process 1 of a node; etcd, sshd and Jupyter go on.",
+        roles: OF_NODES,
+        numbers: Numbers::Slots,
+    },
+    ClassRow {
+        word: "jupyter",
+        class: Jupyter,
+        about: "The Jupyter server, which runs on the node that leads.",
+        roles: &[role("leader", Leader, "the one of the etcd leader"), ANY],
+        numbers: Numbers::None,
+    },
+    ClassRow {
+        word: "brick",
+        class: Brick,
+        about: "The process that serves a host's brick of the shared volume.",
+        roles: BY_HOST,
+        numbers: Numbers::Hosts,
+    },
+    ClassRow {
+        word: "network-driver",
+        class: NetworkDriver,
+        about: "The network plugin's process on a host: without it no container starts or ends there.",
+        roles: BY_HOST,
+        numbers: Numbers::Hosts,
+    },
+    ClassRow {
+        word: "bird",
+        class: Bird,
+        about: "BIRD on a host: without it the others lose the routes to its nodes.",
+        roles: BY_HOST,
+        numbers: Numbers::Hosts,
+    },
+    ClassRow {
+        word: "proxy",
+        class: Proxy,
+        about: "The proxy on the edge; isolated, the edge as a whole.",
+        roles: &[ANY],
+        numbers: Numbers::None,
+    },
 ];
 
 impl FaultKind {
@@ -216,8 +350,27 @@ impl FaultKind {
     #[must_use]
     pub fn targets(self) -> &'static [TargetClass] {
         match self {
-            FaultKind::Isolate { from } => from.row().on,
+            FaultKind::Isolate { from, .. } => from.row().on,
             _ => self.row().on,
+        }
+    }
+}
+
+impl FaultKind {
+    /// Why it can't be done to parts of other kinds than those of its row.
+    #[must_use]
+    pub fn why_not(self, class: TargetClass) -> &'static str {
+        match (self, class) {
+            (FaultKind::Kill | FaultKind::Stop, NodeAgent) => "an agent is process 1 of its node: do it to the node",
+            (FaultKind::Restart, class) if class.is_of_node() => "the system itself starts it again: kill it",
+            (FaultKind::Isolate { from: Peers::Everyone, .. }, NodeAgent) => {
+                "an agent speaks through its etcd: isolate that, or the node"
+            }
+            (FaultKind::Isolate { from: Peers::Everyone, .. }, NetworkDriver) => {
+                "it speaks on a socket file only, so there is no packet to drop"
+            }
+            (FaultKind::Isolate { .. }, _) => "they never speak to each other, or can't be told apart on the wire",
+            _ => "only nodes are cut off from each other alone: isolate it",
         }
     }
 }
@@ -256,6 +409,7 @@ impl Role {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::physics::is_held;
 
     fn distinct(words: &[&str]) {
         let mut sorted = words.to_vec();
@@ -267,6 +421,7 @@ mod tests {
     #[test]
     fn no_word_means_two_things_and_the_tables_agree_with_the_types() {
         distinct(&FAULTS.iter().map(|row| row.word).collect::<Vec<_>>());
+        distinct(&FAULTS.iter().map(|row| row.colour).collect::<Vec<_>>());
         distinct(&PEERS.iter().map(|row| row.word).collect::<Vec<_>>());
         distinct(&CLASSES.iter().map(|row| row.word).collect::<Vec<_>>());
         for row in CLASSES {
@@ -280,5 +435,32 @@ mod tests {
             assert!(!row.on.is_empty(), "{} can be done to something", row.word);
             assert_eq!(row.kind.row().word, row.word);
         }
+    }
+
+    #[test]
+    fn the_documentation_shows_what_can_be_done_to_what() {
+        let text = include_str!("../../../docs/faults.md");
+        let mut rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'));
+        let cells = |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+        let head = cells(rows.next().expect("a head"));
+        let kinds: Vec<&FaultRow> = FAULTS.iter().collect();
+        assert_eq!(head[1..], kinds.iter().map(|row| row.word.to_owned()).collect::<Vec<_>>());
+        let mut shown = Vec::new();
+        for row in rows {
+            let row = cells(row);
+            let word = row[0].trim_matches('`').to_owned();
+            let class = CLASSES.iter().find(|class| class.word == word).expect("a kind of part").class;
+            for (kind, cell) in kinds.iter().zip(&row[1..]) {
+                let expected = match kind.kind {
+                    _ if !kind.on.contains(&class) => "",
+                    FaultKind::Restart => "ends",
+                    kind if is_held(kind, class) => "held",
+                    _ => "healed",
+                };
+                assert_eq!(cell, expected, "{} of a {word}", kind.word);
+            }
+            shown.push(word);
+        }
+        assert_eq!(shown.len(), CLASSES.len(), "every kind of part has a row");
     }
 }

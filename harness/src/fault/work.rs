@@ -11,8 +11,8 @@ use crate::observe::fast::bounded;
 use crate::observe::machines::{Machines, Verb};
 use crate::observe::world::World;
 
-/// An engine takes 0.1 s for any of these on an idle machine, and seconds when the machine is full.
-const ACT_MAX: Duration = Duration::from_secs(10);
+/// An engine takes 0.1 s for any of these on an idle machine, and seconds when the machine is full. What is told to stop has 8 s.
+const ACT_MAX: Duration = Duration::from_secs(12);
 /// Starting a host ends when its secrets lie in its memory: its engine must have started the container's first process.
 const START_MAX: Duration = Duration::from_secs(30);
 
@@ -44,6 +44,10 @@ pub enum Work {
 pub enum Deed {
     /// SIGKILL to its process 1; it stays down.
     Kill,
+    /// SIGTERM to its process 1, and time to end; it stays down.
+    Stop,
+    /// SIGKILL to its process 1, and it is started again.
+    Restart,
     /// Freezes all its processes.
     Pause,
 }
@@ -63,7 +67,7 @@ impl Deed {
     #[must_use]
     pub fn owes(self) -> Owed {
         match self {
-            Self::Kill => Owed::Start,
+            Self::Kill | Self::Stop | Self::Restart => Owed::Start,
             Self::Pause => Owed::Thaw,
         }
     }
@@ -73,6 +77,19 @@ impl Work {
     /// The outer engine does this to the victim's own container.
     pub(super) fn outside(victim: &Victim, deed: Deed) -> Self {
         Self::Outside { name: victim.name.clone(), container: victim.container.clone(), deed }
+    }
+
+    /// The outpost that sees the victim does this to it.
+    pub(super) fn at_victim(fault: &str, victim: &Victim, act: Act) -> Self {
+        Self::at(victim.machine(), fault, victim, act)
+    }
+
+    /// It has an undo, or may have been done by half.
+    pub(super) fn has_undo(&self) -> bool {
+        match self {
+            Self::Outside { .. } => true,
+            Self::At { act, .. } => act.has_undo(),
+        }
     }
 
     /// This machine's outpost does this because of the victim.
@@ -85,11 +102,17 @@ impl Work {
         match self {
             Self::Outside { name, container, deed } => {
                 let verb = match deed {
-                    Deed::Kill => Verb::Kill,
+                    Deed::Kill | Deed::Restart => Verb::Kill,
+                    Deed::Stop => Verb::Stop,
                     Deed::Pause => Verb::Pause,
                 };
                 let act = world.machines.act(container, verb);
-                bounded(world.clock, ACT_MAX, act).await.result.map_err(|why| format!("{name}: {why}"))
+                let done = bounded(world.clock, ACT_MAX, act).await.result;
+                done.map_err(|why| format!("{name}: {why}"))?;
+                match deed {
+                    Deed::Restart => self.unmake(world).await,
+                    Deed::Kill | Deed::Stop | Deed::Pause => Ok(()),
+                }
             }
             Self::At { machine, held, act } => {
                 let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);

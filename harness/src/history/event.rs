@@ -123,7 +123,7 @@ fn runs_higher(now: &Truth, slot: Slot, incarnation: Incarnation, not_on: Option
 mod tests {
     use std::collections::BTreeMap;
 
-    use stormbed::outpost::parts::ProcessView;
+    use stormbed::outpost::processes::ProcessView;
 
     use super::*;
     use crate::fault::{FaultKind, Role, Target, TargetClass, fixture};

@@ -30,14 +30,20 @@ const UNDO_DETECT_MS: u64 = 3_000;
 /// By when a fault on this kind of part is noticed at the latest: a lease that a new leader re-armed (2 × 5 s); a session and
 /// an election; ZooKeeper's syncLimit and an election.
 fn detection_ms(class: TargetClass, clock: RecoveryClock) -> u64 {
-    match (clock, class) {
-        (RecoveryClock::Rejoin, _) => UNDO_DETECT_MS,
-        (RecoveryClock::Failover, TargetClass::Node) => 10_000,
-        (RecoveryClock::Failover, TargetClass::MesosMaster | TargetClass::Framework) => 11_000,
-        (RecoveryClock::Failover, TargetClass::ZooKeeper) => 4_000,
+    if clock == RecoveryClock::Rejoin {
+        return UNDO_DETECT_MS;
+    }
+    match class {
+        TargetClass::Node | TargetClass::Etcd | TargetClass::NodeAgent => 10_000,
+        TargetClass::MesosMaster | TargetClass::Framework => 11_000,
+        TargetClass::ZooKeeper => 4_000,
         // A dead agent's connection ends at once; a silent one misses ten pings.
-        (RecoveryClock::Failover, TargetClass::MesosAgent) => 2_000,
-        (RecoveryClock::Failover, TargetClass::Host) => 12_000,
+        TargetClass::MesosAgent => 2_000,
+        TargetClass::Host => 12_000,
+        // BGP's hold time; GlusterFS's ping-timeout, twice at worst.
+        TargetClass::Bird | TargetClass::Brick => 10_000,
+        // Whoever asks them notices at once.
+        TargetClass::Sshd | TargetClass::Jupyter | TargetClass::NetworkDriver | TargetClass::Proxy => 2_000,
     }
 }
 
@@ -143,7 +149,7 @@ fn shows(tick: &Tick, fault: &Fault, clock: RecoveryClock, window: Window) -> bo
     };
     let truth = &tick.truth;
     match (fault.target.class, clock) {
-        (TargetClass::Node | TargetClass::Host, _) => truth.since >= window.start,
+        (TargetClass::Node | TargetClass::Host | TargetClass::Etcd, _) => truth.since >= window.start,
         (TargetClass::MesosMaster, RecoveryClock::Failover) => {
             led.led && truth.mesos_leader.as_ref().is_some_and(|leader| leader.name != led.name)
         }
@@ -153,11 +159,7 @@ fn shows(tick: &Tick, fault: &Fault, clock: RecoveryClock, window: Window) -> bo
         (TargetClass::Framework, RecoveryClock::Failover) => {
             led.led && truth.active_framework.as_ref().is_some_and(|active| *active != led.name)
         }
-        (TargetClass::MesosAgent, RecoveryClock::Failover)
-        | (
-            TargetClass::MesosMaster | TargetClass::MesosAgent | TargetClass::ZooKeeper | TargetClass::Framework,
-            RecoveryClock::Rejoin,
-        ) => false,
+        _ => false,
     }
 }
 

@@ -44,16 +44,17 @@ fn missed_by(ticks: &[Tick], fault: &Fault, victim: &Victim, must_lead: bool) ->
 fn leads(truth: &Truth, victim: &Victim) -> Option<bool> {
     let etcd = truth.etcd_leader.as_ref();
     match victim.class {
-        TargetClass::Node => {
-            let slot = victim.node?.0;
-            etcd.map(|leader| leader.slot == slot)
-        }
-        TargetClass::Host | TargetClass::MesosAgent => {
-            etcd.and_then(|leader| truth.host_of(leader.slot)).map(|host| *host == victim.name)
-        }
         TargetClass::MesosMaster => truth.mesos_leader.as_ref().map(|leader| leader.name == victim.name),
         TargetClass::ZooKeeper => truth.zookeeper_leader.as_ref().map(|leader| leader.name == victim.name),
         TargetClass::Framework => truth.active_framework.as_ref().map(|active| *active == victim.name),
+        class if class.is_of_node() => {
+            let slot = victim.node?.0;
+            etcd.map(|leader| leader.slot == slot)
+        }
+        class if class.is_by_host() => {
+            etcd.and_then(|leader| truth.host_of(leader.slot)).map(|host| *host == victim.name)
+        }
+        _ => None,
     }
 }
 
@@ -103,7 +104,7 @@ mod tests {
             TargetClass::MesosMaster => "master",
             TargetClass::ZooKeeper => "zk",
             TargetClass::Framework => "framework",
-            TargetClass::Host | TargetClass::MesosAgent => "host",
+            _ => "host",
         };
         fixture::part(class, &format!("{name}-{number}"), "c")
     }
@@ -111,7 +112,7 @@ mod tests {
     fn missed(class: TargetClass, role: Role, victims: &[u32], truth: &Truth) -> Option<String> {
         let mut fault = Fault::planned("t", "s1", FaultKind::Kill, Target::new(class, role));
         fault.victims = victims.iter().map(|number| victim(class, *number)).collect();
-        fault.life.begin(Millis(BEGAN));
+        fault.life.begin(Millis(BEGAN)).expect("legal");
         missed_role(&[tick(BEGAN - 200, truth.clone()), tick(BEGAN + 100, Truth::default())], &fault)
     }
 

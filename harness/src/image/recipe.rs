@@ -16,6 +16,8 @@ pub struct Packages {
     runtime: Vec<String>,
     /// First stage of the ZooKeeper image.
     zookeeper: Vec<String>,
+    /// Beside ZooKeeper.
+    zookeeper_run: Vec<String>,
     /// A node.
     node: Vec<String>,
     /// A machine.
@@ -61,7 +63,7 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// The images that need nothing but the base: (ZooKeeper, node, host without stormd, router without stormd).
+    /// The images that need nothing but the base: (ZooKeeper without stormd, node, host without stormd, router without stormd).
     #[must_use]
     pub fn all(packages: &Packages) -> [Self; 4] {
         let with_runtime = |list: &[String]| [list, &packages.runtime].concat();
@@ -72,7 +74,7 @@ impl Recipe {
                 dockerfile: include_str!("../../images/zookeeper/Dockerfile"),
                 files: vec![("zk-run".into(), 0o755, zk_run)],
                 packages: packages.zookeeper.clone(),
-                arguments: Vec::new(),
+                arguments: vec![("RUN_PACKAGES", with_runtime(&packages.zookeeper_run).join(" "))],
             },
             Self {
                 name: "node",

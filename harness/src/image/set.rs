@@ -47,7 +47,7 @@ pub async fn ensure(
         .buffered(BUILDS_AT_ONCE)
         .try_collect()
         .await?;
-    let [zookeeper, node, host_parts, router_parts] = parts.as_slice() else {
+    let [zookeeper_parts, node, host_parts, router_parts] = parts.as_slice() else {
         unreachable!("four recipes make four images");
     };
     let program = stormd::program(engine, home, progress).await?;
@@ -57,7 +57,7 @@ pub async fn ensure(
     };
     let complete = async |name, parts: &str| {
         let mut under = parts.to_owned();
-        if let Some(layer) = mesos {
+        if let Some(layer) = mesos.filter(|_| name != "zookeeper-stormd") {
             let recipe =
                 Recipe::mesos(if name == "host" { "host-mesos" } else { "router-mesos" }, layer, source.as_deref());
             under = one(engine, &recipe, parts, &id_of(engine, parts).await?, progress).await?;
@@ -65,8 +65,12 @@ pub async fn ensure(
         let id = id_of(engine, &under).await?;
         one(engine, &Recipe::with_stormd(name, &program), &under, &id, progress).await
     };
-    let (host, router) = tokio::try_join!(complete("host", host_parts), complete("router", router_parts))?;
-    Ok(ImageSet { node_id: id_of(engine, node).await?, zookeeper: zookeeper.clone(), node: node.clone(), host, router })
+    let (zookeeper, host, router) = tokio::try_join!(
+        complete("zookeeper-stormd", zookeeper_parts),
+        complete("host", host_parts),
+        complete("router", router_parts)
+    )?;
+    Ok(ImageSet { node_id: id_of(engine, node).await?, zookeeper, node: node.clone(), host, router })
 }
 
 /// The images that need no stormd, by tag: what tests with single parts use.

@@ -5,19 +5,31 @@
 //!
 //! | fault | role | excused | until |
 //! |---|---|---|---|
-//! | kill node | follower | hosts ssh storage etcd mesos network | 30 s after the injection: the system heals it |
-//! | kill node | leader | the same and jupyter | likewise |
-//! | pause, partition node | follower | hosts ssh storage etcd network | 15 s after the undo: lease and tables |
-//! | pause, partition node | leader | the same and jupyter | likewise |
-//! | kill, pause, isolate mesos-master | any | mesos | 20 s after the undo: a session, and everybody registers again |
-//! | kill mesos-agent | any | mesos | 15 s after the undo: it finds its containers and registers |
-//! | kill, pause zookeeper | follower | zookeeper | 10 s after the undo: it joins and syncs |
-//! | kill, pause zookeeper | leader | zookeeper mesos | likewise; the masters' election can't be read meanwhile |
-//! | kill, pause zookeeper | majority, all | zookeeper mesos | 30 s after the undo: an election, then the masters' |
-//! | kill, pause framework | active | mesos | 20 s after the undo: a session, and the standby subscribes |
-//! | kill, pause framework | standby | nothing | |
+//! | kill, stop node | follower | hosts ssh storage etcd mesos network | 30 s after the injection: the system heals it |
+//! | kill, stop node | leader | the same and jupyter | likewise |
+//! | pause, isolate, partition node | follower | hosts ssh storage etcd network | 15 s after the undo: lease and tables |
+//! | pause, isolate, partition node | leader | the same and jupyter | likewise |
+//! | any, etcd | follower | hosts ssh storage etcd network | 30 s after a kill or stop, 15 s after an undo |
+//! | any, etcd | leader | the same and jupyter | likewise |
+//! | pause node-agent | follower | hosts ssh etcd network: its lease ends, and it keeps no table | 15 s after the undo |
+//! | pause node-agent | leader | the same and jupyter | likewise |
+//! | any, sshd | any | ssh | 30 s after a kill or stop, 15 s after an undo |
+//! | any, jupyter | any | jupyter | likewise |
+//! | any, mesos-master | any | mesos | 20 s after the undo (a restart: its end): a session, and everybody registers again |
+//! | any, mesos-agent | any | mesos | 15 s after the undo: it finds its containers and registers |
+//! | any, zookeeper | follower | zookeeper | 10 s after the undo: it joins and syncs |
+//! | any, zookeeper | leader | zookeeper mesos | likewise; the masters' election can't be read meanwhile |
+//! | any, zookeeper | majority, all | zookeeper mesos | 30 s after the undo: an election, then the masters' |
+//! | any, framework | active | mesos | 20 s after the undo: a session, and the standby subscribes |
+//! | any, framework | standby | nothing | |
+//! | any, network-driver | any | nothing: it is asked when containers start and end | |
+//! | kill, stop, restart brick | any | storage | 30 s after the undo: clients connect again, and it heals |
+//! | pause, isolate brick | any | storage jupyter: a silent brick stalls the volume for 10 s | likewise |
+//! | any, bird | not the leader's | hosts ssh etcd network: nobody has a route to the host's nodes | 20 s after the undo: BGP, leases, tables |
+//! | any, bird | the leader's | the same and jupyter | likewise |
+//! | any, proxy | | jupyter; cut off also network | 20 s after the undo |
 //! | kill host | not the leader's | hosts ssh storage etcd mesos network | 60 s after the undo: it boots, heals, and its nodes join |
-//! | pause, isolate host | any | the same and jupyter: its silent brick stalls the volume for 10 s | likewise |
+//! | any other, host | any | the same and jupyter: its silent brick stalls the volume for 10 s | likewise |
 //! | kill host | the leader's | the same and jupyter | likewise |
 //!
 //! Who loses a quorum, loses the leader.
@@ -32,6 +44,7 @@ use stormbed::clock::Millis;
 use super::Name;
 use crate::fault::life::Stage;
 use crate::fault::{Fault, FaultKind, Role, TargetClass};
+use crate::scenario::physics::is_held;
 
 /// A killed node is replaced and votes again within this time of its death (20 s are promised, 10 s are for the machine).
 pub const HEAL_MS: u64 = 30_000;
@@ -43,6 +56,10 @@ pub const MASTER_MS: u64 = 20_000;
 pub const AGENT_MS: u64 = 15_000;
 /// A ZooKeeper server that comes back joins and syncs.
 pub const ZOOKEEPER_MS: u64 = 10_000;
+/// A brick that comes back: its clients connect again (up to 10 s), and a heal (5–20 s).
+pub const BRICK_MS: u64 = 30_000;
+/// Routes come back: BGP connects again (2 s), then leases and tables as after a thaw.
+pub const ROUTE_MS: u64 = 20_000;
 /// A host that comes back: engine and volume (10 s), a heal (5–20 s), then its nodes as after a death.
 pub const HOST_MS: u64 = 60_000;
 
@@ -52,18 +69,30 @@ pub fn excused(fault: &Fault) -> &'static [Name] {
     use Name::{Etcd, Hosts, Jupyter, Mesos, Network, Ssh, Storage, ZooKeeper};
     // Without a quorum nobody leads.
     let led = fault.led() || takes_quorum(fault);
-    match (fault.target.class, fault.kind) {
-        (TargetClass::Node, FaultKind::Kill) if led => &[Hosts, Ssh, Jupyter, Storage, Etcd, Mesos, Network],
-        (TargetClass::Node, FaultKind::Kill) => &[Hosts, Ssh, Storage, Etcd, Mesos, Network],
-        (TargetClass::Node, _) if led => &[Hosts, Ssh, Jupyter, Storage, Etcd, Network],
-        (TargetClass::Node, _) => &[Hosts, Ssh, Storage, Etcd, Network],
-        (TargetClass::MesosMaster | TargetClass::MesosAgent, _) => &[Mesos],
-        (TargetClass::ZooKeeper, _) if led => &[ZooKeeper, Mesos],
-        (TargetClass::ZooKeeper, _) => &[ZooKeeper],
-        (TargetClass::Framework, _) if led => &[Mesos],
-        (TargetClass::Framework, _) => &[],
-        (TargetClass::Host, FaultKind::Kill) if !led => &[Hosts, Ssh, Storage, Etcd, Mesos, Network],
-        (TargetClass::Host, _) => &[Hosts, Ssh, Jupyter, Storage, Etcd, Mesos, Network],
+    let ends = matches!(fault.kind, FaultKind::Kill | FaultKind::Stop);
+    match fault.target.class {
+        TargetClass::Node if ends && led => &[Hosts, Ssh, Jupyter, Storage, Etcd, Mesos, Network],
+        TargetClass::Node if ends => &[Hosts, Ssh, Storage, Etcd, Mesos, Network],
+        TargetClass::Node | TargetClass::Etcd if led => &[Hosts, Ssh, Jupyter, Storage, Etcd, Network],
+        TargetClass::Node | TargetClass::Etcd => &[Hosts, Ssh, Storage, Etcd, Network],
+        TargetClass::NodeAgent if led => &[Hosts, Ssh, Jupyter, Etcd, Network],
+        TargetClass::NodeAgent => &[Hosts, Ssh, Etcd, Network],
+        TargetClass::Sshd => &[Ssh],
+        // Cut off, the edge as a whole.
+        TargetClass::Proxy if matches!(fault.kind, FaultKind::Isolate { .. }) => &[Jupyter, Network],
+        TargetClass::Jupyter | TargetClass::Proxy => &[Jupyter],
+        TargetClass::MesosMaster | TargetClass::MesosAgent => &[Mesos],
+        TargetClass::ZooKeeper if led => &[ZooKeeper, Mesos],
+        TargetClass::ZooKeeper => &[ZooKeeper],
+        TargetClass::Framework if led => &[Mesos],
+        TargetClass::Framework | TargetClass::NetworkDriver => &[],
+        // A process that ends closes its connections; one that falls silent keeps everybody waiting.
+        TargetClass::Brick if ends || fault.kind == FaultKind::Restart => &[Storage],
+        TargetClass::Brick => &[Storage, Jupyter],
+        TargetClass::Bird if led => &[Hosts, Ssh, Jupyter, Etcd, Network],
+        TargetClass::Bird => &[Hosts, Ssh, Etcd, Network],
+        TargetClass::Host if fault.kind == FaultKind::Kill && !led => &[Hosts, Ssh, Storage, Etcd, Mesos, Network],
+        TargetClass::Host => &[Hosts, Ssh, Jupyter, Storage, Etcd, Mesos, Network],
     }
 }
 
@@ -78,23 +107,25 @@ pub fn ends(fault: &Fault, others: &[Fault]) -> Option<Millis> {
     let began = fault.began()?;
     let after = |start: Millis, ms: u64| start + Duration::from_millis(ms);
     let undone = |ms| fault.life.undone.map(|at| after(at, ms));
-    match (fault.target.class, fault.kind) {
-        (TargetClass::Node, FaultKind::Kill) => {
+    match fault.target.class {
+        class if class.is_of_node() && !is_held(fault.kind, class) => {
             let troubled = others.iter().any(|other| overlaps(other, began));
             Some(after(began, if troubled { 2 * HEAL_MS } else { HEAL_MS }))
         }
-        (TargetClass::Node, _) => undone(THAW_MS),
-        (TargetClass::MesosMaster | TargetClass::Framework, _) => undone(MASTER_MS),
-        (TargetClass::MesosAgent, _) => undone(AGENT_MS),
-        (TargetClass::ZooKeeper, _) if takes_quorum(fault) => undone(ZOOKEEPER_MS + MASTER_MS),
-        (TargetClass::ZooKeeper, _) => undone(ZOOKEEPER_MS),
-        (TargetClass::Host, _) => undone(HOST_MS),
+        class if class.is_of_node() => undone(THAW_MS),
+        TargetClass::MesosMaster | TargetClass::Framework => undone(MASTER_MS),
+        TargetClass::ZooKeeper if takes_quorum(fault) => undone(ZOOKEEPER_MS + MASTER_MS),
+        TargetClass::ZooKeeper => undone(ZOOKEEPER_MS),
+        TargetClass::Host => undone(HOST_MS),
+        TargetClass::Brick => undone(BRICK_MS),
+        TargetClass::Bird | TargetClass::Proxy => undone(ROUTE_MS),
+        _ => undone(AGENT_MS),
     }
 }
 
 /// A fault of Mesos or ZooKeeper that is in force some time while a node that died at `began` is being replaced.
 fn overlaps(other: &Fault, began: Millis) -> bool {
-    if other.target.class == TargetClass::Node || other.life.stage == Stage::Skipped {
+    if other.target.class.is_of_node() || other.life.stage == Stage::Skipped {
         return false;
     }
     let Some(from) = other.began() else {
@@ -175,7 +206,7 @@ mod tests {
 
     #[test]
     fn mesos_in_trouble_excuses_nothing_of_the_cluster_that_it_runs() {
-        let isolate = FaultKind::Isolate { from: Peers::ZooKeeper };
+        let isolate = FaultKind::isolate(Peers::ZooKeeper);
         let mut majority = fault("s1", FaultKind::Kill, TargetClass::ZooKeeper, 1);
         majority.target.role = Role::Majority;
         for fault in [
@@ -194,6 +225,6 @@ mod tests {
     fn a_silent_brick_excuses_jupyter_and_a_dead_one_does_not() {
         let host = |kind| fault("s1", kind, TargetClass::Host, 1);
         assert!(!excused(&host(FaultKind::Kill)).contains(&Name::Jupyter));
-        assert!(excused(&host(FaultKind::Isolate { from: Peers::Everyone })).contains(&Name::Jupyter));
+        assert!(excused(&host(FaultKind::isolate(Peers::Everyone))).contains(&Name::Jupyter));
     }
 }

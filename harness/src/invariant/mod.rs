@@ -26,8 +26,9 @@ use stormbed::clock::Millis;
 use stormbed::config::Slot;
 use stormbed::outpost::protocol::ContainerView;
 
-use crate::fault::{Fault, FaultKind, TargetClass};
+use crate::fault::{Fault, TargetClass};
 use crate::observe::observation::{Observation, Probe, Shape};
+use crate::scenario::physics::is_held;
 use truth::Truth;
 
 /// What an invariant says of one observation.
@@ -173,6 +174,8 @@ pub struct Held {
     pub hosts: BTreeSet<String>,
     /// Hosts whose Mesos agent is kept down.
     pub agents: BTreeSet<String>,
+    /// Hosts whose brick is kept down.
+    pub bricks: BTreeSet<String>,
     /// Slots whose container is frozen or cut off from the others. (A killed node isn't held: the system brings it back.)
     pub slots: BTreeSet<Slot>,
 }
@@ -190,16 +193,29 @@ impl Held {
                     TargetClass::ZooKeeper => &mut held.zookeepers,
                     TargetClass::Framework => &mut held.frameworks,
                     TargetClass::Host => &mut held.hosts,
-                    TargetClass::Node => {
-                        let heals = fault.kind == FaultKind::Kill;
+                    TargetClass::Brick => &mut held.bricks,
+                    TargetClass::Node | TargetClass::Etcd | TargetClass::NodeAgent => {
+                        let heals = !is_held(fault.kind, victim.class);
                         held.slots.extend(victim.node.filter(|_| !heals).map(|(slot, _)| slot));
                         continue;
                     }
+                    // What these are for fails as long as they do.
+                    TargetClass::Sshd
+                    | TargetClass::Jupyter
+                    | TargetClass::NetworkDriver
+                    | TargetClass::Bird
+                    | TargetClass::Proxy => continue,
                 };
                 names.insert(victim.name.clone());
             }
         }
         held
+    }
+
+    /// The brick of how many hosts can't do its share.
+    #[must_use]
+    pub fn bricks(&self) -> usize {
+        self.hosts.union(&self.bricks).count()
     }
 
     /// The Mesos agent of this host can't do its share.
@@ -277,7 +293,7 @@ mod tests {
     use super::*;
     use crate::fault::fixture::{node, part};
     use crate::fault::life::Stage;
-    use crate::fault::{Peers, Role, Target};
+    use crate::fault::{FaultKind, Peers, Role, Target};
 
     #[test]
     fn a_steady_cluster_keeps_every_promise() {
@@ -313,7 +329,7 @@ mod tests {
             fault.life.begin(Millis(1)).expect("legal");
             Held::of(&[fault])
         };
-        let isolate = FaultKind::Isolate { from: Peers::Everyone };
+        let isolate = FaultKind::isolate(Peers::Everyone);
         assert_eq!(held(FaultKind::Kill, TargetClass::ZooKeeper, &["zk-1", "zk-2"]).zookeepers.len(), 2);
         assert!(held(isolate, TargetClass::Host, &["host-1"]).agent_of("host-1"));
         let agent = held(FaultKind::Kill, TargetClass::MesosAgent, &["host-2"]);

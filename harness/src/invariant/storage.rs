@@ -104,7 +104,7 @@ fn volume(look: &Look<'_>, evidence: &mut Evidence) -> Option<Breach> {
         }
     };
     // Each host has one brick.
-    let held = u32::try_from(look.held.hosts.len()).unwrap_or(u32::MAX);
+    let held = u32::try_from(look.held.bricks()).unwrap_or(u32::MAX);
     let expected = view.bricks.saturating_sub(held);
     let well = view.bricks_online >= expected && view.split_brain == 0;
     let age = look.seen.end.since(probe.end);

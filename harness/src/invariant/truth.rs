@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use stormbed::clock::Millis;
 use stormbed::config::{Incarnation, Slot};
-use stormbed::outpost::parts::ProcessView;
+use stormbed::outpost::processes::ProcessView;
 use stormbed::outpost::protocol::{ContainerState, ContainerView, EtcdView, MasterState};
 
 use super::hosts::parse;

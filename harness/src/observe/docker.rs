@@ -78,6 +78,7 @@ impl Machines for DockerMachines {
         async move {
             let done: Result<(), EngineError> = match verb {
                 Verb::Kill => self.engine.kill(container).await,
+                Verb::Stop => self.engine.stop(container).await,
                 Verb::Pause => self.engine.pause(container).await,
                 Verb::Unpause => self.engine.unpause(container).await,
                 Verb::Start => self.engine.start(container).await,

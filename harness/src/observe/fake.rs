@@ -35,7 +35,7 @@ impl FakeMachines {
         let state = match verb {
             Verb::Start | Verb::Unpause => ContainerState::Running,
             Verb::Pause => ContainerState::Paused,
-            Verb::Kill => ContainerState::Exited,
+            Verb::Kill | Verb::Stop => ContainerState::Exited,
         };
         let refuse = || self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if state == ContainerState::Running && refuse().is_ok() {

@@ -10,10 +10,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use stormbed::clock::{Clock, Millis};
 use stormbed::config::Slot;
-use stormbed::outpost::protocol::{Call, EtcdView, Reply};
+use stormbed::outpost::protocol::{Call, ContainerView, EtcdView, MachineView, Reply};
 
 use super::observation::{Fast, Probe};
 use super::world::World;
+use crate::fault::effect::Places;
 
 /// The outpost gives each endpoint less than this, so that one that is frozen doesn't spoil the answer about the others.
 const LOOK_MAX: Duration = Duration::from_millis(1_000);
@@ -30,18 +31,12 @@ pub async fn look(world: &World) -> (Millis, Millis, Fast) {
     let watched = world.watched();
     let (parts, containers, routes, machines, mesos, zookeeper, status) = tokio::join!(
         bounded(world.clock, LOOK_MAX, world.machines.parts()),
-        each(world, &world.shape.hosts, &Call::Containers, |r| match r {
-            Reply::Containers(seen) => Some(seen),
-            _ => None,
-        }),
+        each(world, &world.shape.hosts, &Call::Containers, containers_of),
         each(world, &routers, &Call::Routes, |r| match r {
             Reply::Routes(seen) => Some(seen),
             _ => None,
         }),
-        each(world, &watched, &Call::Machine, |r| match r {
-            Reply::Machine(seen) => Some(seen),
-            _ => None,
-        }),
+        each(world, &watched, &Call::Machine, machine_of),
         world.call(world.central(), Call::Mesos, LOOK_MAX, |r| match r {
             Reply::Mesos(seen) => Some(seen),
             _ => None,
@@ -55,6 +50,41 @@ pub async fn look(world: &World) -> (Millis, Millis, Fast) {
     let etcd_after = etcd(world).await;
     let fast = Fast { parts, containers, routes, machines, etcd_before, etcd_after, mesos, zookeeper, status };
     (begin, world.clock.now(), fast)
+}
+
+/// Looks once more where a fault's effect must show, and nowhere else: that it shows needn't wait for the next tick.
+pub async fn look_again(world: &World, fast: &mut Fast, at: &Places) {
+    let containers: Vec<String> = at.containers.iter().cloned().collect();
+    let machines: Vec<String> = at.machines.iter().cloned().collect();
+    let (parts, containers, machines) = tokio::join!(
+        async {
+            match at.parts {
+                true => Some(bounded(world.clock, LOOK_MAX, world.machines.parts()).await),
+                false => None,
+            }
+        },
+        each(world, &containers, &Call::Containers, containers_of),
+        each(world, &machines, &Call::Machine, machine_of),
+    );
+    if let Some(parts) = parts {
+        fast.parts = parts;
+    }
+    fast.containers.extend(containers);
+    fast.machines.extend(machines);
+}
+
+fn containers_of(reply: Reply) -> Option<Vec<ContainerView>> {
+    match reply {
+        Reply::Containers(seen) => Some(seen),
+        _ => None,
+    }
+}
+
+fn machine_of(reply: Reply) -> Option<MachineView> {
+    match reply {
+        Reply::Machine(seen) => Some(seen),
+        _ => None,
+    }
 }
 
 async fn etcd(world: &World) -> Probe<BTreeMap<Slot, Result<EtcdView, String>>> {

@@ -29,6 +29,8 @@ impl fmt::Debug for OutpostStream {
 pub enum Verb {
     /// SIGKILL to process 1.
     Kill,
+    /// SIGTERM to process 1, and SIGKILL when it doesn't end.
+    Stop,
     /// Freeze.
     Pause,
     /// Thaw.

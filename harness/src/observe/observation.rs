@@ -64,11 +64,16 @@ impl Shape {
     #[must_use]
     pub fn number_of(&self, class: TargetClass) -> usize {
         match class {
-            TargetClass::Node => self.addresses.len(),
+            TargetClass::Node | TargetClass::Etcd | TargetClass::Sshd | TargetClass::NodeAgent => self.addresses.len(),
             TargetClass::MesosMaster => self.masters.len(),
             TargetClass::ZooKeeper => self.zookeepers.len(),
             TargetClass::Framework => self.frameworks.len(),
-            TargetClass::MesosAgent | TargetClass::Host => self.hosts.len(),
+            TargetClass::MesosAgent
+            | TargetClass::Host
+            | TargetClass::Brick
+            | TargetClass::NetworkDriver
+            | TargetClass::Bird => self.hosts.len(),
+            TargetClass::Jupyter | TargetClass::Proxy => 1,
         }
     }
 

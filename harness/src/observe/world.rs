@@ -34,6 +34,8 @@ pub struct World {
     pub jupyter: Jupyter,
     /// Machines whose processes and rules are looked at in every tick, because a scenario breaks something there.
     watched: Arc<Mutex<BTreeSet<String>>>,
+    /// Machines whose outposts see less than others, because a fault cuts them off.
+    avoided: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl fmt::Debug for World {
@@ -71,6 +73,7 @@ impl World {
             outposts: Arc::new(outposts),
             jupyter,
             watched: Arc::default(),
+            avoided: Arc::default(),
         }
     }
 
@@ -85,11 +88,17 @@ impl World {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// The outpost that answers for the cluster as a whole: the edge's, because nothing that scenarios break runs there; any
-    /// host's when that one has no stream.
+    /// From now on, asks others about the cluster as a whole than these machines: a fault is about to cut them off.
+    pub fn avoid(&self, machines: BTreeSet<String>) {
+        *self.avoided.lock().unwrap_or_else(PoisonError::into_inner) = machines;
+    }
+
+    /// The outpost that answers for the cluster as a whole: the edge's, which carries nothing of the cluster; any host's when that
+    /// one has no stream, or is to be avoided.
     #[must_use]
     pub fn central(&self) -> Option<&Outpost> {
-        let edge = self.outposts.get(&self.shape.edge);
+        let avoided = self.avoided.lock().unwrap_or_else(PoisonError::into_inner);
+        let edge = self.outposts.get(&self.shape.edge).filter(|_| !avoided.contains(&self.shape.edge));
         edge.filter(|outpost| outpost.is_connected()).or_else(|| self.any_host())
     }
 

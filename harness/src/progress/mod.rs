@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use stormbed::clock::{Clock, Millis};
 
+use crate::fault::FaultKind;
 use crate::report::Verdict;
 
 /// Columns that the moving line may take; longer ones would wrap and stay.
@@ -69,6 +70,12 @@ impl Progress {
             Verdict::Invalid | Verdict::Interrupted => "33",
         };
         self.painted(code, &verdict.to_string())
+    }
+
+    /// A fault, in the colour of its kind if that is wanted.
+    #[must_use]
+    pub fn fault(&self, kind: FaultKind) -> String {
+        self.painted(kind.row().colour, &kind.to_string())
     }
 
     fn dim(&self, text: &str) -> String {

@@ -16,6 +16,7 @@
 //! collected, the report is written, and the topology is removed. Several topologies may stand side by side: each is a
 //! [`lanes`] lane, a run of its own with a share of the scenarios.
 
+mod acts;
 pub mod backend;
 pub mod command;
 pub mod docker;

@@ -5,17 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use stormbed::clock::Millis;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::folder::RunFolder;
 use super::interrupt::Interrupt;
-use crate::fault::effect::{effect_seen, undone_seen};
-use crate::fault::inject::{self, is_undone_by_us, works};
+use crate::fault::effect::{effect_seen, lapsed, undone_seen};
+use crate::fault::inject;
 use crate::fault::journal::Journal;
-use crate::fault::lease::lease;
 use crate::fault::life::{Life, Stage};
 use crate::fault::{Fault, FaultKind, TargetClass, Victim};
 use crate::history::ledger::LedgerOutcome;
@@ -23,11 +21,11 @@ use crate::history::volume::VolumeOutcome;
 use crate::history::witness::Witness;
 use crate::history::{History, raft};
 use crate::invariant::{Held, Look, judge_all};
-use crate::observe::observation::Shape;
+use crate::observe::observation::{Observation, Shape};
 use crate::observe::observer::{Observer, Seen};
 use crate::observe::world::World;
 use crate::progress::Progress;
-use crate::scenario::plan::{HOLD_MAX_MS, Hold, Plan};
+use crate::scenario::plan::Plan;
 use crate::target::Scene;
 
 /// Ticks come four times a second and take 3 s at most: after this long the observer itself is broken.
@@ -37,8 +35,6 @@ const SWEEP_MAX: Duration = Duration::from_secs(20);
 /// An undo that isn't acknowledged is tried again for this long: a stream to an outpost that broke is opened anew within 11 s,
 /// and one act of an engine on a full machine takes 10 s.
 const UNDO_WITHIN: Duration = Duration::from_secs(30);
-/// Between two tries.
-const UNDO_AGAIN: Duration = Duration::from_secs(1);
 /// Rest between sweeps while something still doesn't hold: the probes must not be the load.
 const SWEEP_REST_MS: u64 = 2_000;
 
@@ -77,9 +73,9 @@ pub(super) struct Session<'a> {
     /// When holds end, by index of the fault.
     pub(super) due: BTreeMap<usize, Millis>,
     /// When the first try of an undo began, by index of a fault whose undo isn't acknowledged yet.
-    undoing: BTreeMap<usize, Millis>,
+    pub(super) undoing: BTreeMap<usize, Millis>,
     /// [`UNDO_WITHIN`]; tests have less time.
-    undo_within: Duration,
+    pub(super) undo_within: Duration,
     /// The ledger's account and the volume's state, once they are known.
     pub(super) ledger: LedgerOutcome,
     pub(super) volume: Option<VolumeOutcome>,
@@ -98,6 +94,7 @@ impl<'a> Session<'a> {
         let now = shared.world.clock.now();
         let shape = (*shared.world.shape).clone();
         shared.world.watch(watched(plan, &shape));
+        shared.world.avoid(cut_off(plan, &shape));
         Self {
             history: History::begin(shape, now),
             faults: named(plan.faults(), &place),
@@ -194,21 +191,31 @@ impl<'a> Session<'a> {
         for index in 0..self.faults.len() {
             let fault = &self.faults[index];
             match fault.life.stage {
-                Stage::Injected if effect_seen(fault, &seen.observation) => {
-                    self.step(index, Stage::Seen, "effect seen");
-                    if !is_undone_by_us(&self.faults[index]) {
-                        self.step(index, Stage::Undone, "left to the system");
-                    }
-                }
+                Stage::Injected if effect_seen(fault, &seen.observation) => self.effect_is_seen(index),
                 Stage::Undone if undone_seen(fault, &seen.observation) => {
                     for victim in &fault.victims {
                         self.hit.remove(&victim.container);
                     }
                     self.step(index, Stage::UndoneSeen, "seen to be over");
                 }
+                Stage::Seen if self.lapsed(index, &seen.observation) => {
+                    let fault = &self.faults[index];
+                    let what = format!("fault {} ({} {})", fault.id, fault.kind, fault.target);
+                    let why = format!("{what} was undone before its time, and not by this run: was the runner silent?");
+                    if !self.errors.contains(&why) {
+                        self.errors.push(why);
+                    }
+                }
                 _ => {}
             }
         }
+    }
+
+    /// A held fault is over all the same, and no later fault explains it: a machine that was killed comes back without rules.
+    fn lapsed(&self, index: usize, seen: &Observation) -> bool {
+        let fault = &self.faults[index];
+        let later = |other: &Fault| other.target.class == TargetClass::Host && other.began() > fault.began();
+        lapsed(fault, seen) && !self.faults.iter().any(later)
     }
 
     /// Moves a fault on in its life; an illegal step is a mistake of the harness and is reported as one.
@@ -231,111 +238,9 @@ impl<'a> Session<'a> {
         self.undo(&over).await
     }
 
-    /// Makes a fault on these victims. Whatever comes of it is in the fault's life.
-    pub(super) async fn inject(&mut self, index: usize, victims: Vec<Victim>, hold: Hold) -> Result<(), Stop> {
-        self.hit.extend(victims.iter().map(|victim| victim.container.clone()));
-        let fault = &mut self.faults[index];
-        fault.victims = victims;
-        let lease = lease(hold);
-        let works = works(&self.shared.world.shape, fault).map_err(Stop::Broken)?;
-        let owed = self.shared.journal.owe(fault, &works, lease);
-        owed.map_err(|error| Stop::Broken(error.to_string()))?;
-        let begun = fault.life.begin(self.shared.world.clock.now());
-        begun.map_err(|illegal| Stop::Broken(format!("fault {}: {illegal}", fault.id)))?;
-        self.tell_fault(index, "begins");
-        match inject::inject(self.shared.world, &self.faults[index], lease).await {
-            Ok(()) => {
-                self.step(index, Stage::Injected, "acknowledged");
-                self.hold(index, hold);
-            }
-            Err(why) => {
-                self.tell_fault(index, &format!("was not acknowledged: {why}"));
-                // It may have taken place all the same.
-                self.undo(&[index]).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes when the hold ends.
-    fn hold(&mut self, index: usize, hold: Hold) {
-        let for_ms = match hold {
-            Hold::Nothing => return,
-            Hold::For { ms } => ms,
-            Hold::UntilConverged => HOLD_MAX_MS,
-        };
-        let begin = self.faults[index].life.inject_begin;
-        self.due.extend(begin.map(|begin| (index, Millis(begin.0 + for_ms))));
-    }
-
-    /// Undoes faults, all at the same time, as far as that is ours to do and not done yet. While an undo isn't acknowledged the
-    /// fault stays in force, and ticks try it again.
-    ///
-    /// # Errors
-    /// If one can't be undone: whatever is seen from here on is the testbed's doing.
-    pub(super) async fn undo(&mut self, indices: &[usize]) -> Result<(), Stop> {
-        let begin = self.now();
-        let mut held = indices.to_owned();
-        held.retain(|index| {
-            self.due.remove(index);
-            // What isn't in force, never or no more, has nothing to undo.
-            self.faults[*index].life.begin_undo(begin).is_ok()
-        });
-        for index in &held {
-            self.undoing.entry(*index).or_insert(begin);
-        }
-        let undone = held.iter().map(|index| inject::undo(self.shared.world, &self.faults[*index]));
-        let undone = join_all(undone).await;
-        let mut failed = Vec::new();
-        for (index, done) in held.into_iter().zip(undone) {
-            match done {
-                Ok(()) => self.undone(index),
-                Err(why) => failed.extend(self.not_undone(index, &why)),
-            }
-        }
-        if failed.is_empty() { Ok(()) } else { Err(Stop::Broken(failed.join("; "))) }
-    }
-
-    fn undone(&mut self, index: usize) {
-        self.undoing.remove(&index);
-        if let Err(error) = self.shared.journal.settle(&self.faults[index].name) {
-            self.errors.push(error.to_string());
-        }
-        self.step(index, Stage::Undone, "undone");
-    }
-
-    /// Has the undo tried again, or says that there is no time left for it.
-    fn not_undone(&mut self, index: usize, why: &str) -> Option<String> {
-        self.tell_fault(index, &format!("undo was not acknowledged: {why}"));
-        let now = self.now();
-        let first = self.undoing.get(&index).copied().unwrap_or(now);
-        if now.since(first) < self.undo_within {
-            self.due.insert(index, now + UNDO_AGAIN);
-            return None;
-        }
-        let fault = &self.faults[index];
-        Some(format!("fault {} ({} {}) can't be undone: {why}", fault.id, fault.kind, fault.target))
-    }
-
-    /// Undoes everything that is still in force.
+    /// Ends what is under way.
     pub(super) async fn release(&mut self) {
-        // Ends: each try either undoes a fault, or comes nearer to the bound on all its tries.
-        loop {
-            let held = |index: &usize| {
-                let fault = &self.faults[*index];
-                is_undone_by_us(fault) && fault.life.in_force()
-            };
-            let held: Vec<usize> = (0..self.faults.len()).filter(held).collect();
-            let Err(Stop::Broken(why)) = self.undo(&held).await else {
-                if held.iter().any(|index| self.due.contains_key(index)) {
-                    tokio::time::sleep(UNDO_AGAIN).await;
-                    continue;
-                }
-                break;
-            };
-            self.errors.push(why);
-            break;
-        }
+        self.undo_all().await;
         if let Some((_, sweep)) = self.sweep.take() {
             sweep.abort();
         }
@@ -425,10 +330,11 @@ impl<'a> Session<'a> {
         self.shared.progress.line(&format!("  {text}"));
     }
 
-    fn tell_fault(&mut self, index: usize, text: &str) {
+    pub(super) fn tell_fault(&mut self, index: usize, text: &str) {
         let fault = &self.faults[index];
         let victims = fault.victims_named();
-        let line = format!("  {:<6} {} {} {victims}: {text}", fault.id, fault.kind, fault.target);
+        let kind = self.shared.progress.fault(fault.kind);
+        let line = format!("  {:<6} {kind} {} {victims}: {text}", fault.id, fault.target);
         let (now, scenario) = (self.shared.world.clock.now(), &self.plan.scenario);
         let what = format!("{victims}: {text}");
         self.shared.folder.moment(now, scenario, "fault", Some(&fault.id), &what);
@@ -457,12 +363,23 @@ fn named(mut faults: Vec<Fault>, place: &str) -> Vec<Fault> {
 
 /// Machines on which the plan breaks something that shows only in their processes or rules.
 fn watched(plan: &Plan, shape: &Shape) -> BTreeSet<String> {
-    let of = |class| match class {
-        TargetClass::MesosMaster | TargetClass::ZooKeeper => shape.masters.keys().cloned().collect(),
+    let of = |class: TargetClass| match class {
+        // Who leads Mesos shows in the masters' processes.
+        TargetClass::MesosMaster => shape.masters.keys().cloned().collect(),
+        TargetClass::ZooKeeper => [shape.zookeepers.clone(), shape.masters.keys().cloned().collect()].concat(),
         TargetClass::Framework => shape.frameworks.clone(),
-        TargetClass::Node | TargetClass::MesosAgent | TargetClass::Host => shape.hosts.clone(),
+        TargetClass::Proxy => vec![shape.edge.clone()],
+        // Hosts, and what runs on them.
+        _ => shape.hosts.clone(),
     };
     plan.faults().iter().flat_map(|fault| of(fault.target.class)).collect::<BTreeSet<String>>()
+}
+
+/// Machines that the plan cuts off, which then can't answer for others: the edge, with the proxy.
+fn cut_off(plan: &Plan, shape: &Shape) -> BTreeSet<String> {
+    let cuts =
+        |fault: &Fault| fault.target.class == TargetClass::Proxy && matches!(fault.kind, FaultKind::Isolate { .. });
+    plan.faults().iter().any(cuts).then(|| shape.edge.clone()).into_iter().collect()
 }
 
 /// The fault as it stood at this moment.

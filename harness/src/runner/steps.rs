@@ -105,6 +105,7 @@ impl Session<'_> {
         self.inject(index, victims, hold).await?;
         // At once: the cut-off leader steps down when it has missed its followers for an election timeout.
         let stale = self.write_stale(index);
+        self.confirm(index).await;
         let seen = |session: &Self| session.faults[index].life.stage > Stage::Injected;
         if !self.until(EFFECT_WITHIN, seen).await? {
             self.say(&format!("no effect of {id} was seen"));

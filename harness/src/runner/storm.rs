@@ -52,6 +52,7 @@ impl Session<'_> {
         match chosen {
             Ok(victims) => {
                 self.inject(index, victims, draw.hold).await?;
+                self.confirm(index).await;
             }
             Err(why) => self.step(index, Stage::Skipped, &why),
         }

@@ -26,41 +26,54 @@ pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
         Role::Leader | Role::MinorityWithLeader | Role::Slot(_) | Role::Number(_) | Role::OfLeader
     );
     let many = matches!(target.role, Role::Majority | Role::All) || target.pick.is_some();
+    let ends = matches!(kind, FaultKind::Kill | FaultKind::Stop | FaultKind::Restart);
     // It can't hear its session's end, and finds out by its own clock or when it wakes up.
-    let ends_itself = kind != FaultKind::Kill;
+    let ends_itself = !ends;
     let mut events = vec![];
     match target.class {
         // Nobody is left to notice, or to lead for certain.
-        TargetClass::Node if many => events.extend((kind == FaultKind::Kill).then_some(Event::SlotReplaced)),
-        TargetClass::Host if many => {}
+        TargetClass::Node if many => events.extend(ends.then_some(Event::SlotReplaced)),
+        TargetClass::Host | TargetClass::Etcd if many => {}
         TargetClass::Node | TargetClass::Host => {
             if may_lead {
                 events.extend([Event::EtcdLeaderChanged, Event::JupyterMoved]);
             }
-            if may_lead && kind != FaultKind::Kill {
+            if may_lead && !ends {
                 events.push(Event::EtcdLeaderDemoted);
             }
-            if target.class == TargetClass::Host {
-                events.extend([Event::AgentUnreachable, Event::SlotMoved]);
-            } else {
-                events.extend((kind == FaultKind::Kill).then_some(Event::SlotReplaced));
-                events.push(Event::SlotLeft);
+            match target.class {
+                // A host that is back within seconds is not given up.
+                TargetClass::Host if kind == FaultKind::Restart => {}
+                TargetClass::Host => events.extend([Event::AgentUnreachable, Event::SlotMoved]),
+                _ => {
+                    events.extend(ends.then_some(Event::SlotReplaced));
+                    events.push(Event::SlotLeft);
+                }
             }
         }
+        // One that is killed is back before the others elect, and may win; one that is told to stop hands leadership over.
+        TargetClass::Etcd if may_lead && kind != FaultKind::Kill => {
+            events.extend([Event::EtcdLeaderChanged, Event::JupyterMoved]);
+            events.extend((!ends).then_some(Event::EtcdLeaderDemoted));
+        }
+        TargetClass::NodeAgent => events.push(Event::SlotLeft),
         TargetClass::MesosMaster if target.role == Role::Leader => {
             events.push(Event::MesosMasterChanged);
             events.extend(ends_itself.then_some(Event::MesosMasterExited));
         }
-        TargetClass::MesosAgent => events.extend([Event::MesosAgentRecovered, Event::AgentUnreachable]),
+        TargetClass::MesosAgent => {
+            events.extend((kind != FaultKind::Restart).then_some(Event::AgentUnreachable));
+            events.extend(ends.then_some(Event::MesosAgentRecovered));
+        }
         TargetClass::ZooKeeper if target.role == Role::Leader => events.push(Event::ZooKeeperLeaderChanged),
-        TargetClass::ZooKeeper if matches!(target.role, Role::Majority | Role::All) => {
+        TargetClass::ZooKeeper if matches!(target.role, Role::Majority | Role::All) && kind != FaultKind::Restart => {
             events.extend([Event::ZooKeeperQuorumLost, Event::MesosMasterExited]);
         }
         TargetClass::Framework if target.role == Role::Leader => {
             events.push(Event::FrameworkChanged);
             events.extend(ends_itself.then_some(Event::FrameworkExited));
         }
-        TargetClass::MesosMaster | TargetClass::ZooKeeper | TargetClass::Framework => {}
+        _ => {}
     }
     events
 }
@@ -75,10 +88,12 @@ pub fn floor_ms(kind: FaultKind, event: Event) -> (u64, &'static str) {
         (Event::EtcdLeaderChanged | Event::EtcdLeaderDemoted | Event::JupyterMoved, _) => {
             (ELECTION_MAX_MS, "etcd's election timeout is up to 2 s")
         }
-        (Event::ZooKeeperLeaderChanged, FaultKind::Pause) => {
+        (Event::ZooKeeperLeaderChanged, FaultKind::Pause | FaultKind::Isolate { .. }) => {
             (SYNC_MS, "ZooKeeper's followers leave a silent leader after 2.5 s")
         }
-        (Event::SlotLeft, FaultKind::Pause | FaultKind::Partition) => (LEASE_MS, "a registration's lease lasts 5 s"),
+        (Event::SlotLeft, FaultKind::Pause | FaultKind::Partition | FaultKind::Isolate { .. }) => {
+            (LEASE_MS, "a registration's lease lasts 5 s")
+        }
         (
             Event::ZooKeeperLeaderChanged
             | Event::ZooKeeperQuorumLost
@@ -94,14 +109,19 @@ pub fn floor_ms(kind: FaultKind, event: Event) -> (u64, &'static str) {
 #[must_use]
 pub fn after_undo(kind: FaultKind, event: Event) -> bool {
     match event {
-        Event::MesosAgentRecovered | Event::EtcdLeaderDemoted => true,
+        Event::MesosAgentRecovered => kind != FaultKind::Restart,
+        Event::EtcdLeaderDemoted => true,
         Event::MesosMasterExited | Event::FrameworkExited => kind == FaultKind::Pause,
         _ => false,
     }
 }
 
-/// The testbed holds this fault and undoes it. (What the system promises to heal is left to the system.)
+/// The testbed holds this fault and undoes it. What the system promises to heal is left to the system, and a restart ends by itself.
 #[must_use]
 pub fn is_held(kind: FaultKind, class: TargetClass) -> bool {
-    !matches!((kind, class), (FaultKind::Kill, TargetClass::Node))
+    match kind {
+        FaultKind::Kill | FaultKind::Stop => !class.is_of_node(),
+        FaultKind::Restart => false,
+        FaultKind::Pause | FaultKind::Isolate { .. } | FaultKind::Partition => true,
+    }
 }

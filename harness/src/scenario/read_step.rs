@@ -103,7 +103,8 @@ fn read_fault(fields: &Fields<'_, '_>, cluster: &Cluster, d: &mut Diagnosis<'_>)
     if !kind.targets().contains(&target.class) {
         let names: Vec<String> = kind.targets().iter().map(ToString::to_string).collect();
         let at = fields.get("target").map_or(fields.at.clone(), Spanned::span);
-        d.mistake(at, format!("{kind} can't be done to a {}", target.class), format!("allowed: {}", names.join(", ")));
+        let allowed = format!("{}; allowed: {}", kind.why_not(target.class), names.join(", "));
+        d.mistake(at, format!("{kind} can't be done to a {}", target.class), allowed);
     }
     if let Some(value) = fields.get("for")
         && !is_held(kind, target.class)
@@ -127,7 +128,7 @@ fn read_from(fields: &Fields<'_, '_>, kind: FaultKind, d: &mut Diagnosis<'_>) ->
         return None;
     }
     let peers: Vec<(&str, Peers)> = words::PEERS.iter().map(|row| (row.word, row.peers)).collect();
-    choice(value, "value of 'from'", &peers, d).map(|from| FaultKind::Isolate { from })
+    choice(value, "value of 'from'", &peers, d).map(FaultKind::isolate)
 }
 
 fn read_meanwhile(value: &Value<'_>, act: Option<&FaultAct>, d: &mut Diagnosis<'_>) -> Vec<Meanwhile> {

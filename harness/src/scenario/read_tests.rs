@@ -110,7 +110,7 @@ meanwhile = { jupyter = "holds", mesos = "degraded" }
 "#,
     );
     let Act::Fault(act) = &step.act else { panic!("{step:?}") };
-    assert_eq!(act.kind, FaultKind::Isolate { from: Peers::ZooKeeper });
+    assert_eq!(act.kind, FaultKind::isolate(Peers::ZooKeeper));
     let meanwhile: Vec<_> = step.meanwhile.iter().map(|m| (m.invariant, m.state)).collect();
     assert_eq!(meanwhile, [(Name::Jupyter, Condition::Holds), (Name::Mesos, Condition::Degraded)]);
 }
@@ -120,8 +120,8 @@ fn what_cannot_be_done_to_a_target_is_refused() {
     insta::assert_snapshot!(refused(
         r#"name = "x"
 [[step]]
-fault = "pause"
-target = { mesos-agent = "any" }
+fault = "stop"
+target = { node-agent = "any" }
 [[step]]
 fault = "partition"
 target = { host = "of-leadr" }
@@ -151,11 +151,27 @@ meanwhile = { jupyter = "hold", hosts = "holds" }
 }
 
 #[test]
+fn acceptance_scenarios_are_good() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/acceptance");
+    for entry in std::fs::read_dir(folder).expect("the folder is in the repository") {
+        let path = entry.expect("a readable folder").path();
+        let text = std::fs::read_to_string(&path).expect("a readable file");
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let scenario =
+            read(&path.to_string_lossy(), &text).unwrap_or_else(|mistakes| panic!("{name}: {:?}", mistakes.mistakes));
+        assert_eq!(scenario.name, name, "a scenario is named like its file");
+    }
+}
+
+#[test]
 fn shipped_scenarios_are_good_and_expect_something() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
     let mut names = vec![];
     for entry in std::fs::read_dir(folder).expect("the folder is in the repository") {
         let path = entry.expect("a readable folder").path();
+        if path.is_dir() {
+            continue;
+        }
         let text = std::fs::read_to_string(&path).expect("a readable file");
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let scenario =

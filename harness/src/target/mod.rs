@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 use stormbed::config::Slot;
+use stormbed::outpost::processes::ProcessView;
 use stormbed::outpost::protocol::{ContainerState, ContainerView};
 
-use crate::fault::kill::AGENT;
 use crate::fault::{Pick, Role, Target, TargetClass, Victim};
 use crate::invariant::truth::{RunningNode, Truth};
 use crate::observe::observation::{Observation, Shape};
@@ -48,11 +48,21 @@ pub fn resolve(target: &Target, scene: &Scene<'_>, seed: u64, fault: &str) -> Op
 pub fn candidates(target: &Target, scene: &Scene<'_>) -> Vec<Victim> {
     let mut all = match target.class {
         TargetClass::Node => nodes(target.role, scene),
+        TargetClass::Etcd | TargetClass::Sshd | TargetClass::NodeAgent | TargetClass::Jupyter => {
+            processes(target.class, nodes(target.role, scene), scene)
+        }
         TargetClass::MesosMaster => masters(target.role, scene),
         TargetClass::MesosAgent => agents(target.role, scene),
         TargetClass::ZooKeeper => zookeepers(target.role, scene),
         TargetClass::Framework => frameworks(target.role, scene),
         TargetClass::Host => hosts(target.role, scene),
+        TargetClass::Brick | TargetClass::NetworkDriver | TargetClass::Bird => {
+            processes(target.class, hosts(target.role, scene), scene)
+        }
+        TargetClass::Proxy => {
+            let edge = part(TargetClass::Proxy, &scene.shape.edge, None, None, false, scene);
+            processes(target.class, edge.into_iter().collect(), scene)
+        }
     };
     all.retain(|victim| !scene.hit.contains(&victim.container));
     if target.beside {
@@ -197,19 +207,26 @@ fn hosts(role: Role, scene: &Scene<'_>) -> Vec<Victim> {
     scene.shape.hosts.iter().filter(fits).filter_map(victim).collect()
 }
 
-/// The agents' processes, as the kernels of their hosts show them.
+/// The agents' processes.
 fn agents(role: Role, scene: &Scene<'_>) -> Vec<Victim> {
-    let process = |host: &str| {
-        let view = scene.seen.fast.machines.get(host)?.result.as_ref().ok()?;
-        view.processes.get(AGENT).copied()
-    };
     let known = scene.truth.agents.as_ref();
-    let agent = |host: Victim| {
-        let process = process(&host.name)?;
-        let member = known.and_then(|agents| agents.get(&host.name)).map(|agent| agent.id.clone());
-        Some(Victim { class: TargetClass::MesosAgent, process: Some(process), member, ..host })
-    };
-    hosts(role, scene).into_iter().filter_map(agent).collect()
+    let mut agents = processes(TargetClass::MesosAgent, hosts(role, scene), scene);
+    for agent in &mut agents {
+        agent.member = known.and_then(|agents| agents.get(&agent.name)).map(|agent| agent.id.clone());
+    }
+    agents
+}
+
+/// The processes of this kind on these machines or nodes, as the kernels there show them; who has none is left out.
+fn processes(class: TargetClass, of: Vec<Victim>, scene: &Scene<'_>) -> Vec<Victim> {
+    let victims = of.into_iter().map(|victim| Victim { class, ..victim });
+    victims.filter_map(|victim| Some(Victim { process: Some(process(&victim, scene)?), ..victim })).collect()
+}
+
+/// The victim's process, if its machine was looked at.
+fn process(victim: &Victim, scene: &Scene<'_>) -> Option<ProcessView> {
+    let view = scene.seen.fast.machines.get(victim.machine())?.result.as_ref().ok()?;
+    view.processes.get(&victim.process_key()?).copied()
 }
 
 fn frameworks(role: Role, scene: &Scene<'_>) -> Vec<Victim> {
@@ -233,7 +250,7 @@ fn part(
     scene: &Scene<'_>,
 ) -> Option<Victim> {
     let view = scene.seen.fast.parts.result.as_ref().ok()?.get(name)?;
-    (view.state == ContainerState::Running).then(|| Victim {
+    let victim = (view.state == ContainerState::Running).then(|| Victim {
         class,
         name: name.to_owned(),
         host: None,
@@ -243,7 +260,8 @@ fn part(
         member,
         term,
         led,
-    })
+    })?;
+    Some(Victim { process: process(&victim, scene), ..victim })
 }
 
 #[cfg(test)]

@@ -18,7 +18,10 @@ pub fn keeps_quorum(victims: &[Victim], scene: &Scene<'_>) -> Result<(), String>
     let gone = Gone { victims, scene };
     let shape = scene.shape;
     match first.class {
-        TargetClass::Node => gone.leave(shape.addresses.len(), gone.well_nodes()),
+        // Without its etcd, or with a frozen agent, a node is no member for long.
+        TargetClass::Node | TargetClass::Etcd | TargetClass::NodeAgent => {
+            gone.leave(shape.addresses.len(), gone.well_nodes())
+        }
         TargetClass::MesosMaster => gone.leave(shape.masters.len(), gone.well_masters()),
         TargetClass::ZooKeeper => gone.leave(shape.zookeepers.len(), gone.well_zookeepers()),
         // A host takes its nodes and its brick along.
@@ -26,8 +29,16 @@ pub fn keeps_quorum(victims: &[Victim], scene: &Scene<'_>) -> Result<(), String>
             gone.leave(shape.hosts.len(), gone.well_hosts())?;
             gone.leave(shape.addresses.len(), gone.well_nodes())
         }
+        // Without its routes a host's nodes are cut off from the others.
+        TargetClass::Bird => gone.leave(shape.addresses.len(), gone.well_nodes()),
+        TargetClass::Brick => gone.leave(shape.hosts.len(), gone.well_hosts()),
         // Nothing counts votes of these.
-        TargetClass::MesosAgent | TargetClass::Framework => Ok(()),
+        TargetClass::MesosAgent
+        | TargetClass::Framework
+        | TargetClass::Sshd
+        | TargetClass::Jupyter
+        | TargetClass::NetworkDriver
+        | TargetClass::Proxy => Ok(()),
     }
 }
 

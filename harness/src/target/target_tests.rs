@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
 use stormbed::clock::Millis;
-use stormbed::outpost::parts::ProcessView;
+use stormbed::outpost::processes::ProcessView;
 use stormbed::outpost::protocol::{ContainerState, MachineView, MasterView, MesosView, ZooKeeperServer, ZooKeeperView};
 
 use super::quorum::keeps_quorum;
@@ -195,8 +195,8 @@ fn hosts_and_their_agents_are_named_by_number_and_by_the_leader() {
     let (shape, mut seen, truth, hit) = (shape(), seen(), truth(), BTreeSet::new());
     let leaders = truth.host_of(2).expect("slot 2 runs").clone();
     for host in &shape.hosts {
-        let processes = BTreeMap::from([(AGENT.to_owned(), ProcessView { pid: 9, started_ticks: 1 })]);
-        seen.fast.machines.insert(host.clone(), probe(MachineView { processes, cuts: BTreeMap::new() }));
+        let processes = BTreeMap::from([("agent".to_owned(), ProcessView { pid: 9, started_ticks: 1 })]);
+        seen.fast.machines.insert(host.clone(), probe(MachineView { processes, ..MachineView::default() }));
     }
     seen.fast.machines.remove("host-3");
     let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &hit, previous_host: None };

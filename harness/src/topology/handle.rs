@@ -110,11 +110,10 @@ impl Topology {
         Ok(self.state.write(self.run.folder())?)
     }
 
-    /// Machines that have an outpost: all that have a supervisor.
+    /// Machines that have an outpost: all.
     #[must_use]
     pub fn outpost_machines(&self) -> Vec<String> {
-        let has = |m: &&super::Machine| m.role != Role::ZooKeeper;
-        self.plan.machines.iter().filter(has).map(|m| m.name.clone()).collect()
+        self.plan.machines.iter().map(|m| m.name.clone()).collect()
     }
 
     /// The first line to send to an outpost. It holds a secret: it goes to the outpost's input and nowhere else.

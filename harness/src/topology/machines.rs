@@ -39,6 +39,8 @@ pub fn container(plan: &Plan, machine: &Machine, home: &Home) -> ContainerSpec {
     match machine.role {
         Role::ZooKeeper => ContainerSpec {
             image: plan.images.zookeeper.clone(),
+            command: vec!["zk-run".into()],
+            capabilities: net_admin(),
             environment: zookeeper(plan, machine),
             volumes: vec![volume("data", "/data")],
             ..common
