@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes sure that this machine has what Stormbed needs. As root on Debian 12 it installs missing packages; anywhere else,
-# and for the container engine and Rust, it names exactly what to install, and stops.
+# Makes sure that this machine has what Stormbed needs. As root on Debian (12 or newer) or Ubuntu (22.04 or newer) it installs
+# missing packages, and a container engine where there is none; anywhere else, and for Rust, it names exactly what to install, and stops.
 # usage: prerequisites.sh [--no-engine]
 set -eu
 rust_least=1.95
@@ -21,17 +21,34 @@ have protoc || need protobuf-compiler
 have strip || need binutils
 if [ "$engine" = yes ]; then have mmdebstrap || need mmdebstrap; fi
 
-is_debian_12() { [ -r /etc/os-release ] && (. /etc/os-release && [ "${ID:-}" = debian ] && [ "${VERSION_ID:-}" = 12 ]); }
+# OS_RELEASE: another file for tests.
+has_apt_packages() {
+  release=${OS_RELEASE:-/etc/os-release}
+  [ -r "$release" ] || return 1
+  # shellcheck disable=SC1090
+  system=$(. "$release" && echo "${ID:-} ${VERSION_ID:-0}")
+  version=${system#* }
+  case $system in
+    "debian "*) [ "${version%%.*}" -ge 12 ] ;;
+    "ubuntu "*) [ "${version%%.*}" -ge 22 ] ;;
+    *) return 1 ;;
+  esac
+}
+may_install() { [ "$(id -u)" = 0 ] && has_apt_packages; }
+
+install() {
+  echo "installing: $*" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get install -y --no-install-recommends "$@" </dev/null >/dev/null 2>&1 || {
+    apt-get update </dev/null >/dev/null
+    apt-get install -y --no-install-recommends "$@" </dev/null >/dev/null
+  }
+}
 
 if [ -n "$missing_packages" ]; then
-  if [ "$(id -u)" = 0 ] && is_debian_12; then
-    echo "installing:$missing_packages" >&2
-    export DEBIAN_FRONTEND=noninteractive
+  if may_install; then
     # shellcheck disable=SC2086
-    apt-get install -y --no-install-recommends $missing_packages </dev/null >/dev/null 2>&1 || {
-      apt-get update </dev/null >/dev/null
-      apt-get install -y --no-install-recommends $missing_packages </dev/null >/dev/null
-    }
+    install $missing_packages
   else
     echo "Stormbed needs these Debian packages, or what your system calls them:$missing_packages" >&2
     echo "  sudo apt-get install$missing_packages" >&2
@@ -45,11 +62,31 @@ found=$(rustc --version | awk '{ print $2 }')
 lowest=$(printf '%s\n%s\n' "$rust_least" "$found" | sort -V | head -n 1)
 [ "$lowest" = "$rust_least" ] || { echo "Rust $found is too old; $rust_help" >&2; exit 3; }
 
+# Starts the engine that was installed just now, and waits until it listens.
+start_engine() {
+  if [ -d /run/systemd/system ]; then
+    systemctl start docker >&2 || return 1
+  else
+    # Debian's script for the engine raises limits, which a container may not: the engine itself starts there.
+    service docker start >&2 || setsid dockerd </dev/null >>/var/log/docker.log 2>&1 &
+  fi
+  # An engine that starts for the first time makes its keys and networks: some seconds.
+  for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+    [ -S "$1" ] && return 0
+    sleep 1
+  done
+  return 1
+}
+
 if [ "$engine" = yes ]; then
   endpoint=${DOCKER_HOST:-unix:///var/run/docker.sock}
   case $endpoint in
     unix://*)
       socket=${endpoint#unix://}
+      if [ ! -S "$socket" ] && may_install; then
+        have dockerd || install docker.io
+        start_engine "$socket" || { echo "the container engine doesn't start; its log says why (journalctl -u docker, /var/log/docker.log)" >&2; exit 3; }
+      fi
       if [ ! -S "$socket" ]; then
         echo "no container engine at $socket; install Docker Engine (Debian: sudo apt-get install docker.io) and start it, or set DOCKER_HOST" >&2
         exit 3

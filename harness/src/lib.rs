@@ -9,9 +9,12 @@
 //! * `history`: recovery times, coverage of the evidence; pure.
 //! * `report`: what a run leaves behind.
 //! * `runner`: the phases of a run.
+//! * [`status`]: a topology at a glance.
+//! * [`doctor`]: whether this machine can run topologies.
 //! * `cli`: the commands.
 
 pub mod cli;
+pub mod doctor;
 pub mod engine;
 pub mod fault;
 pub mod history;
@@ -24,5 +27,6 @@ pub mod report;
 pub mod run;
 pub mod runner;
 pub mod scenario;
+pub mod status;
 pub mod target;
 pub mod topology;

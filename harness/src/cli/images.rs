@@ -1,6 +1,7 @@
 //! `stormbed images`
 
 use super::{connect, teller};
+use crate::image::recipe::{self, Packages};
 use crate::image::set;
 use crate::run::Home;
 use crate::topology::TopologyError;
@@ -12,10 +13,17 @@ pub struct Images {
     /// parts need (`eval "$(stormbed images --print)"`).
     #[arg(long)]
     print: bool,
+    /// Build nothing: print a hash over everything that goes into the images besides their base and our program, for the key of a cache.
+    #[arg(long, conflicts_with = "print")]
+    key: bool,
 }
 
 impl Images {
     pub(super) async fn run(self, home: &Home) -> Result<u8, TopologyError> {
+        if self.key {
+            println!("{}", recipe::key(&Packages::shipped()));
+            return Ok(0);
+        }
         let engine = connect().await?;
         let tell = teller();
         if self.print {

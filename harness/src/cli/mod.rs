@@ -5,17 +5,26 @@
 
 mod check;
 mod clean;
+mod completions;
+mod doctor;
 mod down;
+mod exec;
+mod ground;
 mod guard;
 mod heal;
 mod images;
 mod interrupt;
+mod list;
 mod logs;
+mod part;
 mod play;
 mod replay;
 mod run;
+mod show;
+mod ssh;
 mod status;
 mod up;
+mod why;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -52,14 +61,26 @@ enum Command {
     Run(run::Run),
     /// Play a run's plan again.
     Replay(replay::Replay),
-    /// Show the topologies that there are, and their machines.
-    Status,
-    /// Show what a machine of a standing topology wrote.
+    /// Tell why a run isn't a PASS.
+    Why(why::Tell),
+    /// Show the topologies that there are: who runs, who leads, what holds.
+    Status(status::Status),
+    /// Show what a machine or node wrote.
     Logs(logs::Logs),
     /// Undo every fault that a run which was killed has left on a standing topology.
     Heal(heal::Heal),
     #[command(hide = true)]
     Guard(guard::Guard),
+    /// Log in to a node with ssh.
+    Ssh(ssh::Ssh),
+    /// Run a command on a node or machine.
+    Exec(exec::Exec),
+    /// Open a shell on a machine or node.
+    AttachShell(exec::AttachShell),
+    /// List scenarios, faults, targets, invariants, events.
+    List(list::List),
+    /// Tell whether this machine can run topologies.
+    Doctor(doctor::Doctor),
     /// Remove a standing topology.
     Down(down::Down),
     /// Remove the cache volume and all images of the testbed.
@@ -68,6 +89,10 @@ enum Command {
     Images(images::Images),
     /// Check scenario files; start nothing.
     Check(check::Check),
+    /// Print completions for a shell.
+    Completions(completions::Completions),
+    #[command(hide = true)]
+    Relay(ssh::Relay),
 }
 
 /// Runs the program.
@@ -91,14 +116,22 @@ pub async fn main() -> ExitCode {
         Command::Up(up) => up.run(&home).await,
         Command::Run(run) => run.run(&home).await,
         Command::Replay(replay) => replay.run(&home).await,
-        Command::Status => status::run(&home).await,
+        Command::Why(why) => why.run(),
+        Command::Status(status) => status.run(&home).await,
         Command::Logs(logs) => logs.run(&home).await,
         Command::Heal(heal) => heal.run(&home).await,
         Command::Guard(guard) => guard.run().await,
         Command::Down(down) => down.run(&home).await,
         Command::Clean => clean::run(&home).await,
         Command::Images(images) => images.run(&home).await,
+        Command::Doctor(doctor) => doctor.run(&home).await,
         Command::Check(check) => check.run(),
+        Command::Ssh(ssh) => ssh.run(&home).await,
+        Command::Exec(exec) => exec.run(&home).await,
+        Command::AttachShell(shell) => shell.run(&home).await,
+        Command::Relay(relay) => relay.run(&home).await,
+        Command::List(list) => list.run(),
+        Command::Completions(completions) => Ok(completions.run()),
     };
     match done {
         Ok(code) => code.into(),
@@ -113,13 +146,13 @@ async fn connect() -> Result<Engine, TopologyError> {
     Ok(Engine::connect().await?)
 }
 
-/// The run that a command without a run's id means: the only one that stands.
+/// The run that a command without a run's id means: the only one that is up, be it that it stands or that a scenario runs on it.
 fn the_standing(home: &Home, wanted: Option<&str>) -> Result<String, TopologyError> {
     if let Some(id) = wanted {
         let known = home.runs()?.iter().any(|run| run == id);
         return if known { Ok(id.to_owned()) } else { Err(RunError::Unknown { id: id.to_owned() }.into()) };
     }
-    let mut ids = standing(home)?;
+    let mut ids = up_in(home, &[Phase::Standing, Phase::Running])?;
     match (ids.pop(), ids.is_empty()) {
         (Some(id), true) => Ok(id),
         (None, _) => Err(RunError::NoneStands.into()),
@@ -131,8 +164,12 @@ fn the_standing(home: &Home, wanted: Option<&str>) -> Result<String, TopologyErr
 }
 
 fn standing(home: &Home) -> Result<Vec<String>, TopologyError> {
+    up_in(home, &[Phase::Standing])
+}
+
+fn up_in(home: &Home, phases: &[Phase]) -> Result<Vec<String>, TopologyError> {
     let mut ids = home.runs()?;
-    ids.retain(|id| State::read(&home.folder(id)).is_ok_and(|s| s.phase == Phase::Standing));
+    ids.retain(|id| State::read(&home.folder(id)).is_ok_and(|s| phases.contains(&s.phase)));
     Ok(ids)
 }
 

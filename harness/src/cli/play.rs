@@ -9,7 +9,7 @@ use super::{EXIT_USAGE, connect};
 use crate::report::Verdict;
 use crate::run::Home;
 use crate::runner::backend::Backend;
-use crate::runner::command::play;
+use crate::runner::command::{Telling, play};
 use crate::runner::docker::{DockerBackend, Source};
 use crate::runner::interrupt::{ENDING, Interrupt};
 use crate::runner::{Request, interrupt};
@@ -49,6 +49,9 @@ pub struct Play {
     /// Where runs leave their folders.
     #[arg(long, value_name = "DIRECTORY", default_value = "runs")]
     pub(super) runs: PathBuf,
+    /// Take addresses, tokens, keys and the names of this machine and its user out of the folder that the run leaves.
+    #[arg(long)]
+    redact: bool,
     /// Print the report as JSON in the place of the table: {"folder", "report"}.
     #[arg(long)]
     json: bool,
@@ -82,7 +85,8 @@ impl Play {
         let backends: Vec<&dyn Backend> = backends.iter().map(|backend| backend as &dyn Backend).collect();
         let fail_fast = (self.fail_fast || fail_fast).then(CancellationToken::new);
         let request = Request { plans, keep: self.keep, fail_fast };
-        Ok(play(&request, &self.runs, self.json, &backends, &interrupt).await)
+        let telling = Telling { json: self.json, redact: self.redact };
+        Ok(play(&request, &self.runs, telling, &backends, &interrupt).await)
     }
 }
 

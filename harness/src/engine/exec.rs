@@ -176,7 +176,7 @@ impl Engine {
     }
 
     /// The exit code of a command whose output has ended: the engine may note it a moment later.
-    async fn exit_code(&self, id: &str, what: &str) -> Result<i64, EngineError> {
+    pub(super) async fn exit_code(&self, id: &str, what: &str) -> Result<i64, EngineError> {
         // 40 × 25 ms = 1 s: it is a matter of milliseconds.
         for _ in 0..40 {
             let seen = self.docker().inspect_exec(id).await.map_err(|e| EngineError::call(what, e))?;

@@ -7,6 +7,7 @@
 //! * [`exec`]: run commands in containers, with streams.
 //! * [`build`]: build images from a context in memory.
 //! * [`objects`]: networks and volumes, and everything that carries a run's label.
+//! * [`terminal`]: run commands on this process's own streams.
 //! * [`logs`]: what containers and the parts inside them wrote.
 
 pub mod build;
@@ -15,6 +16,7 @@ pub mod error;
 pub mod exec;
 pub mod logs;
 pub mod objects;
+pub mod terminal;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -196,6 +196,14 @@ impl Recipe {
     }
 }
 
+/// A hash over everything that goes into the images of parts, whatever their base is: equal keys make equal images.
+#[must_use]
+pub fn key(packages: &Packages) -> String {
+    let recipes = Recipe::all(packages).into_iter().chain([Recipe::corpus(packages)]);
+    let tags: Vec<String> = recipes.map(|recipe| recipe.tag("")).collect();
+    hex(&Sha256::digest(tags.join(" "))[..8])
+}
+
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
@@ -217,6 +225,14 @@ mod tests {
         for recipe in Recipe::all(&packages) {
             assert!(!recipe.packages.is_empty(), "{}", recipe.name);
         }
+    }
+
+    #[test]
+    fn a_package_more_changes_the_key() {
+        let (mut packages, before) = (Packages::shipped(), key(&Packages::shipped()));
+        assert_eq!(before, key(&packages));
+        packages.corpus.push("more".into());
+        assert_ne!(before, key(&packages));
     }
 
     #[test]

@@ -84,6 +84,27 @@ impl Name {
             Name::Network => "network",
         }
     }
+
+    /// What it promises, in a sentence.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Name::Hosts => {
+                "Every member's /etc/hosts names exactly the members, PREFIX-0 = the etcd leader, no gaps, right addresses."
+            }
+            Name::Ssh => {
+                "Every ordered pair logs in by host name, keys only, and lands on the machine that the name means."
+            }
+            Name::Jupyter => {
+                "Through the proxy: served by the etcd leader alone, with the token only, and a kernel runs code."
+            }
+            Name::Storage => "What one node writes under /shared every node reads; nothing acknowledged is lost.",
+            Name::Etcd => "One leader, every slot's member votes and is healthy, no stale member.",
+            Name::Mesos => "One leading master on which all agree, one active framework with its id, no slot twice.",
+            Name::ZooKeeper => "One leader, the rest followers.",
+            Name::Network => "Every node has its own address, routes and BGP sessions are right, every pair can talk.",
+        }
+    }
 }
 
 impl fmt::Display for Name {

@@ -2,11 +2,15 @@
 //!
 //! The schema only ever grows: readers ignore what they don't know, writers never change a meaning.
 
+pub mod excerpt;
 pub mod junit;
+pub mod matrix;
 pub mod missing;
+pub mod redact;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod table;
+pub mod why;
 
 use std::collections::BTreeMap;
 use std::fmt;

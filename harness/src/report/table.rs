@@ -15,20 +15,9 @@ const HEAD: [&str; 5] = ["scenario", "verdict", "faults", "time", "recovered aft
 /// The table, with a line end after every line.
 #[must_use]
 pub fn table(report: &Report) -> String {
-    let mut rows: Vec<[String; 5]> = vec![HEAD.map(str::to_owned)];
-    rows.extend(report.scenarios.iter().map(row));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
-    let mut text = String::new();
-    for (number, row) in rows.iter().enumerate() {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        put(&mut text, line.trim_end());
-        if number == 0 {
-            let rule = widths.iter().map(|width| "─".repeat(*width)).collect::<Vec<_>>();
-            put(&mut text, &rule.join("  "));
-        }
-    }
+    let mut rows: Vec<Vec<String>> = vec![HEAD.map(str::to_owned).to_vec()];
+    rows.extend(report.scenarios.iter().map(|scenario| row(scenario).to_vec()));
+    let mut text = columns(&rows);
     for scenario in report.scenarios.iter().filter(|s| s.verdict != Verdict::Pass) {
         put(&mut text, "");
         put(&mut text, &format!("{}: {}", scenario.name, scenario.verdict));
@@ -38,6 +27,24 @@ pub fn table(report: &Report) -> String {
         }
         if scenario.why.len() > REASONS_MAX {
             put(&mut text, &format!("  and {} more in report.json", scenario.why.len() - REASONS_MAX));
+        }
+    }
+    text
+}
+
+/// Rows of cells under each other, the first of them as the head.
+pub(crate) fn columns(rows: &[Vec<String>]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let mut text = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        put(&mut text, line.trim_end());
+        if number == 0 {
+            let rule = widths.iter().map(|width| "─".repeat(*width)).collect::<Vec<_>>();
+            put(&mut text, &rule.join("  "));
         }
     }
     text

@@ -49,6 +49,6 @@ pub trait Backend {
     fn logs<'a>(&'a self, folder: &'a Path) -> LocalBoxFuture<'a, Result<(), String>>;
 
     /// Ends the run's use of the topology: removes it and everything of it, unless it is to be kept or stood before. Also
-    /// called after an [`Backend::up`] that failed or was cut off; then whatever is there is removed.
-    fn release(&self, keep: bool) -> LocalBoxFuture<'_, Result<(), String>>;
+    /// called after an [`Backend::up`] that failed or was cut off; then whatever is there is removed. Returns whether a topology stays.
+    fn release(&self, keep: bool) -> LocalBoxFuture<'_, Result<bool, String>>;
 }

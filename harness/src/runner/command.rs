@@ -6,8 +6,9 @@ use super::backend::Backend;
 use super::interrupt::Interrupt;
 use super::lanes::{Outcome, run_all};
 use super::{Request, RunError};
-use crate::report::Verdict;
+use crate::report::redact::Redactor;
 use crate::report::table::table;
+use crate::report::{Verdict, matrix};
 use crate::scenario::Scenario;
 use crate::scenario::plan::Plan;
 use crate::scenario::read::read;
@@ -49,12 +50,33 @@ pub fn plans(scenarios: &[Scenario], seed: Option<u64>, rounds: u32) -> Vec<Plan
     (0..rounds).flat_map(round).collect()
 }
 
+/// How an outcome is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Telling {
+    /// As JSON, on one line.
+    pub json: bool,
+    /// Without what must not leave the house; the folder as well.
+    pub redact: bool,
+}
+
 /// Runs plans and tells the outcome on standard output. Returns the exit code.
-pub async fn play(request: &Request, runs: &Path, json: bool, backends: &[&dyn Backend], interrupt: &Interrupt) -> u8 {
+pub async fn play(
+    request: &Request,
+    runs: &Path,
+    telling: Telling,
+    backends: &[&dyn Backend],
+    interrupt: &Interrupt,
+) -> u8 {
     match run_all(request, runs, backends, interrupt).await {
         Ok(outcome) => {
-            tell(&outcome, json);
-            outcome.report.exit_code()
+            let code = outcome.report.exit_code();
+            match tell(outcome, telling) {
+                Ok(()) => code,
+                Err(error) => {
+                    eprintln!("the run's folder is not redacted, don't publish it: {error}");
+                    Verdict::Broken.exit_code()
+                }
+            }
         }
         Err(error @ RunError::Clusters { .. }) => {
             eprintln!("{error}");
@@ -67,14 +89,26 @@ pub async fn play(request: &Request, runs: &Path, json: bool, backends: &[&dyn B
     }
 }
 
-fn tell(outcome: &Outcome, json: bool) {
-    let report = &outcome.report;
-    if json {
-        println!("{}", serde_json::json!({ "folder": outcome.folder, "report": report }));
+fn tell(outcome: Outcome, telling: Telling) -> std::io::Result<()> {
+    let Outcome { report, folder } = outcome;
+    let mut text = String::new();
+    if telling.json {
+        text += &format!("{}\n", serde_json::json!({ "folder": folder, "report": report }));
     } else {
-        print!("\n{}", table(report));
-        println!("\n{}  {}", report.verdict, outcome.folder.display());
+        text += &format!("\n{}", table(&report));
+        // One scenario covers what it says.
+        if report.scenarios.len() > 1 {
+            text += &format!("\n{}", matrix::table(&report));
+        }
+        text += &format!("\n{}  {}\n", report.verdict, folder.display());
     }
+    if telling.redact {
+        let mut redactor = Redactor::of_this_machine();
+        redactor.folder(&folder)?;
+        text = text.lines().map(|line| redactor.line(line) + "\n").collect();
+    }
+    print!("{text}");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -159,21 +159,21 @@ impl DockerBackend {
         parts
     }
 
-    async fn end(&self, keep: bool) -> Result<(), String> {
+    async fn end(&self, keep: bool) -> Result<bool, String> {
         let Some(mut taken) = self.taken.lock().await.take() else {
             // An `up` that was cut off has left a run that nobody holds.
             // A call to the engine that was under way may still make something.
             tokio::time::sleep(CUT_OFF_SETTLES).await;
             let tell = |text: &str| tracing::info!("{text}");
-            return down::sweep(&self.engine, &self.home, &tell).await.map(|_| ()).map_err(told);
+            return down::sweep(&self.engine, &self.home, &tell).await.map(|_| false).map_err(told);
         };
         if taken.stood {
-            return Ok(());
+            return Ok(true);
         }
         if keep {
-            return taken.topology.set_phase(Phase::Standing).map_err(told);
+            return taken.topology.set_phase(Phase::Standing).map(|()| true).map_err(told);
         }
-        taken.topology.down().await.map_err(told)
+        taken.topology.down().await.map(|()| false).map_err(told)
     }
 }
 
@@ -196,13 +196,16 @@ impl Backend for DockerBackend {
         .boxed_local()
     }
 
-    fn release(&self, keep: bool) -> LocalBoxFuture<'_, Result<(), String>> {
+    fn release(&self, keep: bool) -> LocalBoxFuture<'_, Result<bool, String>> {
         self.end(keep).boxed_local()
     }
 }
 
 /// The cluster as observers see it.
-fn shape(plan: &Plan) -> Result<Shape, String> {
+///
+/// # Errors
+/// If the pool has no address for a slot.
+pub fn shape(plan: &Plan) -> Result<Shape, String> {
     let cluster = plan.cluster();
     let slot = |slot: Slot| Ok((slot, cluster.address(slot)?));
     let addresses = (0..cluster.nodes).map(slot).collect::<Result<_, String>>()?;

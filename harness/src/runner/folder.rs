@@ -9,8 +9,8 @@ use serde::Serialize;
 use stormbed::clock::Millis;
 
 use crate::observe::observation::Observation;
-use crate::report::Report;
 use crate::report::junit::junit;
+use crate::report::{Report, matrix};
 
 /// A run's folder that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ impl RunFolder {
             file.map_err(failed(&path))
         };
         Ok(Self {
-            timeline: open("timeline.jsonl")?,
+            timeline: open(TIMELINE)?,
             observations: BufWriter::new(open("observations.jsonl")?),
             hosts_files: BTreeMap::new(),
             path,
@@ -73,7 +73,7 @@ impl RunFolder {
     /// Notes something that happened.
     pub fn moment(&mut self, at: Millis, scenario: &str, what: &str, fault: Option<&str>, text: &str) {
         let moment = Moment { at, scenario, what, fault, text };
-        write_line(&mut self.timeline, &moment, "timeline.jsonl");
+        write_line(&mut self.timeline, &moment, TIMELINE);
     }
 
     /// Keeps an observation: its fast tier, without hosts files that are as they were in the line before.
@@ -108,6 +108,7 @@ impl RunFolder {
 /// If a file can't be written.
 pub fn leave(folder: &Path, report: &Report) -> Result<(), FolderError> {
     document(folder, "report.json", report)?;
+    document(folder, matrix::FILE, &matrix::cells(report))?;
     write(folder, "junit.xml", &junit(report))
 }
 
@@ -147,6 +148,9 @@ pub fn place(runs: &Path, id: &str) -> Result<PathBuf, FolderError> {
 
 /// Name of the link to the newest run.
 pub const LATEST: &str = "latest";
+
+/// Name of the file with everything that happened.
+pub const TIMELINE: &str = "timeline.jsonl";
 
 /// Stands for a file's content that is as in this container's observation before.
 const SAME: &str = "(unchanged)";

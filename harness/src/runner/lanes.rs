@@ -112,8 +112,8 @@ mod tests {
         fn logs<'a>(&'a self, _: &'a Path) -> LocalBoxFuture<'a, Result<(), String>> {
             async { Ok(()) }.boxed_local()
         }
-        fn release(&self, _: bool) -> LocalBoxFuture<'_, Result<(), String>> {
-            async { Ok(()) }.boxed_local()
+        fn release(&self, _: bool) -> LocalBoxFuture<'_, Result<bool, String>> {
+            async { Ok(false) }.boxed_local()
         }
     }
 

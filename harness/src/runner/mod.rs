@@ -31,6 +31,7 @@ mod session;
 pub mod shard;
 mod steps;
 mod storm;
+mod telling;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -148,12 +149,14 @@ pub async fn run(
     }
     collect(backend, &folder, &progress).await;
     // Before the report: it tells of what stayed, and a folder that can't be written keeps nothing standing.
-    progress.line(if keep { "the topology stays" } else { "down" });
-    if let Err(why) = backend.release(keep).await {
-        let text = format!("the topology is not wholly removed: {why}; `stormbed down --all` tries again");
-        progress.line(&text);
-        if let Some(last) = scenarios.last_mut() {
-            last.add(Finding { verdict: Verdict::Broken, at: None, why: text });
+    match backend.release(keep).await {
+        Ok(stays) => progress.line(if stays { "the topology stays" } else { "the topology is removed" }),
+        Err(why) => {
+            let text = format!("the topology is not wholly removed: {why}; `stormbed down --all` tries again");
+            progress.line(&text);
+            if let Some(last) = scenarios.last_mut() {
+                last.add(Finding { verdict: Verdict::Broken, at: None, why: text });
+            }
         }
     }
     let report = Report {

@@ -11,7 +11,7 @@ use stormbed::clock::Clock;
 use super::Request;
 use super::backend::Stand;
 use super::folder::RunFolder;
-use super::interrupt::Interrupt;
+use super::interrupt::{Cause, Interrupt};
 use super::sentence;
 use super::session::{Session, Shared, Stop};
 use crate::fault::guard::Guard;
@@ -27,6 +27,7 @@ use crate::observe::world::World;
 use crate::progress::Progress;
 use crate::report::{ScenarioReport, Verdict};
 use crate::scenario::plan::Plan;
+use crate::status::live::Teller;
 
 /// An outpost is one `docker exec`; on a machine that has just started everything they take seconds.
 const OUTPOSTS_WITHIN: Duration = Duration::from_secs(30);
@@ -45,6 +46,14 @@ pub(super) struct Running<'a> {
     pub(super) id: &'a str,
 }
 
+/// What all scenarios on one topology use.
+struct Watching<'a> {
+    world: &'a World,
+    observer: &'a mut Observer,
+    journal: &'a mut Journal,
+    teller: &'a mut Teller,
+}
+
 impl Running<'_> {
     pub(super) async fn scenarios(&mut self, stand: Stand) -> Vec<ScenarioReport> {
         let plans = &self.request.plans;
@@ -57,13 +66,16 @@ impl Running<'_> {
                 return reports;
             }
         };
+        let mut teller = Teller::new(&stand.folder);
         for (ordinal, plan) in (1..).zip(plans) {
             if self.interrupt.cause().is_some() || self.request.is_enough(reports.last()) {
                 break;
             }
             self.progress.line(&format!("{}: {}", plan.scenario, plan.about));
-            let running = self.scenario(plan, place(ordinal, plan), &world, &mut observer, &mut journal);
-            let report = match AssertUnwindSafe(running).catch_unwind().await {
+            let watching =
+                Watching { world: &world, observer: &mut observer, journal: &mut journal, teller: &mut teller };
+            let running = self.scenario(plan, place(ordinal, plan), watching);
+            let mut report = match AssertUnwindSafe(running).catch_unwind().await {
                 Ok(report) => report,
                 Err(panic) => {
                     let healed = self.heal(&stand).await;
@@ -73,6 +85,9 @@ impl Running<'_> {
                     not_run(plan, self.clock, &Stop::Broken(told(&*panic)))
                 }
             };
+            if let Some(Cause::Deadline(deadline)) = self.interrupt.cause() {
+                report.cut_by_deadline(deadline);
+            }
             self.conclude(&report);
             let broken = report.verdict == Verdict::Broken;
             reports.push(report);
@@ -119,14 +134,8 @@ impl Running<'_> {
         Ok((world, observer, journal))
     }
 
-    async fn scenario(
-        &mut self,
-        plan: &Plan,
-        place: String,
-        world: &World,
-        observer: &mut Observer,
-        journal: &mut Journal,
-    ) -> ScenarioReport {
+    async fn scenario(&mut self, plan: &Plan, place: String, watching: Watching<'_>) -> ScenarioReport {
+        let Watching { world, observer, journal, teller } = watching;
         let lost = observer.dropped();
         let shared = Shared {
             world,
@@ -134,6 +143,7 @@ impl Running<'_> {
             folder: self.folder,
             journal,
             progress: self.progress,
+            teller,
             interrupt: self.interrupt,
         };
         let mut session = Session::new(shared, plan, place);

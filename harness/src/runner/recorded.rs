@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::folder::LATEST;
+use super::lanes::lane_folder;
 use crate::report::Report;
 use crate::scenario::plan::Plan;
 
@@ -50,7 +51,8 @@ impl Recorded {
     /// # Errors
     /// [`RecordedError::Unknown`], with the newest runs that there are.
     pub fn find(runs: &Path, run: &str) -> Result<Self, RecordedError> {
-        let below = runs.join(run);
+        // Not the link: the next run moves it.
+        let below = std::fs::read_link(runs.join(run)).map_or_else(|_| runs.join(run), |id| runs.join(id));
         let folder = [below.clone(), PathBuf::from(run)].into_iter().find(|folder| folder.is_dir());
         folder.map(|folder| Self { folder }).ok_or_else(|| RecordedError::Unknown {
             run: run.to_owned(),
@@ -64,6 +66,13 @@ impl Recorded {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The runs that it consisted of, if it played on several topologies.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Self> {
+        let lane = |number| Self { folder: self.folder.join(lane_folder(number)) };
+        (1..).map(lane).take_while(|lane| lane.folder.is_dir()).collect()
     }
 
     /// What it was to run.
@@ -132,7 +141,7 @@ mod tests {
         assert_eq!(find("a").expect("by id"), runs.path().join("a"));
         let folder = runs.path().join("b");
         assert_eq!(find(&folder.display().to_string()).expect("by folder"), folder);
-        assert!(find("latest").is_ok());
+        assert_eq!(find("latest").expect("the newest"), folder);
         let error = find("c").expect_err("there is none").to_string();
         assert!(error.contains("'c'") && error.ends_with("the newest are b, a"), "{error}");
         let error = Recorded::find(runs.path(), "a").expect("by id").plans().expect_err("it has none").to_string();

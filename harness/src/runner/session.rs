@@ -16,16 +16,17 @@ use crate::fault::inject;
 use crate::fault::journal::Journal;
 use crate::fault::life::{Life, Stage};
 use crate::fault::{Fault, FaultKind, TargetClass, Victim};
+use crate::history::History;
 use crate::history::ledger::LedgerOutcome;
 use crate::history::volume::VolumeOutcome;
 use crate::history::witness::Witness;
-use crate::history::{History, raft};
 use crate::invariant::{Held, Look, judge_all};
 use crate::observe::observation::{Observation, Shape};
 use crate::observe::observer::{Observer, Seen};
 use crate::observe::world::World;
 use crate::progress::Progress;
 use crate::scenario::plan::Plan;
+use crate::status::live::Teller;
 use crate::target::Scene;
 
 /// Ticks come four times a second and take 3 s at most: after this long the observer itself is broken.
@@ -54,6 +55,7 @@ pub(super) struct Shared<'a> {
     pub(super) folder: &'a mut RunFolder,
     pub(super) journal: &'a mut Journal,
     pub(super) progress: &'a Progress,
+    pub(super) teller: &'a mut Teller,
     pub(super) interrupt: &'a Interrupt,
 }
 
@@ -86,7 +88,8 @@ pub(super) struct Session<'a> {
     sweep: Option<(Millis, JoinHandle<()>)>,
     /// Begin and end of the last whole sweep.
     pub(super) swept: Option<(Millis, Millis)>,
-    phase: String,
+    /// Where it is, for people.
+    pub(super) phase: String,
 }
 
 impl<'a> Session<'a> {
@@ -143,7 +146,7 @@ impl<'a> Session<'a> {
         self.advance_lives(&seen);
         self.collect_sweep().await;
         self.end_holds().await?;
-        self.show();
+        self.show(&seen);
         Ok(seen)
     }
 
@@ -155,15 +158,6 @@ impl<'a> Session<'a> {
             if seen.observation.begin >= now {
                 return Ok(seen);
             }
-        }
-    }
-
-    /// Whatever changes in etcd's Raft, for the timeline.
-    fn tell_raft(&mut self, before: Option<&Seen>, seen: &Seen) {
-        let none = BTreeMap::new();
-        if let Some(text) = raft::change(before.map_or(&none, |seen| &seen.truth.raft), &seen.truth.raft) {
-            let (at, scenario) = (seen.observation.end, &self.plan.scenario);
-            self.shared.folder.moment(at, scenario, "raft", None, &text);
         }
     }
 
@@ -314,42 +308,6 @@ impl<'a> Session<'a> {
         let previous_host = before.filter_map(Victim::on_host).next();
         let shape = &self.shared.world.shape;
         Scene { seen: &seen.observation, truth: &seen.truth, shape, hit: &self.hit, previous_host }
-    }
-
-    /// A new phase, for timeline and progress.
-    pub(super) fn enter(&mut self, phase: &str) {
-        phase.clone_into(&mut self.phase);
-        let (now, scenario) = (self.now(), &self.plan.scenario);
-        self.shared.folder.moment(now, scenario, "phase", None, phase);
-    }
-
-    /// A line for timeline and user.
-    pub(super) fn say(&mut self, text: &str) {
-        let (now, scenario) = (self.now(), &self.plan.scenario);
-        self.shared.folder.moment(now, scenario, "note", None, text);
-        self.shared.progress.line(&format!("  {text}"));
-    }
-
-    pub(super) fn tell_fault(&mut self, index: usize, text: &str) {
-        let fault = &self.faults[index];
-        let victims = fault.victims_named();
-        let kind = self.shared.progress.fault(fault.kind);
-        let line = format!("  {:<6} {kind} {} {victims}: {text}", fault.id, fault.target);
-        let (now, scenario) = (self.shared.world.clock.now(), &self.plan.scenario);
-        let what = format!("{victims}: {text}");
-        self.shared.folder.moment(now, scenario, "fault", Some(&fault.id), &what);
-        self.shared.progress.line(&line);
-    }
-
-    fn show(&self) {
-        let lacking: Vec<&str> = self.history.lacking().iter().map(|(name, _)| name.as_str()).collect();
-        let state = if lacking.is_empty() {
-            format!("all held for {:.0} s", self.history.all_held_ms() as f64 / 1e3)
-        } else {
-            format!("not holding: {}", lacking.join(" "))
-        };
-        let text = format!("{} · {} · {state}", self.plan.scenario, self.phase);
-        self.shared.progress.status(&text);
     }
 }
 

@@ -51,6 +51,7 @@ async fn on_session(fake: FakeMachines, body: impl AsyncFnOnce(&mut Session<'_>)
         folder: &mut run,
         journal: &mut journal,
         progress: &progress,
+        teller: &mut Teller::new(folder.path()),
         interrupt: &Interrupt::default(),
     };
     let plan = pausing();

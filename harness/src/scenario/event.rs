@@ -79,6 +79,37 @@ impl Event {
             Event::ZooKeeperQuorumLost => "zookeeper-quorum-lost",
         }
     }
+
+    /// What it is, in a sentence.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Event::EtcdLeaderChanged => {
+                "Another slot's member leads etcd, in a higher term, than before the injection."
+            }
+            Event::EtcdLeaderDemoted => {
+                "The member that led etcd before the injection names another leader in a higher term."
+            }
+            Event::JupyterMoved => {
+                "Another slot than before listens on Jupyter's port, and the proxy answers with 200."
+            }
+            Event::SlotReplaced => "A higher incarnation of the victim's slot runs.",
+            Event::SlotLeft => "No other member's /etc/hosts names the victim's slot any more.",
+            Event::SlotMoved => "Every slot that ran on the victim runs, as a higher incarnation, on another host.",
+            Event::MesosMasterChanged => "Another master than before leads.",
+            Event::MesosMasterExited => "The process of the master that led before the injection has ended, by itself.",
+            Event::MesosAgentRecovered => {
+                "The victim's agent is active at the leading master again: another process with the id it had."
+            }
+            Event::AgentUnreachable => "The leading master has given the victim's agent up.",
+            Event::FrameworkChanged => "Another scheduler than before is active.",
+            Event::FrameworkExited => {
+                "The process of the scheduler that was active before the injection has ended, by itself."
+            }
+            Event::ZooKeeperLeaderChanged => "Another ZooKeeper server than before leads.",
+            Event::ZooKeeperQuorumLost => "No ZooKeeper server leads a majority.",
+        }
+    }
 }
 
 impl fmt::Display for Event {

@@ -4,7 +4,8 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use super::event::Event;
 use super::read::read;
-use super::{Act, Condition, RecoveryClock};
+use super::{Act, Condition, RecoveryClock, Scenario, Step};
+use crate::fault::words::FAULTS;
 use crate::fault::{FaultKind, Peers, Role, TargetClass};
 use crate::invariant::Name;
 
@@ -150,57 +151,46 @@ meanwhile = { jupyter = "hold", hosts = "holds" }
     ));
 }
 
-#[test]
-fn acceptance_scenarios_are_good() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/acceptance");
-    for entry in std::fs::read_dir(folder).expect("the folder is in the repository") {
-        let path = entry.expect("a readable folder").path();
+/// Every scenario of a shipped folder, with its file's name.
+fn shipped(folder: &str) -> Vec<(String, Scenario)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(folder);
+    let entries = std::fs::read_dir(folder).expect("the folder is in the repository");
+    let files = entries.map(|entry| entry.expect("a readable folder").path()).filter(|path| path.is_file());
+    let scenario = |path: std::path::PathBuf| {
         let text = std::fs::read_to_string(&path).expect("a readable file");
-        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let scenario =
-            read(&path.to_string_lossy(), &text).unwrap_or_else(|mistakes| panic!("{name}: {:?}", mistakes.mistakes));
-        assert_eq!(scenario.name, name, "a scenario is named like its file");
-    }
+            read(&path.to_string_lossy(), &text).unwrap_or_else(|mistakes| panic!("{:?}", mistakes.mistakes));
+        (path.file_stem().expect("a name").to_string_lossy().into_owned(), scenario)
+    };
+    files.map(scenario).collect()
 }
 
 #[test]
 fn shipped_scenarios_are_good_and_expect_something() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
-    let mut names = vec![];
-    for entry in std::fs::read_dir(folder).expect("the folder is in the repository") {
-        let path = entry.expect("a readable folder").path();
-        if path.is_dir() {
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).expect("a readable file");
-        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        let scenario =
-            read(&path.to_string_lossy(), &text).unwrap_or_else(|mistakes| panic!("{:?}", mistakes.mistakes));
-        assert_eq!(scenario.name, name, "a scenario is named like its file");
+    let all = [shipped("."), shipped("acceptance")].concat();
+    for (name, scenario) in &all {
+        assert_eq!(scenario.name, *name, "a scenario is named like its file");
         assert!(!scenario.about.is_empty(), "{name} says what it shows");
-        let faults = scenario.steps.iter().filter(|step| matches!(step.act, Act::Fault(_))).count();
-        let expecting = scenario.steps.iter().filter(|step| !step.expect.is_empty()).count();
-        assert_eq!(faults, expecting, "{name}: every fault expects an event");
-        names.push(name);
     }
-    for name in [
-        "steady",
-        "node-loss",
-        "leader-loss",
-        "mesos-master-loss",
-        "mesos-master-frozen",
-        "mesos-zookeeper-cut",
-        "mesos-agent-crash",
-        "zookeeper-leader-loss",
-        "zookeeper-majority-loss",
-        "framework-failover",
-        "framework-frozen",
-        "host-partition",
-        "host-loss",
-        "etcd-partition-stale-leader",
-        "storm",
-    ] {
-        assert!(names.iter().any(|found| found == name), "{name} is missing among {names:?}");
+    for (name, scenario) in shipped(".") {
+        let faults = scenario.steps.iter().filter(|step| matches!(step.act, Act::Fault(_)));
+        assert!(faults.cloned().all(|step| !step.expect.is_empty()), "{name}: every fault expects an event");
+    }
+    for name in ["steady", "storm"] {
+        assert!(all.iter().any(|(found, _)| found == name), "{name} is missing");
+    }
+}
+
+#[test]
+fn the_acceptance_suite_makes_every_fault_on_every_kind_of_part() {
+    let steps: Vec<Step> = shipped("acceptance").into_iter().flat_map(|(_, scenario)| scenario.steps).collect();
+    for row in FAULTS {
+        for class in row.on {
+            let made = steps.iter().any(|step| {
+                matches!(&step.act, Act::Fault(act) if act.kind.row().word == row.word && act.target.class == *class)
+            });
+            assert!(made, "no step of scenarios/acceptance does {} to a {class}", row.word);
+        }
     }
 }
 

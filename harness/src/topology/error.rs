@@ -72,6 +72,9 @@ pub enum TopologyError {
         /// The tails of its logs.
         log: String,
     },
+    /// A machine was named where only a node will do.
+    #[error("only nodes run sshd: name one (storm-0, slot-3); `stormbed attach-shell` opens a shell on any machine")]
+    NoNode,
     /// No machine has that name.
     #[error("there is no machine `{name}`; there are: {known}")]
     NoMachine {
@@ -89,6 +92,7 @@ impl TopologyError {
         match self {
             Self::Config(_)
             | Self::NoMachine { .. }
+            | Self::NoNode
             | Self::Run(
                 RunError::Unknown { .. }
                 | RunError::NoneStands

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use stormbed::config::{LABEL_INCARNATION, LABEL_SLOT};
 use stormbed::outpost::protocol::{Hello, PROTOCOL_VERSION};
 
 use super::plan::{AGENT_PORT, ELECTION_PATH, MASTER_PORT, STATE_PATH, VOLUME, ZOOKEEPER_PORT, brick};
@@ -15,6 +16,8 @@ use crate::run::{Home, Phase, Run, State};
 
 /// An outpost that hears nothing for so long undoes its faults: some heartbeats of one second may be lost on a full machine.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
+/// One node's log, of which the end is kept.
+const NODE_LOG_MAX: Duration = Duration::from_secs(10);
 
 /// A topology, and the responsibility for it: the run's lock is held until this is dropped.
 #[derive(Debug)]
@@ -176,11 +179,38 @@ impl Topology {
                     std::fs::write(place.join(name), content)?;
                 }
             }
+            for (name, content) in self.node_logs(machine, id).await {
+                std::fs::write(place.join(name), content)?;
+            }
             Ok::<(), std::io::Error>(())
         };
         let all = self.containers.iter().map(|(machine, id)| one(machine, id));
         let done = futures_util::future::join_all(all).await;
         done.into_iter().collect::<Result<(), _>>().map_err(|e| crate::run::RunError::file(folder)(e).into())
+    }
+
+    /// What the nodes of a host wrote, those that ended included: `<slot's name>.<incarnation>.log`. It lies in the host's own engine.
+    async fn node_logs(&self, machine: &str, id: &str) -> Vec<(String, String)> {
+        if self.plan.machine(machine).is_none_or(|machine| machine.role != Role::Host) {
+            return Vec::new();
+        }
+        let label = |name: &str| format!("{{{{.Label \"{name}\"}}}}");
+        let format = format!("{{{{.ID}}}} {} {}", label(LABEL_SLOT), label(LABEL_INCARNATION));
+        let filter = format!("label={LABEL_SLOT}");
+        let list = ["docker", "ps", "--all", "--filter", &filter, "--format", &format];
+        let listed = self.engine.exec(id, &list, b"", NODE_LOG_MAX).await.map(|output| output.stdout);
+        let mut logs = Vec::new();
+        for line in listed.unwrap_or_default().lines() {
+            let [container, slot, incarnation] = line.split(' ').collect::<Vec<_>>()[..] else {
+                continue;
+            };
+            // Both streams of the node in one, in their order.
+            let command = ["sh", "-c", "docker logs \"$0\" 2>&1", container];
+            let said = self.engine.exec(id, &command, b"", NODE_LOG_MAX).await;
+            let content = said.map_or_else(|error| format!("{error}\n"), |output| output.stdout);
+            logs.push((format!("{}-s{slot}.{incarnation}.log", self.plan.config.prefix), content));
+        }
+        logs
     }
 
     /// The last lines of everything that a machine wrote, for an error.
