@@ -4,6 +4,7 @@
 //! # Layout
 //! * [`clock`]: monotonic milliseconds; the cores' only notion of time.
 //! * [`mounts`]: what is mounted where.
+//! * [`files`]: files that are replaced whole.
 //! * [`config`]: what each program is told at its start.
 //! * [`registry`]: what the nodes tell each other through etcd.
 //! * [`mesos`]: a Mesos client library: v1 types, RecordIO, detection and contention in ZooKeeper, the scheduler's connection.
@@ -19,6 +20,7 @@ pub mod agent;
 pub mod calico;
 pub mod clock;
 pub mod config;
+pub mod files;
 pub mod framework;
 pub mod master;
 pub mod mesos;

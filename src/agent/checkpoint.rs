@@ -1,9 +1,9 @@
 //! The checkpoint on disk: one JSON file in the work directory, replaced atomically.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::core::Checkpoint;
+use crate::files::replace;
 
 const FILE: &str = "checkpoint.json";
 
@@ -31,14 +31,8 @@ pub fn load(work_dir: &Path) -> Result<Checkpoint, String> {
 /// If it can't be written.
 pub fn save(work_dir: &Path, checkpoint: &Checkpoint) -> Result<(), String> {
     let path = path(work_dir);
-    let written = || -> std::io::Result<()> {
-        let new = path.with_extension("new");
-        let mut file = std::fs::File::create(&new)?;
-        file.write_all(&serde_json::to_vec(checkpoint)?)?;
-        file.sync_all()?;
-        std::fs::rename(&new, &path)
-    };
-    written().map_err(|e| format!("cannot write the checkpoint {}: {e}", path.display()))
+    let text = serde_json::to_vec(checkpoint).expect("a checkpoint is plain data with text keys");
+    replace(&path, text, 0o644).map_err(|e| format!("cannot write the checkpoint {}: {e}", path.display()))
 }
 
 fn path(work_dir: &Path) -> PathBuf {

@@ -1,9 +1,9 @@
 //! The allocation table on disk: one JSON file, replaced atomically.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::core::Table;
+use crate::files::replace;
 
 /// The file's name in the state directory.
 const FILE: &str = "allocations.json";
@@ -33,15 +33,8 @@ pub fn load(state_dir: &Path, pool: &str) -> Result<Table, String> {
 /// If the directory or the file can't be written.
 pub fn save(state_dir: &Path, table: &Table) -> Result<(), String> {
     let path = path(state_dir);
-    let written = || -> std::io::Result<()> {
-        std::fs::create_dir_all(state_dir)?;
-        let new = path.with_extension("new");
-        let mut file = std::fs::File::create(&new)?;
-        file.write_all(&serde_json::to_vec_pretty(table)?)?;
-        file.sync_all()?;
-        std::fs::rename(&new, &path)
-    };
-    written().map_err(|e| format!("cannot write the allocations to {}: {e}", path.display()))
+    let text = serde_json::to_vec_pretty(table).expect("a table is plain data with text keys");
+    replace(&path, text, 0o644).map_err(|e| format!("cannot write the allocations to {}: {e}", path.display()))
 }
 
 fn path(state_dir: &Path) -> PathBuf {

@@ -4,13 +4,13 @@
 //! A new leader writes it once before it serves, which fences its predecessor: every write names the version that it
 //! follows, so a master that was replaced without noticing can't write any more.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use zookeeper_client::{Client, Error};
 
 use super::core::model::Registry;
+use crate::files::replace;
 use crate::mesos::zk::{RETRY_MS, ZkUrl};
 
 /// A registry that can't be kept.
@@ -88,7 +88,7 @@ impl RegistryStore {
             Self::Znode(znode) => znode.save(&data).await,
             Self::File(path) => {
                 let failed = |source| RegistryError::File { path: path.display().to_string(), source };
-                replace(path, &data).map_err(failed)
+                replace(path, &data, 0o644).map_err(failed)
             }
         }
     }
@@ -96,15 +96,6 @@ impl RegistryStore {
 
 fn parse(data: &[u8], path: &str) -> Result<Registry, RegistryError> {
     serde_json::from_slice(data).map_err(|source| RegistryError::Content { path: path.to_owned(), source })
-}
-
-/// A reader finds the old or the new file, also after a loss of power.
-fn replace(path: &Path, data: &[u8]) -> std::io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = std::fs::File::create(&new)?;
-    file.write_all(data)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)
 }
 
 /// The registry's znode.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::core::member::Disk;
-use super::files::replace;
+use crate::files::replace;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Identity {

@@ -1,30 +1,13 @@
 //! The files that the agent writes, and keeps as written.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::core::names::Write;
-
-/// Replaces a file whole: readers see the old or the new one. It is on the disk when this returns.
-///
-/// # Errors
-/// If it can't be written.
-pub fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(dir)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let fresh = dir.join(name);
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    File::open(dir)?.sync_all()
-}
+use crate::files::replace;
 
 /// Rewrites a file in place, for bind mounts, which can't be renamed over. One write carries the whole text, padded with
 /// empty lines to the old length, so that readers never see an end of the old text behind the new one.

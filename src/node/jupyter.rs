@@ -7,8 +7,8 @@ use std::path::Path;
 use serde_json::json;
 use tokio::process::Command;
 
-use super::files::replace;
 use crate::config::NodeConfig;
+use crate::files::replace;
 
 /// Pages served through the proxy come from the user's own machine; their websockets say so.
 const ORIGINS: &str = r"^https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$";
@@ -27,7 +27,7 @@ pub fn command(config: &NodeConfig, run_dir: &Path) -> io::Result<Command> {
     let cookie_secret = run_dir.join("jupyter_cookie_secret");
     let settings = run_dir.join("jupyter_server_config.json");
     // The same on every node: a browser stays logged in when Jupyter moves.
-    replace(&cookie_secret, &format!("stormbed cookie {}\n", token.trim()), 0o600)?;
+    replace(&cookie_secret, format!("stormbed cookie {}\n", token.trim()), 0o600)?;
     let text = settings_text(config, token.trim(), &cookie_secret);
     replace(&settings, &text, 0o600)?;
     replace(&settings.with_extension("py"), CLASSES, 0o600)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::files::replace;
+use crate::files::replace;
 use crate::registry::SSH_PORT;
 
 /// root's authorized_keys: local, never on the shared volume.
