@@ -6,6 +6,7 @@
 mod corpus {
     pub mod case;
     pub mod flags;
+    pub mod holdings;
     pub mod inspect;
     pub mod lanes;
     pub mod matching;

@@ -11,6 +11,7 @@ use futures_util::TryStreamExt;
 use tracing::{info, warn};
 
 use super::container::{PREFIX, name};
+use super::reference;
 
 /// The engine answers, apart from pulls and long waits, within this; starting a container on a busy machine takes seconds.
 const CALL_MAX_S: u64 = 120;
@@ -87,7 +88,7 @@ impl Engine {
                 "Failed to run 'docker -H unix://{socket} pull {reference}': exited with status 1; stderr='{why}\n'"
             )
         };
-        well_formed(&reference).map_err(failed)?;
+        reference::check(&reference).map_err(failed)?;
         let options = CreateImageOptions { from_image: Some(reference.clone()), ..CreateImageOptions::default() };
         let pull = self.docker.create_image(Some(options), None, None);
         pull.try_for_each(|_| async { Ok(()) })
@@ -112,25 +113,6 @@ impl Engine {
     }
 }
 
-/// What the command line finds by itself: names of repositories have no capitals. A first part with a dot, a colon or a capital is the
-/// registry's name.
-fn well_formed(image: &str) -> Result<(), String> {
-    let is_registry = |first: &str| first.contains(['.', ':']) || first == "localhost" || has_capitals(first);
-    let rest = match image.split_once('/') {
-        Some((first, rest)) if is_registry(first) => rest,
-        _ => image,
-    };
-    let name = rest.split(':').next().unwrap_or(rest);
-    if has_capitals(name) {
-        return Err(format!("invalid reference format: repository name ({name}) must be lowercase"));
-    }
-    Ok(())
-}
-
-fn has_capitals(text: &str) -> bool {
-    text.chars().any(char::is_uppercase)
-}
-
 /// Whether the engine says that there is no such thing.
 #[must_use]
 pub fn is_missing(error: &Error) -> bool {
@@ -144,23 +126,5 @@ pub fn said(error: &Error) -> String {
         Error::DockerResponseServerError { message, .. } => message.clone(),
         Error::DockerStreamError { error } => error.clone(),
         other => other.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_images_are_checked_as_by_the_command_line() {
-        let refused = |image| well_formed(image).expect_err("refused");
-        assert_eq!(refused("Bad//Name::"), "invalid reference format: repository name (/Name) must be lowercase");
-        assert_eq!(
-            refused("library/Node:1"),
-            "invalid reference format: repository name (library/Node) must be lowercase"
-        );
-        for fine in ["bb:local", "registry.invalid:5000/x/y:1", "stormbed-node:RC1", "Registry/x@sha256:AB"] {
-            assert_eq!(well_formed(fine), Ok(()), "{fine}");
-        }
     }
 }

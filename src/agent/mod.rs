@@ -11,7 +11,7 @@
 //! * [`core`]: registration, tasks, status updates. Pure.
 //! * [`executor`]: the program that runs one task; [`executors`]: the agent's side of it.
 //! * [`container`]: from a task to what the engine is asked for. Pure.
-//! * [`engine`]: images, and containers that nobody runs; [`inspect`]: the engine's own words about a container.
+//! * [`engine`]: images (`reference`: their names), and containers that nobody runs; [`inspect`]: the engine's own words about a container.
 //! * [`connection`]: the subscription to a master.
 //! * [`checkpoint`]: what outlives the agent's process.
 //! * [`http`]: the agent's own endpoints.
@@ -21,8 +21,8 @@
 //! `docker_kill_orphans` it goes before somebody else gets its address.
 //!
 //! # Not here
-//! Executors of frameworks, health checks, fetching, disk quotas, the Mesos containerizer (a task for it fails as on an agent
-//! that has it not enabled).
+//! Executors of frameworks, health checks (a task with one fails), fetching, disk quotas, the Mesos containerizer (a task for it
+//! fails as on an agent that has it not enabled).
 
 pub mod checkpoint;
 pub mod connection;
@@ -35,6 +35,7 @@ pub mod http;
 pub mod inspect;
 mod parameters;
 pub mod protocol;
+mod reference;
 mod shell;
 
 pub use parameters::SUPPORTED as SUPPORTED_PARAMETERS;

@@ -64,7 +64,8 @@ pub struct AgentTask {
     /// Uuid (base64) of that update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_update_uuid: Option<String>,
-    /// One status for each state so far, oldest first, without `data`.
+    /// One status for each state so far, oldest first. With their `data`: a master that learns of a task from its agent shows it; one
+    /// that has seen the updates doesn't.
     #[serde(default)]
     pub statuses: Vec<TaskStatus>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::case::Kind;
 use super::cluster::{Said, docker};
 use super::inspect;
 use super::matching::{Difference, Order};
@@ -25,10 +26,7 @@ impl Replay<'_> {
                 true => Ok(()),
                 false => Err(Difference::new("$", what, "it has ended")),
             },
-            ["new", "leader"] => {
-                let leader = self.cluster.leader().await.map_err(|why| Difference::new("$", recorded, why))?;
-                self.bindings.value(recorded, &leader.into(), "$", Order::Kept)
-            }
+            ["new", "leader"] => self.new_leader(recorded).await,
             ["znodes:", ..] => {
                 let nodes =
                     znodes::dump(ZOOKEEPER, "/mesos").await.map_err(|why| Difference::new("$", recorded, why))?;
@@ -41,6 +39,25 @@ impl Replay<'_> {
             }
             ["answer", "to", "TEARDOWN", ..] => self.startup(recorded).await,
             _ => Err(Difference::new("$", what, "the replayer doesn't know this observation")),
+        }
+    }
+
+    /// The candidate with the smallest number leads, always. It is the recorded one, unless ZooKeeper was away: then all stand
+    /// again at the same moment, and whose node is the first nothing promises.
+    async fn new_leader(&mut self, recorded: &Value) -> Result<(), Difference> {
+        let failed = |why: String| Difference::new("$", recorded, why);
+        let leader = self.cluster.leader().await.map_err(failed)?;
+        let first = znodes::first_candidate(ZOOKEEPER, "/mesos").await.map_err(failed)?;
+        if self.cluster.address(&leader) != Ok(&first) {
+            return Err(Difference::new("$", format!("the first candidate, at {first}"), leader));
+        }
+        let stood_again = self.case.steps[..self.done.len()].iter().any(|step| match &step.kind {
+            Kind::Action(what) => what.starts_with("start zookeeper"),
+            _ => false,
+        });
+        match stood_again {
+            true => Ok(()),
+            false => self.bindings.value(recorded, &leader.into(), "$", Order::Kept),
         }
     }
 

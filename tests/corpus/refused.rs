@@ -60,31 +60,6 @@ fn parse(text: &str, cases: &[String]) -> Result<BTreeMap<String, Refused>, Stri
     }
 }
 
-/// A case that differs still, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Open {
-    /// What differs.
-    pub differs: String,
-}
-
-/// Reads the list of cases that differ still: `[case-name] differs = "…"`. An absent file is an empty list.
-///
-/// # Errors
-/// If it isn't such a list, or names a case that doesn't exist.
-pub fn read_open(path: &Path, cases: &[String]) -> Result<BTreeMap<String, Open>, String> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
-    };
-    let list: BTreeMap<String, Open> = toml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
-    match list.keys().find(|name| !cases.contains(name)) {
-        Some(unknown) => Err(format!("{}: there is no case {unknown}", path.display())),
-        None => Ok(list),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,30 +1,20 @@
 //! Outside of the cases: a container for each, four at a time, and the sum.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bollard::Docker;
-use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
-use bollard::query_parameters::{
-    CreateContainerOptions, ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    StartContainerOptions, WaitContainerOptions,
-};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 
 use super::case::{Case, files};
-use super::refused::{self, Open, Refused};
-use super::replay::{Failure, Outcome, replay};
+use super::machine::{Machine, REFUSED};
+use super::refused::{self, Refused};
+use super::replay::{Failure, replay};
 
 /// Cases at the same time: mostly they wait.
 const AT_ONCE: usize = 4;
-/// Label of every container of ours; its value names the run.
-const LABEL: &str = "stormbed.run";
-/// The file beside a case's logs that says what of it is refused.
-const REFUSED: &str = "refused.json";
-/// Where a container has what it is given.
-const GIVEN: &str = "/replay";
 
 /// What the command line says.
 #[derive(Debug, Default)]
@@ -73,19 +63,19 @@ impl Arguments {
 #[derive(Debug)]
 enum Verdict {
     Passed,
+    /// It failed among others and passed alone.
+    PassedAlone(Box<Failure>),
     Failed(Box<Failure>),
     Refused(String),
-    /// It differs, and is known to.
-    Open(Box<Failure>),
 }
 
 impl Verdict {
     fn word(&self) -> String {
         match self {
             Verdict::Passed => "ok".to_owned(),
+            Verdict::PassedAlone(_) => "ok alone".to_owned(),
             Verdict::Failed(_) => "FAILED".to_owned(),
             Verdict::Refused(reason) => format!("refused: {reason}"),
-            Verdict::Open(_) => "open".to_owned(),
         }
     }
 }
@@ -163,275 +153,99 @@ fn list() -> Result<(), String> {
 }
 
 async fn all(filters: Vec<String>) -> Result<ExitCode, String> {
-    let files = files(&corpus())?;
     let mut cases = Vec::new();
-    for file in files {
+    for file in files(&corpus())? {
         cases.push((Case::read(&file)?, file));
     }
     let names: Vec<_> = cases.iter().map(|(case, _)| case.name.clone()).collect();
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/mesos-corpus-refused.toml");
-    let refused = refused::read(&list, &names)?;
-    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/mesos-corpus-open.toml");
-    let open = refused::read_open(&list, &names)?;
-    let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(filter));
-    let out_of = cases.len();
-    cases.retain(|(case, _)| wanted(&case.name));
+    let mut refused = refused::read(&list, &names)?;
+    let job = |(case, file): (Case, PathBuf)| {
+        let refused = refused.remove(&case.name);
+        (case, file, refused)
+    };
+    let mut jobs: Vec<Job> = cases.into_iter().map(job).collect();
+    jobs.retain(|(case, ..)| filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter)));
     // The longest first: nobody waits for them in the end.
-    cases.sort_by_key(|(case, _)| std::cmp::Reverse(case.duration_ms()));
-    let filtered = out_of - cases.len();
+    jobs.sort_by_key(|(case, ..)| std::cmp::Reverse(case.duration_ms()));
+    let filtered = names.len() - jobs.len();
 
     let machine = Machine::new()?;
-    let sweeper = machine.clone();
-    let (started, replaying) =
-        (Instant::now(), tokio::spawn(async move { machine.replay_all(cases, refused, open).await }));
+    let started = Instant::now();
     let results = tokio::select! {
-        results = replaying => Some(results),
+        // Whatever happens, nothing of it stays.
+        results = AssertUnwindSafe(replay_all(&machine, &jobs)).catch_unwind() => Some(results),
         _ = tokio::signal::ctrl_c() => None,
     };
-    sweeper.sweep().await;
+    machine.sweep().await;
     match results {
         Some(Ok(results)) => Ok(sum(&results?, filtered, started.elapsed())),
-        Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+        Some(Err(panic)) => std::panic::resume_unwind(panic),
         None => Ok(ExitCode::from(130)),
     }
 }
 
+/// A recording, its file, and what of it is refused.
+type Job = (Case, PathBuf, Option<Refused>);
+
+/// Several cases on few cores delay each other's tasks and timers. What a case proves, it proves alone; but that it needed to
+/// be is told, because a case that passes every other time fails so, too.
+async fn replay_all(machine: &Machine, jobs: &[Job]) -> Result<BTreeMap<String, Verdict>, String> {
+    let donor = &machine.lend().await?;
+    let among_others = jobs.iter().map(|job| async move { (job, one(machine, job, donor).await) });
+    let first: Vec<_> = futures_util::stream::iter(among_others).buffer_unordered(AT_ONCE).collect().await;
+    let mut results = BTreeMap::new();
+    for (job, mut verdict) in first {
+        if let Verdict::Failed(failure) = verdict {
+            print!("alone: ");
+            verdict = match one(machine, job, donor).await {
+                Verdict::Passed | Verdict::Refused(_) => Verdict::PassedAlone(failure),
+                other => other,
+            };
+        }
+        results.insert(job.0.name.clone(), verdict);
+    }
+    Ok(results)
+}
+
+async fn one(machine: &Machine, (case, file, refused): &Job, donor: &str) -> Verdict {
+    let started = Instant::now();
+    let failure = match refused {
+        Some(refused) if refused.instead.is_empty() && refused.incomplete.is_empty() => None,
+        _ => machine.replay(case, file, refused.as_ref(), donor).await,
+    };
+    let verdict = match (failure, refused) {
+        (Some(failure), _) => Verdict::Failed(Box::new(failure)),
+        (None, Some(refused)) => Verdict::Refused(refused.reason.clone()),
+        (None, None) => Verdict::Passed,
+    };
+    println!("test {} ({:.1} s) ... {}", case.name, started.elapsed().as_secs_f64(), verdict.word());
+    verdict
+}
+
 fn sum(results: &BTreeMap<String, Verdict>, filtered: usize, took: Duration) -> ExitCode {
     let count = |which: fn(&Verdict) -> bool| results.values().filter(|result| which(result)).count();
-    let passed = count(|result| matches!(result, Verdict::Passed));
+    let passed = count(|result| matches!(result, Verdict::Passed | Verdict::PassedAlone(_)));
     let failed = count(|result| matches!(result, Verdict::Failed(_)));
     let refused = count(|result| matches!(result, Verdict::Refused(_)));
-    let open = count(|result| matches!(result, Verdict::Open(_)));
+    let mut alone = Vec::new();
     for (name, result) in results {
-        if let Verdict::Failed(failure) | Verdict::Open(failure) = result {
-            println!("\n{name}: {}", describe(failure));
+        match result {
+            Verdict::Failed(failure) => println!("\n{name}: {}", describe(failure)),
+            Verdict::PassedAlone(failure) => {
+                println!("\n{name}, among others: {}", describe(failure));
+                alone.push(name.as_str());
+            }
+            Verdict::Passed | Verdict::Refused(_) => {}
         }
     }
-    println!("\n{passed} passed, {failed} failed, {refused} refused, {open} open in {:.0} s", took.as_secs_f64());
+    let alone = if alone.is_empty() { String::new() } else { format!("; passed only alone: {}", alone.join(", ")) };
+    println!("\n{passed} passed, {failed} failed, {refused} refused in {:.0} s{alone}", took.as_secs_f64());
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!(
-        "test result: {word}. {passed} passed; {failed} failed; {} ignored; 0 measured; {filtered} filtered out; \
+        "test result: {word}. {passed} passed; {failed} failed; {refused} ignored; 0 measured; {filtered} filtered out; \
          finished in {:.2}s",
-        refused + open,
         took.as_secs_f64()
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// The engine, and what of this machine goes into the containers.
-#[derive(Debug, Clone)]
-struct Machine {
-    engine: Docker,
-    run: String,
-    image: String,
-    zookeeper: String,
-    replayer: PathBuf,
-    logs: PathBuf,
-}
-
-impl Machine {
-    fn new() -> Result<Self, String> {
-        let image = |variable: &str| {
-            std::env::var(variable).map_err(|_| {
-                format!("{variable} names no image; say `eval \"$(target/debug/stormbed images --print)\"`")
-            })
-        };
-        Ok(Self {
-            engine: Docker::connect_with_local_defaults().map_err(|e| format!("no engine: {e}"))?,
-            run: format!("test-corpus-{}", std::process::id()),
-            image: image("STORMBED_CORPUS_IMAGE")?,
-            zookeeper: image("STORMBED_ZOOKEEPER_IMAGE")?,
-            replayer: std::env::current_exe().map_err(|e| e.to_string())?,
-            logs: Path::new(env!("CARGO_TARGET_TMPDIR")).join("corpus"),
-        })
-    }
-
-    fn labels(&self) -> HashMap<String, String> {
-        HashMap::from([(LABEL.to_owned(), self.run.clone())])
-    }
-
-    /// Removes every container of this run.
-    async fn sweep(&self) {
-        let filters = HashMap::from([("label".to_owned(), vec![format!("{LABEL}={}", self.run)])]);
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        for container in self.engine.list_containers(Some(options)).await.unwrap_or_default() {
-            if let Some(id) = container.id {
-                self.remove(&id).await;
-            }
-        }
-    }
-
-    async fn remove(&self, id: &str) {
-        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        // Removing it twice is fine.
-        let _ = self.engine.remove_container(id, Some(options)).await;
-    }
-
-    async fn replay_all(
-        &self,
-        cases: Vec<(Case, PathBuf)>,
-        refused: BTreeMap<String, Refused>,
-        open: BTreeMap<String, Open>,
-    ) -> Result<BTreeMap<String, Verdict>, String> {
-        let donor = self.create(self.donor()).await?;
-        let one = |(case, file): &(Case, PathBuf)| {
-            let (refused, open, donor) = (refused.get(&case.name), open.get(&case.name), &donor);
-            let (case, file) = (case.clone(), file.clone());
-            async move {
-                let started = Instant::now();
-                let failure = match refused {
-                    Some(refused) if refused.instead.is_empty() && refused.incomplete.is_empty() => None,
-                    _ => self.replay(&case, &file, refused, donor).await,
-                };
-                let result = match (failure, refused) {
-                    (Some(failure), _) if open.is_some() => Verdict::Open(Box::new(failure)),
-                    (Some(failure), _) => Verdict::Failed(Box::new(failure)),
-                    (None, Some(refused)) => Verdict::Refused(refused.reason.clone()),
-                    (None, None) => Verdict::Passed,
-                };
-                let word = match (&result, open) {
-                    (Verdict::Passed, Some(_)) => "ok, although it is listed as open".to_owned(),
-                    (Verdict::Open(_), Some(open)) => format!("open: {}", open.differs),
-                    _ => result.word(),
-                };
-                println!("test {} ({:.1} s) ... {word}", case.name, started.elapsed().as_secs_f64());
-                (case.name, result)
-            }
-        };
-        let mut results: BTreeMap<String, Verdict> =
-            futures_util::stream::iter(&cases).map(one).buffer_unordered(AT_ONCE).collect().await;
-        // Offers go round once a second. Several cases on few cores delay each other's tasks, and a task that ends on the other side
-        // of a round than in the recording changes the offers: what such a case proves, it proves alone.
-        let failed =
-            |case: &Case, results: &BTreeMap<_, _>| matches!(results.get(&case.name), Some(Verdict::Failed(_)));
-        for pair in &cases {
-            if failed(&pair.0, &results) {
-                print!("alone: ");
-                results.extend([one(pair).await]);
-            }
-        }
-        Ok(results)
-    }
-
-    async fn create(&self, body: ContainerCreateBody) -> Result<String, String> {
-        let created = self.engine.create_container(None::<CreateContainerOptions>, body).await;
-        Ok(created.map_err(|e| format!("cannot create a container: {e}"))?.id)
-    }
-
-    /// Never started: its volumes hold the programs of the ZooKeeper image for other containers.
-    fn donor(&self) -> ContainerCreateBody {
-        ContainerCreateBody {
-            image: Some(self.zookeeper.clone()),
-            labels: Some(self.labels()),
-            volumes: Some(["/opt", "/usr/local/bin"].map(str::to_owned).to_vec()),
-            ..ContainerCreateBody::default()
-        }
-    }
-
-    /// Replays one case in a container; returns what failed.
-    async fn replay(&self, case: &Case, file: &Path, refused: Option<&Refused>, donor: &str) -> Option<Failure> {
-        let out = self.logs.join(&case.name);
-        let broken = |why: String| Failure {
-            step: None,
-            t_ms: 0,
-            what: "the case's container".to_owned(),
-            path: String::new(),
-            expected: "an outcome".to_owned(),
-            got: why,
-        };
-        // What an earlier run has left would be taken for this one's.
-        let _ = std::fs::remove_dir_all(&out);
-        let told = refused.and_then(|refused| serde_json::to_vec(refused).ok());
-        let given = std::fs::create_dir_all(&out)
-            .and_then(|()| told.map_or(Ok(()), |text| std::fs::write(out.join(REFUSED), text)));
-        if let Err(error) = given {
-            return Some(broken(format!("{}: {error}", out.display())));
-        }
-        let id = match self.create(self.container(case, file, &out, donor)).await {
-            Ok(id) => id,
-            Err(why) => return Some(broken(why)),
-        };
-        let ended = self.until_end(case, &id).await;
-        let text = std::fs::read(out.join("result.json")).ok();
-        let outcome = text.and_then(|text| serde_json::from_slice::<Outcome>(&text).ok());
-        let failure = match (outcome, ended) {
-            (Some(outcome), _) => outcome.failure,
-            (None, Err(why)) => Some(broken(why)),
-            (None, Ok(())) => Some(broken(format!("the replayer died: {}", self.said(&id).await))),
-        };
-        self.remove(&id).await;
-        failure
-    }
-
-    async fn until_end(&self, case: &Case, id: &str) -> Result<(), String> {
-        let started = self.engine.start_container(id, None::<StartContainerOptions>).await;
-        started.map_err(|e| format!("cannot start a container: {e}"))?;
-        let patience = Duration::from_millis(case.duration_ms() * 2) + Duration::from_secs(120);
-        let mut wait = self.engine.wait_container(id, None::<WaitContainerOptions>);
-        match tokio::time::timeout(patience, wait.next()).await {
-            // A status other than 0 is a failed case; its outcome tells.
-            Ok(_) => Ok(()),
-            Err(_) => Err(format!("no end within {patience:?}")),
-        }
-    }
-
-    /// The last of what a container wrote.
-    async fn said(&self, id: &str) -> String {
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail("5").build();
-        let lines = self.engine.logs(id, Some(options));
-        lines.filter_map(|line| async move { Some(line.ok()?.to_string()) }).collect::<Vec<_>>().await.concat()
-    }
-
-    fn container(&self, case: &Case, file: &Path, out: &Path, donor: &str) -> ContainerCreateBody {
-        let given = |source: &Path, name: &str, read_only: bool| Mount {
-            typ: Some(MountType::BIND),
-            source: Some(source.display().to_string()),
-            target: Some(format!("{GIVEN}/{name}")),
-            read_only: Some(read_only),
-            ..Mount::default()
-        };
-        let mut host = HostConfig {
-            network_mode: Some("none".to_owned()),
-            mounts: Some(vec![
-                given(&self.replayer, "replayer", true),
-                given(Path::new(env!("CARGO_BIN_EXE_stormd")), "stormd", true),
-                given(file, "case.json", true),
-                given(out, "out", false),
-            ]),
-            ..HostConfig::default()
-        };
-        let mut volumes = Vec::new();
-        if case.has_agents() {
-            may_run_an_engine(&mut host);
-            // overlay2 doesn't work on the container's own overlay.
-            volumes.push("/var/lib/docker".to_owned());
-        }
-        if case.leader_at_start.is_some() {
-            host.volumes_from = Some(vec![format!("{donor}:ro")]);
-        }
-        let words = ["replayer", "--inside", "case.json", "/corpus", "out", "stormd"];
-        let word = |word: &str| match word.starts_with(['-', '/']) {
-            true => word.to_owned(),
-            false => format!("{GIVEN}/{word}"),
-        };
-        ContainerCreateBody {
-            image: Some(self.image.clone()),
-            entrypoint: Some(words.map(word).to_vec()),
-            labels: Some(self.labels()),
-            volumes: Some(volumes),
-            host_config: Some(host),
-            ..ContainerCreateBody::default()
-        }
-    }
-}
-
-/// What a nested engine needs of its container, short of being privileged.
-fn may_run_an_engine(host: &mut HostConfig) {
-    host.cap_add = Some(vec!["ALL".to_owned()]);
-    // Many virtual machines can't grant it.
-    host.cap_drop = Some(vec!["SYS_RESOURCE".to_owned()]);
-    host.device_cgroup_rules = Some(vec!["a *:* rwm".to_owned()]);
-    host.security_opt = Some(vec!["seccomp=unconfined".to_owned(), "apparmor=unconfined".to_owned()]);
-    host.masked_paths = Some(Vec::new());
-    host.readonly_paths = Some(Vec::new());
 }

@@ -1,6 +1,6 @@
 //! Event streams as they arrive, each read in a task of its own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,8 +9,10 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::holdings::Change;
 use super::http::{Chunk, Connection};
 use super::lanes::{is_heartbeat, lane};
+use super::replay::Changes;
 
 /// An event that came and is not yet accounted for.
 #[derive(Debug, Clone)]
@@ -44,16 +46,17 @@ pub struct Stream {
 
 impl Stream {
     /// Reads a stream whose answer's head has been read.
-    pub fn open(connection: Connection) -> Self {
+    /// Ends of tasks are told to `changes`, too.
+    pub fn open(connection: Connection, changes: Changes) -> Self {
         let (known, news, opened) = (Arc::new(Mutex::default()), Arc::new(Notify::new()), Instant::now());
         let (reset, wanted) = oneshot::channel();
-        let reader = Reader { opened, known: Arc::clone(&known), news: Arc::clone(&news) };
+        let reader = Reader { opened, known: Arc::clone(&known), news: Arc::clone(&news), changes };
         let task = tokio::spawn(async move { reader.read(connection, wanted).await });
         Self { opened, known, news, task, reset: Some(reset) }
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
-        look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut lock(&self.known))
     }
 
     /// The first event of a lane that is not yet accounted for; waits for it until a deadline.
@@ -119,10 +122,16 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// What a mutex guards: plain data, whole at any time.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct Reader {
     opened: Instant,
     known: Arc<Mutex<Known>>,
     news: Arc<Notify>,
+    changes: Changes,
 }
 
 impl Reader {
@@ -152,6 +161,7 @@ impl Reader {
 
     fn hear(&self, event: Value) {
         let at = Instant::now();
+        lock(&self.changes).extend(Change::of_event(&event).map(|change| (at, change)));
         self.tell(|known| {
             if let Some(seconds) = event["subscribed"]["heartbeat_interval_seconds"].as_f64() {
                 known.interval_ms = Some((seconds * 1000.0) as u64);
@@ -164,7 +174,7 @@ impl Reader {
     }
 
     fn tell(&self, change: impl FnOnce(&mut Known)) {
-        change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.known));
         self.news.notify_waiters();
     }
 }

@@ -50,6 +50,22 @@ pub async fn dump(servers: &str, path: &str) -> Result<Value, String> {
     Ok(nodes.into())
 }
 
+/// Where the master listens whose candidature has the smallest number.
+///
+/// # Errors
+/// If ZooKeeper can't be asked, or nobody stands.
+pub async fn first_candidate(servers: &str, path: &str) -> Result<String, String> {
+    let nodes = dump(servers, path).await?;
+    let number = |name: &str| name.rsplit_once("json.info_")?.1.parse::<i32>().ok();
+    let candidates = nodes.as_object().into_iter().flatten().filter_map(|(name, node)| Some((number(name)?, node)));
+    let (_, first) = candidates.min_by_key(|(number, _)| *number).ok_or("nobody stands in the election")?;
+    let address = &first["data"]["address"];
+    match (address["ip"].as_str(), address["port"].as_u64()) {
+        (Some(ip), Some(port)) => Ok(format!("{ip}:{port}")),
+        _ => Err(format!("the first candidate announces no address: {first}")),
+    }
+}
+
 fn permissions(acl: &Acl) -> Value {
     let bits: i32 = PERMISSIONS.iter().filter(|(one, _)| acl.permission().has(*one)).map(|(_, bit)| bit).sum();
     json!({"perms": bits, "scheme": acl.scheme(), "id": acl.id()})

@@ -36,7 +36,7 @@ pub struct Task {
     pub forgotten: bool,
     /// The state it is in.
     pub state: TaskState,
-    /// One status per state so far, oldest first, without data.
+    /// One status per state so far, oldest first.
     pub statuses: Vec<TaskStatus>,
 }
 
@@ -61,6 +61,6 @@ impl Task {
     pub fn note(&mut self, status: &TaskStatus) {
         self.state = status.state;
         self.statuses.retain(|old| old.state != status.state);
-        self.statuses.push(TaskStatus { data: None, ..status.clone() });
+        self.statuses.push(status.clone());
     }
 }

@@ -145,7 +145,7 @@ pub struct Task {
     pub state: TaskState,
     /// State and uuid of the latest update that was forwarded, or was to be.
     pub update: Option<(TaskState, String)>,
-    /// The statuses so far, one for each state, without `data`.
+    /// The statuses so far, one for each state; without `data`, unless an agent has brought them.
     pub statuses: Vec<TaskStatus>,
     /// What it takes.
     pub resources: Resources,
