@@ -2,13 +2,13 @@
 //!
 //! Needs Docker and `STORMBED_ZOOKEEPER_IMAGE=<name>:<tag>`, the testbed's ZooKeeper image.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stormbed::config::FrameworkConfig;
 use stormbed::framework::core::state::State;
 use stormbed::framework::store::{Store, StoreError};
 use stormbed::framework::{self, FrameworkError};
-use stormbed::mesos::contender::{Standing, contend};
+use stormbed::mesos::contender::{Contender, Standing, contend};
 use stormbed::mesos::detector::detect;
 use stormbed::mesos::zk::ZkUrl;
 use testcontainers::core::IntoContainerPort;
@@ -52,14 +52,25 @@ fn is_elected(standing: &Standing) -> bool {
 }
 
 /// Stands in the election, and waits until elected; returns the node.
-async fn elected(url: &ZkUrl) -> (watch::Receiver<Standing>, String) {
-    let mut standing = contend(url.join("election"), b"{}".to_vec(), SESSION);
-    until(&mut standing, "elected", is_elected).await;
-    let node = match &*standing.borrow() {
+async fn elected(url: &ZkUrl) -> (Contender, String) {
+    let mut contender = contend(url.join("election"), b"{}".to_vec(), SESSION);
+    until(&mut contender.standing, "elected", is_elected).await;
+    let node = match &*contender.standing.borrow() {
         Standing::Elected { node } => node.clone(),
         other => panic!("{other:?}"),
     };
-    (standing, node)
+    (contender, node)
+}
+
+#[tokio::test]
+async fn who_resigns_is_out_of_the_election_when_that_is_done() {
+    let (_server, url) = zookeeper().await;
+    let (contender, node) = elected(&url).await;
+    let client = url.open(SESSION).await.expect("a session");
+    assert!(client.check_stat(&node).await.expect("an answer").is_some());
+    contender.resign().await;
+    client.sync(&url.path).await.expect("an answer");
+    assert!(client.check_stat(&node).await.expect("an answer").is_none(), "its session ends before it returns");
 }
 
 #[tokio::test]
@@ -67,39 +78,44 @@ async fn the_first_leads_until_it_resigns_and_then_the_next() {
     let (_server, url) = zookeeper().await;
     let mut leader = detect::<String>(url.clone(), SESSION);
     let mut first = contend(url.clone(), br#""first""#.to_vec(), SESSION);
-    until(&mut first, "first", is_elected).await;
+    until(&mut first.standing, "first", is_elected).await;
     until(&mut leader, "leader", |l| l.as_deref() == Some("first")).await;
     let mut second = contend(url.clone(), b"not json".to_vec(), SESSION);
     let mut third = contend(url, br#""third""#.to_vec(), SESSION);
     // Both stand before the first resigns.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(*second.borrow(), Standing::Standby);
+    assert_eq!(*second.standing.borrow(), Standing::Standby);
     drop(first);
     tokio::select! {
-        () = until(&mut second, "second", is_elected) => {}
-        () = until(&mut third, "third", is_elected) => {}
+        () = until(&mut second.standing, "second", is_elected) => {}
+        () = until(&mut third.standing, "third", is_elected) => {}
     }
-    if is_elected(&second.borrow()) {
+    if is_elected(&second.standing.borrow()) {
         until(&mut leader, "a leader that can't be understood is none", Option::is_none).await;
     }
     drop(second);
-    until(&mut third, "third", is_elected).await;
+    until(&mut third.standing, "third", is_elected).await;
     until(&mut leader, "leader", |l| l.as_deref() == Some("third")).await;
 }
 
 #[tokio::test]
-async fn a_leader_whose_servers_are_silent_expires_by_itself() {
+async fn a_leader_whose_servers_are_silent_expires_by_itself_when_its_session_does() {
+    // Long enough to tell its end from the end of a session that is counted from the moment when silence is noticed: 1.4 times it.
+    let session = Duration::from_secs(10);
     let (server, url) = zookeeper().await;
-    let mut leader = detect::<String>(url.clone(), SESSION);
-    let mut standing = contend(url.clone(), br#""first""#.to_vec(), SESSION);
+    let mut leader = detect::<String>(url.clone(), session);
+    let mut first = contend(url.clone(), br#""first""#.to_vec(), session);
     until(&mut leader, "leader", Option::is_some).await;
-    until(&mut standing, "elected", is_elected).await;
+    until(&mut first.standing, "elected", is_elected).await;
     server.pause().await.expect("pause");
-    until(&mut standing, "lost", |s| *s == Standing::Lost).await;
+    let paused = Instant::now();
+    until(&mut first.standing, "lost", |s| *s == Standing::Lost).await;
+    let took = paused.elapsed();
+    assert!(took > session * 8 / 10 && took < session * 12 / 10, "{took:?}");
     until(&mut leader, "none", Option::is_none).await;
     server.unpause().await.expect("unpause");
     let mut second = contend(url, br#""second""#.to_vec(), SESSION);
-    until(&mut second, "elected", is_elected).await;
+    until(&mut second.standing, "elected", is_elected).await;
     until(&mut leader, "leader", |l| l.as_deref() == Some("second")).await;
 }
 
@@ -169,7 +185,7 @@ impl Scheduler {
                         std::thread::sleep(time);
                     }
                 });
-                framework::run(config).await.expect_err("it runs until it must stop")
+                framework::run(config, std::future::pending()).await.expect_err("it runs until it must stop")
             });
             let _ = end.send(error);
         });
@@ -183,7 +199,9 @@ fn start_master(url: &ZkUrl) -> tokio::task::JoinHandle<()> {
     let zk = url.join("mesos");
     let text = format!("ip = '127.0.0.1'\nhostname = '127.0.0.1'\nport = {port}\nzk = '{zk}'\n");
     let config = toml::from_str(&text).expect("a configuration");
-    tokio::spawn(async move { panic!("the master ended: {:?}", stormbed::master::run(config).await) })
+    tokio::spawn(async move {
+        panic!("the master ended: {:?}", stormbed::master::run(config, std::future::pending()).await)
+    })
 }
 
 /// The state's scheduler and framework id, once it is as expected.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use stormbed::framework::FrameworkError;
 use stormbed::{agent, calico, config, framework, master, node, outpost, proxy, supervisor};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// The programs of Stormbed's system under test.
@@ -91,13 +92,24 @@ fn runtime(program: &Program) -> std::io::Result<tokio::runtime::Runtime> {
     }
 }
 
+/// Completes when the program is told to stop.
+async fn terminated() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut signals) => {
+            signals.recv().await;
+        }
+        // The signal's own effect stays: it ends the process.
+        Err(_) => std::future::pending().await,
+    }
+}
+
 /// Runs one program to its end; one line each.
 async fn run(program: Program) -> Result<(), Failure> {
     match program {
-        Program::Master(file) => Ok(master::run(config::load(&file.config)?).await?),
+        Program::Master(file) => Ok(master::run(config::load(&file.config)?, terminated()).await?),
         Program::Agent(file) => Ok(agent::run(config::load(&file.config)?).await?),
         Program::DockerExecutor(arguments) => Ok(agent::executor::run(arguments).await?),
-        Program::Framework(file) => Ok(framework::run(config::load(&file.config)?).await?),
+        Program::Framework(file) => Ok(framework::run(config::load(&file.config)?, terminated()).await?),
         Program::Node => Ok(node::run(node::config_from_environment()?).await?),
         Program::Proxy(file) => Ok(proxy::run(config::load(&file.config)?).await?),
         Program::Calico(file) => Ok(calico::run(config::load(&file.config)?).await?),

@@ -14,7 +14,7 @@
 //! The next one reads the state, subscribes with the framework id in it, and asks Mesos about every task. Whoever led before is
 //! fenced three times over: its writes are conditional on its candidate node ([`store`]), Mesos ends its subscription with
 //! `Framework failed over`, and it stops by itself when its ZooKeeper session ends ([`FrameworkError::is_deposition`]).
-//! Whoever supervises it starts it again, as a standby.
+//! Whoever supervises it starts it again, as a standby. One that is told to stop (SIGTERM) resigns, and the next one leads at once.
 
 mod calls;
 pub mod core;
@@ -76,11 +76,12 @@ impl FrameworkError {
     }
 }
 
-/// Stands in the schedulers' election, and when elected runs the cluster. Returns only with an error.
+/// Stands in the schedulers' election, and when elected runs the cluster. Returns when `stop` completes: it resigns, and the next
+/// scheduler leads at once; the tasks go on.
 ///
 /// # Errors
 /// If the configuration can't be used, or this scheduler must stop ([`FrameworkError`]).
-pub async fn run(config: FrameworkConfig) -> Result<(), FrameworkError> {
+pub async fn run(config: FrameworkConfig, stop: impl Future<Output = ()>) -> Result<(), FrameworkError> {
     let addresses = task::addresses(&config.cluster).map_err(FrameworkError::Addresses)?;
     let state_url: ZkUrl = config.state_zk.parse()?;
     let mesos_url: ZkUrl = config.mesos_zk.parse()?;
@@ -88,19 +89,28 @@ pub async fn run(config: FrameworkConfig) -> Result<(), FrameworkError> {
 
     let candidate = serde_json::json!({ "instance": config.instance, "ip": config.ip });
     let data = candidate.to_string().into_bytes();
-    let mut standing = contend(state_url.join("election"), data, session);
+    let contender = contend(state_url.join("election"), data, session);
     let leader = detect(mesos_url, session);
     tracing::info!(instance = config.instance, "standing by");
-    let node = match standing.wait_for(|standing| *standing != Standing::Standby).await.as_deref() {
-        Ok(Standing::Elected { node }) => node.clone(),
-        _ => return Err(FrameworkError::LostLeadership),
+    let mut standing = contender.standing.clone();
+    let work = async {
+        let node = match standing.wait_for(|standing| *standing != Standing::Standby).await.as_deref() {
+            Ok(Standing::Elected { node }) => node.clone(),
+            _ => return Err(FrameworkError::LostLeadership),
+        };
+        tokio::select! {
+            biased;
+            _ = standing.wait_for(|standing| *standing == Standing::Lost) => Err(FrameworkError::LostLeadership),
+            ended = lead(config, addresses, &state_url, &node, leader) => ended,
+        }
     };
-    let led = lead(config, addresses, &state_url, &node, leader);
-    tokio::select! {
-        biased;
-        _ = standing.wait_for(|standing| *standing == Standing::Lost) => Err(FrameworkError::LostLeadership),
-        ended = led => ended,
-    }
+    let ended = tokio::select! {
+        ended = work => ended,
+        () = stop => Ok(()),
+    };
+    // Nothing of ours is under way any more.
+    contender.resign().await;
+    ended
 }
 
 /// Leads, elected by `node`, until that ends.

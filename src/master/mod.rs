@@ -27,7 +27,7 @@ use self::core::Settings;
 use self::core::model::Registry;
 use crate::clock::Clock;
 use crate::config::MasterConfig;
-use crate::mesos::contender::{Candidate, Standing, contend};
+use crate::mesos::contender::{Candidate, Contender, Standing, contend};
 use crate::mesos::detector::detect;
 use crate::mesos::types::MasterInfo;
 use crate::mesos::zk::{ZkUrl, ZkUrlError};
@@ -62,11 +62,12 @@ pub enum MasterError {
     Registry(#[from] RegistryError),
 }
 
-/// Runs a master until it must end.
+/// Runs a master until it must end, or `stop` completes: then it resigns, and the next one leads at once. (Mesos's master dies
+/// of SIGTERM, and the others wait for the end of its session.)
 ///
 /// # Errors
-/// Always, in the end: with the reason.
-pub async fn run(config: MasterConfig) -> Result<(), MasterError> {
+/// Why it had to end.
+pub async fn run(config: MasterConfig, stop: impl Future<Output = ()>) -> Result<(), MasterError> {
     let session = Duration::from_millis(config.zk_session_timeout_ms);
     let id = uuid::Uuid::new_v4().to_string();
     let info = MasterInfo::announce(&id, config.ip, config.port, &config.hostname);
@@ -79,13 +80,21 @@ pub async fn run(config: MasterConfig) -> Result<(), MasterError> {
     let listener = TcpListener::bind(address).await.map_err(|source| MasterError::Listen { address, source })?;
     tracing::info!(%id, %address, zk = config.zk, "master started");
 
-    let (leader, standing) = election.enter(&info);
+    let (leader, standing, contender) = election.enter(&info);
     let desk = Arc::new(Desk::new(settings(&config), info, leader, Clock::start()));
-    tokio::select! {
+    let ended = tokio::select! {
         never = http::serve(listener, desk.clone()) => match never {},
         ended = lead(&desk, &election, standing) => Err(ended),
+        () = stop => Ok(()),
+    };
+    if let Some(contender) = contender {
+        contender.resign().await;
     }
+    ended
 }
+
+/// Who leads, how this master stands, and its place in the election.
+type Entered = (watch::Receiver<Option<MasterInfo>>, watch::Receiver<Standing>, Option<Contender>);
 
 /// How it is settled who leads.
 enum Election {
@@ -104,8 +113,8 @@ enum Election {
 }
 
 impl Election {
-    /// Stands in the election; returns who leads, and how we stand.
-    fn enter(&self, info: &MasterInfo) -> (watch::Receiver<Option<MasterInfo>>, watch::Receiver<Standing>) {
+    /// Stands in the election; returns who leads, how we stand, and our place, if there is an election.
+    fn enter(&self, info: &MasterInfo) -> Entered {
         match self {
             Self::Ensemble { url, session } => {
                 // As Mesos writes it: members by name.
@@ -113,12 +122,13 @@ impl Election {
                 // The registry isn't a replicated log here, but who counts Mesos's masters by their replicas finds this one.
                 let log_replica = Some(format!("log-replica(1)@{}", info.authority()));
                 let candidate = Candidate { data, log_replica };
-                (detect::<MasterInfo>(url.clone(), *session), contend(url.clone(), candidate, *session))
+                let contender = contend(url.clone(), candidate, *session);
+                (detect(url.clone(), *session), contender.standing.clone(), Some(contender))
             }
             // Nobody will ever change them, so their senders may go.
             Self::Alone { .. } => {
                 let elected = Standing::Elected { node: String::new() };
-                (watch::channel(Some(info.clone())).1, watch::channel(elected).1)
+                (watch::channel(Some(info.clone())).1, watch::channel(elected).1, None)
             }
         }
     }

@@ -9,14 +9,19 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use zookeeper_client::{Acls, Client, CreateMode, Error};
 
-use super::zk::{RETRY_MS, ZkUrl, ended, leading};
+use super::zk::{RETRY_MS, ZkUrl, ended, leading, terminated};
 
 /// Mesos's label of a candidate whose data is JSON.
 const LABEL: &str = "json.info_";
 /// The directory in an election where the replicas of Mesos's log find each other.
 const REPLICAS: &str = "log_replicas";
+
+/// The servers close a session within this, or not at all.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// How we stand in an election.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,43 +53,82 @@ impl From<Vec<u8>> for Candidate {
     }
 }
 
-/// Stands in the election at `url` in a task of its own.
-///
-/// Resigns at once when every receiver is dropped, or the task's runtime ends.
-#[must_use]
-pub fn contend(url: ZkUrl, candidate: impl Into<Candidate>, session_timeout: Duration) -> watch::Receiver<Standing> {
-    let (publish, standing) = watch::channel(Standing::Standby);
-    let candidate = candidate.into();
-    tokio::spawn(async move {
-        tokio::select! {
-            () = publish.closed() => {}
-            () = stand(&url, &candidate, session_timeout, &publish) => {}
-        }
-    });
-    standing
+/// A place in an election, held by a task of its own. Dropping it resigns in the background.
+#[derive(Debug)]
+pub struct Contender {
+    /// How it stands.
+    pub standing: watch::Receiver<Standing>,
+    resigns: CancellationToken,
+    task: JoinHandle<()>,
 }
 
-async fn stand(url: &ZkUrl, candidate: &Candidate, timeout: Duration, publish: &watch::Sender<Standing>) {
-    while *publish.borrow() == Standing::Standby {
-        // A candidature is a session: where it is in doubt whether a node was created, the session goes, and it with it.
-        let client = url.open_patiently(timeout).await;
-        let candidature = async {
-            match enter(&client, &url.path, candidate).await {
-                Ok(name) => hold(&client, &url.path, &name, publish).await,
-                Err(error) => error,
-            }
-        };
-        let ended = tokio::select! {
-            () = ended(&client) => Error::SessionExpired,
-            error = candidature => error,
-        };
-        tracing::warn!(%url, error = %ended, "the candidature ended");
-        if *publish.borrow() != Standing::Standby {
-            publish.send_replace(Standing::Lost);
-            return;
+impl Contender {
+    /// Leaves the election. When this returns our nodes are gone and the next candidate leads; if ZooKeeper can't be reached,
+    /// they go with the session.
+    pub async fn resign(mut self) {
+        self.resigns.cancel();
+        // It may have panicked; then its session ends by itself.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Contender {
+    fn drop(&mut self) {
+        self.resigns.cancel();
+    }
+}
+
+/// Stands in the election at `url`.
+#[must_use]
+pub fn contend(url: ZkUrl, candidate: impl Into<Candidate>, session_timeout: Duration) -> Contender {
+    let (publish, standing) = watch::channel(Standing::Standby);
+    let (candidate, resigns) = (candidate.into(), CancellationToken::new());
+    let resigned = resigns.clone();
+    let task = tokio::spawn(async move {
+        while *publish.borrow() == Standing::Standby && !resigned.is_cancelled() {
+            stand(&url, &candidate, session_timeout, &publish, &resigned).await;
         }
-        drop(client);
-        tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+    });
+    Contender { standing, resigns, task }
+}
+
+/// One candidature, which is a session: where it is in doubt whether a node was created, the session goes, and it with it.
+async fn stand(
+    url: &ZkUrl,
+    candidate: &Candidate,
+    timeout: Duration,
+    publish: &watch::Sender<Standing>,
+    resigned: &CancellationToken,
+) {
+    let Some(client) = resigned.run_until_cancelled(url.open_patiently(timeout)).await else {
+        return;
+    };
+    let candidature = async {
+        match enter(&client, &url.path, candidate).await {
+            Ok(name) => hold(&client, &url.path, &name, publish).await,
+            Err(error) => error,
+        }
+    };
+    let ended = tokio::select! {
+        () = resigned.cancelled() => return close(client).await,
+        () = ended(&client, &url.path) => Error::SessionExpired,
+        error = candidature => error,
+    };
+    tracing::warn!(%url, error = %ended, "the candidature ended");
+    if *publish.borrow() != Standing::Standby {
+        publish.send_replace(Standing::Lost);
+        return;
+    }
+    drop(client);
+    tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+}
+
+/// Ends a session, and with it its nodes; waits for the servers to have done so.
+async fn close(client: Client) {
+    let closed = terminated(client.state_watcher());
+    drop(client);
+    if tokio::time::timeout(CLOSE_MAX, closed).await.is_err() {
+        tracing::warn!("ZooKeeper doesn't answer: the candidature ends with its session");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who leads? Follows an election in ZooKeeper and publishes the leader's data.
 //!
 //! The same rules as Mesos's detector: the smallest sequence number leads; a leader whose data can't be read as `T` is no
-//! leader; a session that ended, or is without a connection for its whole timeout, means "no leader known" until a new one is
+//! leader; a session that ended, or wasn't confirmed for its whole timeout, means "no leader known" until a new one is
 //! open. A shorter disconnection changes nothing.
 
 use std::convert::Infallible;
@@ -83,7 +83,7 @@ where
     loop {
         let client = url.open_patiently(session_timeout).await;
         tokio::select! {
-            () = ended(&client) => {}
+            () = ended(&client, &url.path) => {}
             never = look_on(&client, &url.path, publish) => match never {},
         }
         tracing::warn!(%url, "the detector's session ended: no leader known");

@@ -7,11 +7,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use zookeeper_client::{Acls, Client, CreateMode, Error, SessionState};
+use tokio::time::{Instant, sleep_until};
+use zookeeper_client::{Acls, Client, CreateMode, Error, StateWatcher};
 
 /// Pause before an operation is tried again that failed with the connection: long enough not to spin while all servers
 /// are down, short against every session timeout.
 pub(crate) const RETRY_MS: u64 = 200;
+
+/// How often in a session's timeout the servers are asked to confirm it.
+const CONFIRMATIONS: u32 = 10;
 
 /// A text that isn't `zk://host:port,…/path`.
 #[derive(Debug, thiserror::Error)]
@@ -88,21 +92,36 @@ impl ZkUrl {
     }
 }
 
-/// Returns when a session is over: ended by the servers, or without a connection to any of them for its timeout. ZooKeeper
-/// tells of the end of a session only after it is reached again, when others may long have acted on it; so, as in Mesos, nobody
-/// waits to be told.
-pub async fn ended(client: &Client) {
-    let mut states = client.state_watcher();
-    let mut state = states.state();
-    while !state.is_terminated() {
-        state = if state == SessionState::Disconnected {
-            match tokio::time::timeout(client.session_timeout(), states.changed()).await {
-                Ok(state) => state,
-                Err(_) => return,
-            }
-        } else {
-            states.changed().await
-        };
+/// Returns when a session is over: ended by the servers, or not confirmed by them for its timeout. They end a session so long
+/// after they last heard of it, and tell so only when they are reached again, when others may long have acted on it; so, as in
+/// Mesos, nobody waits to be told. A broken connection is noticed late, too (by the client's library after two fifths of the
+/// timeout), so what counts is when the last question was *sent* that was answered: the servers have heard of us since then.
+pub async fn ended(client: &Client, path: &str) {
+    tokio::select! {
+        () = terminated(client.state_watcher()) => {}
+        () = unconfirmed(client, path) => {}
+    }
+}
+
+/// Returns when the session is known to have ended.
+pub(super) async fn terminated(mut states: StateWatcher) {
+    while !states.state().is_terminated() {
+        states.changed().await;
+    }
+}
+
+/// Asks again and again; returns when no answer counts any more.
+async fn unconfirmed(client: &Client, path: &str) {
+    let timeout = client.session_timeout();
+    let mut asked = Instant::now();
+    let mut until = asked + timeout;
+    while Instant::now() < until {
+        // Only the leader of the servers answers it: one that was cut off from the others can't confirm a session.
+        if let Ok(Ok(())) = tokio::time::timeout_at(until, client.sync(path)).await {
+            until = asked + timeout;
+        }
+        sleep_until(until.min(asked + timeout / CONFIRMATIONS)).await;
+        asked = Instant::now();
     }
 }
 
