@@ -27,12 +27,16 @@ impl Core {
     }
 
     /// An agent that offers knows what runs on it. The same agent is asked about tasks that were unreachable; another agent
-    /// on that host has replaced it, and killed what ran there.
+    /// on that host has replaced it, and killed what ran there. What nobody could answer before can be answered now.
     fn agent_offers(&mut self, now: Millis, offer: &Offer) {
         let mut replaced = Vec::new();
         for (slot, record) in &self.state.slots {
             let Some(task) = &record.task else { continue };
-            if record.home.as_ref() != Some(&offer.hostname) || task.stage != Stage::Unreachable {
+            if record.home.as_ref() != Some(&offer.hostname) {
+                continue;
+            }
+            self.reconciliation.answerable(now, *slot);
+            if task.stage != Stage::Unreachable {
                 continue;
             }
             if task.agent == offer.agent {
@@ -131,10 +135,7 @@ impl Core {
 
     /// Asks for offers while there is something to launch, or a task of which nobody knows.
     pub(super) fn seek_offers(&mut self, now: Millis) {
-        let wanted = self.state.slots.values().any(|slot| match &slot.task {
-            Some(task) => task.stage == Stage::Unreachable,
-            None => true,
-        });
+        let wanted = self.state.slots.values().any(|slot| slot.task.is_none()) || self.is_any_displaced(now);
         match self.revived {
             None if wanted => {
                 self.revived = Some(now);

@@ -167,6 +167,7 @@ impl Core {
     fn drop_connection(&mut self) {
         self.offers.clear();
         self.moves.disconnected();
+        self.reconciliation.disconnected();
         for slots in std::mem::take(&mut self.leaving).into_values() {
             self.unplan(&slots);
         }

@@ -1,7 +1,8 @@
 //! Slots that must find another home.
 //!
-//! A home is lost when its agent can't be reached or is gone, or when a slot without a task has waited in vain for an offer from
-//! it. While the cluster forms there is no data to lose: the slot is placed anew, in the next generation.
+//! A home is lost when its agent can't be reached or is gone, or when we have waited in vain for a sign of it: for an offer if the
+//! slot has no task, else for an answer about its task. (A master that has just been elected is silent about the tasks of agents
+//! that are still to come back, and waits ten minutes for them; a host that died with the former master is among those.) While the cluster forms there is no data to lose: the slot is placed anew, in the next generation.
 //!
 //! Once it has formed, giving up a slot's data is a membership change, and etcd is asked first ([`Action::Census`]). A slot moves
 //! only if
@@ -85,8 +86,11 @@ impl Core {
         let Some(task) = &record.task else {
             return record.home.is_some() && self.moves.patience.get(&slot).is_some_and(|end| *end <= now);
         };
-        // Only what was said in this subscription counts: the agent may have come back meanwhile.
-        task.stage == Stage::Unreachable && !self.reconciliation.is_open(slot)
+        match self.reconciliation.open_since(slot) {
+            // Only what was said in this subscription counts: the agent may have come back meanwhile.
+            None => task.stage == Stage::Unreachable,
+            Some(since) => now.since(since) >= self.settings.home_patience,
+        }
     }
 
     /// Whether offers from any host may be of use soon.

@@ -1,6 +1,7 @@
 //! When to ask the master how our tasks are: after every subscription until each is answered, and now and then for all.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use crate::clock::Millis;
@@ -14,7 +15,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// Which slots' tasks wait for an answer.
 #[derive(Debug, Default)]
 pub(super) struct Reconciliation {
-    open: BTreeSet<Slot>,
+    /// Since when.
+    open: BTreeMap<Slot, Millis>,
     next: Millis,
     pause: Duration,
     next_full: Millis,
@@ -23,15 +25,30 @@ pub(super) struct Reconciliation {
 impl Reconciliation {
     /// Asks about one slot with the next batch, now.
     pub(super) fn ask(&mut self, now: Millis, slot: Slot) {
-        if self.open.insert(slot) {
+        if let Entry::Vacant(question) = self.open.entry(slot) {
+            question.insert(now);
             self.next = now;
             self.pause = PAUSE;
         }
     }
 
+    /// An unanswered question can be answered from now on: it is asked again at once, and its wait begins anew.
+    pub(super) fn answerable(&mut self, now: Millis, slot: Slot) {
+        if let Some(since) = self.open.get_mut(&slot) {
+            *since = now;
+            self.next = now;
+        }
+    }
+
+    /// Forgets every question: nobody is there who could answer.
+    pub(super) fn disconnected(&mut self) {
+        self.open.clear();
+    }
+
     /// Asks about all of these now, and about all that live again after `interval`.
     pub(super) fn ask_all(&mut self, now: Millis, interval: Duration, slots: impl Iterator<Item = Slot>) {
-        self.open = slots.collect();
+        let before = std::mem::take(&mut self.open);
+        self.open = slots.map(|slot| (slot, before.get(&slot).copied().unwrap_or(now))).collect();
         self.next = now;
         self.pause = PAUSE;
         self.next_full = now + interval;
@@ -42,9 +59,9 @@ impl Reconciliation {
         self.open.remove(&slot);
     }
 
-    /// Whether the slot's question waits for its answer.
-    pub(super) fn is_open(&self, slot: Slot) -> bool {
-        self.open.contains(&slot)
+    /// Since when the slot's question waits for its answer, if it does.
+    pub(super) fn open_since(&self, slot: Slot) -> Option<Millis> {
+        self.open.get(&slot).copied()
     }
 
     /// Whether it is time for [`Reconciliation::ask_all`].
@@ -59,7 +76,7 @@ impl Reconciliation {
         }
         self.next = now + self.pause;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
-        self.open.iter().copied().collect()
+        self.open.keys().copied().collect()
     }
 }
 
@@ -83,8 +100,11 @@ mod tests {
         }
         let expected = [(0, vec![0, 1]), (1, vec![0, 1]), (3, vec![1]), (7, vec![1]), (15, vec![1]), (30, vec![1])];
         assert_eq!(times, expected);
-        asked.heard(1);
+        asked.ask_all(Millis(50_000), Duration::from_secs(60), [0, 1].into_iter());
+        assert_eq!(asked.open_since(0), Some(Millis(50_000)));
+        assert_eq!(asked.open_since(1), Some(Millis(0)), "the same question still");
+        asked.disconnected();
         assert!(asked.due(Millis(99_000)).is_empty());
-        assert!(!asked.is_full_due(Millis(59_999)) && asked.is_full_due(Millis(60_000)));
+        assert!(!asked.is_full_due(Millis(109_999)) && asked.is_full_due(Millis(110_000)));
     }
 }

@@ -339,6 +339,35 @@ fn a_new_leader_asks_before_it_believes_that_a_home_is_lost() {
 }
 
 #[test]
+fn a_slot_of_a_host_that_died_with_the_master_moves_when_the_next_one_has_waited_long_enough_in_vain() {
+    for home_offers in [false, true] {
+        let mut bench = Bench::running(FORMED);
+        bench.on(Event::Disconnected);
+        bench.now = bench.now + Duration::from_secs(60);
+        bench.subscribe();
+        for slot in [0, 2] {
+            bench.update(&format!("c1.{slot}.1"), TaskState::Running);
+        }
+        bench.now = bench.now + Duration::from_millis(29_999);
+        assert!(!bench.on(Event::Tick).contains(&Action::Census), "the agent may come back");
+        bench.now = bench.now + Duration::from_millis(1);
+        let asks = bench.on(Event::Tick);
+        assert!(asks.contains(&Action::Census) && asks.contains(&Action::Revive), "{asks:?}");
+        for host in 0..3 {
+            if host != 1 || home_offers {
+                bench.offer(&format!("O{host}"), host, 2.0);
+            }
+        }
+        bench.now = bench.now + Duration::from_secs(1);
+        bench.on(census(&[0, 1, 2]));
+        assert_eq!(bench.stage(1), Some(Stage::Running), "its node serves");
+        bench.on(census(&[0, 2]));
+        let expected = if home_offers { vec![] } else { vec![(1, "host-0")] };
+        assert_eq!(moved(&bench.written()), expected);
+    }
+}
+
+#[test]
 fn a_slot_without_a_task_waits_for_its_home_only_so_long() {
     let mut bench = Bench::running(FORMED);
     bench.update("c1.1.1", TaskState::Failed);
@@ -356,6 +385,9 @@ fn a_slot_without_a_task_waits_for_its_home_only_so_long() {
 #[test]
 fn an_offer_from_home_starts_the_wait_again() {
     let mut bench = Bench::running(FORMED);
+    for slot in [0, 2] {
+        bench.update(&format!("c1.{slot}.1"), TaskState::Running);
+    }
     for _ in 0..2 {
         // Twice in a row, so that the next launch is not due at once.
         let incarnation = bench.core.state().slots[&1].incarnation;
