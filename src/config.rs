@@ -140,6 +140,9 @@ pub struct AgentConfig {
     /// Grace of a KILL without a policy.
     #[serde(default = "defaults::ms_5s")]
     pub executor_shutdown_grace_ms: u64,
+    /// A task whose executor hasn't subscribed after this has failed; its image is pulled within it, too.
+    #[serde(default = "defaults::ms_60s")]
+    pub executor_registration_timeout_ms: u64,
     /// A restarted agent waits this long for its executors to come back.
     #[serde(default = "defaults::ms_2s")]
     pub executor_reregistration_timeout_ms: u64,

@@ -68,6 +68,9 @@ pub fn translate(task: &TaskInfo, container: &str, sandbox: &Path) -> Result<Wan
     let info = task.container.as_ref().ok_or("No container info found in task info")?;
     let docker = info.docker.as_ref().ok_or("No docker info found in container info")?;
     let command = task.command.as_ref().ok_or("No command info found")?;
+    if task.health_check.as_ref().is_some_and(|check| !check["type"].is_null()) {
+        return Err("health checks are not carried out here".into());
+    }
     let resources = Resources::of(&task.resources)?;
     let amount = |name: &str| Some(resources.scalar(name)).filter(|amount| *amount > 0.0);
     let mut host = as_of_the_command_line(HostConfig {

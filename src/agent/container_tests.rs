@@ -123,3 +123,13 @@ fn what_the_command_line_refuses_is_no_finding_of_mesos() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn what_nobody_would_check_is_refused() {
+    let check = json!({"/health_check": {"type": "COMMAND", "command": {"value": "true"}}});
+    assert_eq!(translated(check), Err("health checks are not carried out here".into()));
+    assert!(
+        translated(json!({"/health_check": {"command": {"value": "true"}}})).is_ok(),
+        "no check at all, as recorded"
+    );
+}

@@ -56,6 +56,7 @@ pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
         fixed_master: detector::is_fixed(&config.master),
         backoff: Duration::from_millis(config.registration_backoff_ms),
         retry: Duration::from_millis(config.status_update_retry_ms),
+        registration: Duration::from_millis(config.executor_registration_timeout_ms),
         reregistration: Duration::from_millis(config.executor_reregistration_timeout_ms),
         docker: config.containerizers.iter().any(|name| name == "docker"),
         kill_orphans: config.docker_kill_orphans,

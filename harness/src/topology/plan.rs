@@ -371,6 +371,7 @@ impl Plan {
             status_update_retry_ms: 10_000,
             containerizers: vec!["docker".to_owned()],
             executor_shutdown_grace_ms: 5_000,
+            executor_registration_timeout_ms: 60_000,
             executor_reregistration_timeout_ms: 1_000,
             recovery_timeout_ms: 900_000,
             docker_kill_orphans: true,

@@ -11,7 +11,13 @@ use crate::mesos::types::{
 };
 
 impl Agent {
-    pub(super) fn run_task(&mut self, framework: FrameworkInfo, info: TaskInfo, fresh: &mut dyn Fresh) -> Vec<Action> {
+    pub(super) fn run_task(
+        &mut self,
+        now: Millis,
+        framework: FrameworkInfo,
+        info: TaskInfo,
+        fresh: &mut dyn Fresh,
+    ) -> Vec<Action> {
         let Some(framework_id) = framework.id.clone() else {
             return Vec::new();
         };
@@ -29,6 +35,7 @@ impl Agent {
             self.end(&key, status, fresh);
             return Vec::new();
         }
+        self.registering.insert(key.clone(), now + self.settings.registration);
         vec![Action::Prepare(key)]
     }
 
@@ -137,6 +144,23 @@ impl Agent {
             actions.insert(0, Action::Send(FromAgent::Unregister));
         }
         actions
+    }
+
+    /// Tasks whose executors didn't subscribe in time have failed. One that comes later is told to end.
+    pub(super) fn give_up_registering(&mut self, now: Millis, fresh: &mut dyn Fresh) {
+        let tasks = &self.tasks;
+        let waits = |key: &TaskRef| {
+            tasks.get(key).is_some_and(|task| matches!(task.stage, Stage::Preparing | Stage::Registering))
+        };
+        self.registering.retain(|key, _| waits(key));
+        let late: Vec<TaskRef> =
+            self.registering.iter().filter(|(_, until)| **until <= now).map(|(key, _)| key.clone()).collect();
+        for key in late {
+            self.registering.remove(&key);
+            let message = format!("Executor did not register within {:?}", self.settings.registration);
+            let status = of_agent(&key, TaskState::Failed, reason::EXECUTOR_REGISTRATION_TIMEOUT, &message);
+            self.end(&key, status, fresh);
+        }
     }
 
     fn key_of(&self, container: &str) -> Option<TaskRef> {

@@ -4,8 +4,8 @@
 //! ```text
 //! RunTask ─► Preparing ─► Registering ─► Running: STARTING ─► RUNNING ─► (KILLING) ─► FINISHED | FAILED | KILLED
 //!               │              │            └ its executor is gone: FAILED
-//!               │              └ killed: KILLED
-//!               └ no image: FAILED
+//!               │              └ killed: KILLED; no executor in time: FAILED
+//!               └ no image, or not in time: FAILED
 //! ```
 //! Each update waits in its task's [`queue`] until the framework acknowledged the one before. Everything that the framework or an
 //! executor may rely on is written ([`Action::Persist`]) before it is said or done.
@@ -44,6 +44,8 @@ pub struct Settings {
     pub backoff: Duration,
     /// First retry of an unacknowledged update.
     pub retry: Duration,
+    /// How long a task may take until its executor subscribes, its image's pull included.
+    pub registration: Duration,
     /// How long a restarted agent waits for its executors.
     pub reregistration: Duration,
     /// Whether it runs DOCKER tasks; no other ones are run at all.
@@ -139,6 +141,8 @@ pub struct Agent {
     frameworks: BTreeMap<FrameworkId, FrameworkInfo>,
     tasks: BTreeMap<TaskRef, Task>,
     queues: BTreeMap<TaskRef, Queue>,
+    /// Until when the executors of these tasks have to subscribe.
+    registering: BTreeMap<TaskRef, Millis>,
     /// Containers whose executors haven't come back since the agent was started.
     missing: BTreeSet<String>,
     /// Until then an agent with executors doesn't register, as in Mesos: it tells the master of every task that is alive at once.
@@ -157,6 +161,7 @@ impl Agent {
             .chain(self.link.deadline().filter(|_| self.may_register() || self.link.is_registered()))
             .chain(self.shutdown_at.map(|at| at + SHUTDOWN_MAX))
             .chain(self.missing_until)
+            .chain(self.registering.values().copied())
             .min()
     }
 
@@ -202,6 +207,7 @@ impl Agent {
             Event::ExecutorGone(container) => self.executor_gone(&container, "Container terminated", fresh),
             Event::Unregister => self.unregister(now),
         };
+        self.give_up_registering(now, fresh);
         actions.extend(self.time(now, fresh));
         actions.extend(self.updates(now));
         if std::mem::take(&mut self.dirty) {
@@ -291,7 +297,7 @@ impl Agent {
                 self.reconcile(reconcile, &reconcile_frameworks, fresh);
             }
             ToAgent::Ping => return vec![Action::Send(FromAgent::Pong)],
-            ToAgent::RunTask { framework, task } => return self.run_task(*framework, *task, fresh),
+            ToAgent::RunTask { framework, task } => return self.run_task(now, *framework, *task, fresh),
             ToAgent::KillTask { framework_id, task_id, kill_policy, draining } => {
                 return self.kill(&TaskRef { framework_id, task_id }, kill_policy, draining, fresh);
             }

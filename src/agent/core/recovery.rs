@@ -54,6 +54,7 @@ impl Agent {
             frameworks: frameworks.filter_map(|f| Some((f.id.clone()?, f))).collect(),
             tasks: checkpoint.tasks.into_iter().collect(),
             queues: checkpoint.queues.into_iter().collect(),
+            registering: BTreeMap::new(),
             missing: BTreeSet::new(),
             missing_until: None,
             shutdown_at: None,

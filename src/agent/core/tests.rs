@@ -47,6 +47,7 @@ fn settings() -> Settings {
         fixed_master: false,
         backoff: Duration::from_secs(1),
         retry: Duration::from_secs(10),
+        registration: Duration::from_secs(60),
         reregistration: Duration::from_secs(2),
         docker: true,
         kill_orphans: true,
@@ -557,4 +558,27 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn an_executor_that_does_not_subscribe_in_time_fails_its_task_and_is_told_to_end_when_it_comes() {
+    for image_is_here in [false, true] {
+        let mut bench = Bench::registered();
+        bench.run("t");
+        if image_is_here {
+            bench.prepared("t");
+        }
+        bench.now_ms += 59_999;
+        assert_eq!(bench.master(json!({"type": "PING"})), [Action::Send(FromAgent::Pong)]);
+        bench.now_ms += 1;
+        let failed = bench.on(Event::Tick);
+        assert_eq!(states(&failed), [TaskState::Failed]);
+        assert_eq!(updates(&failed)[0].reason.as_deref(), Some(reason::EXECUTOR_REGISTRATION_TIMEOUT));
+        assert_eq!(bench.prepared("t"), [], "too late");
+        assert_eq!(bench.subscribe("t"), [tell(&bench.container("t"), ToExecutor::Shutdown)]);
+    }
+    let mut bench = Bench::registered();
+    bench.launched("t");
+    bench.now_ms += 60_000;
+    assert_eq!(bench.master(json!({"type": "PING"})), [Action::Send(FromAgent::Pong)], "it came in time");
 }

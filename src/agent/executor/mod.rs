@@ -6,7 +6,7 @@
 //! * `run`: the container.
 //!
 //! # Not here
-//! Health checks; general checks end the executor, as in Mesos. The image is the agent's to get, orphans are its to remove.
+//! Health checks: a task with one fails. General checks end the executor, as in Mesos. The image is the agent's to get, orphans are its to remove.
 
 pub mod core;
 pub mod protocol;

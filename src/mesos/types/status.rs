@@ -86,6 +86,8 @@ pub mod reason {
     pub const CONTAINER_LAUNCH_FAILED: &str = "REASON_CONTAINER_LAUNCH_FAILED";
     /// The executor ended abnormally.
     pub const EXECUTOR_TERMINATED: &str = "REASON_EXECUTOR_TERMINATED";
+    /// The executor didn't subscribe in time.
+    pub const EXECUTOR_REGISTRATION_TIMEOUT: &str = "REASON_EXECUTOR_REGISTRATION_TIMEOUT";
     /// The executor didn't come back after an agent's restart.
     pub const EXECUTOR_REREGISTRATION_TIMEOUT: &str = "REASON_EXECUTOR_REREGISTRATION_TIMEOUT";
     /// Killed before it ran.
