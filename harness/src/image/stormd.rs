@@ -15,6 +15,9 @@ pub const BOOKWORM_GLIBC: (u32, u32) = (2, 36);
 /// A cold build of everything on two cores takes a few minutes.
 const BUILD_MAX: Duration = Duration::from_secs(1_800);
 
+/// The system's program.
+const PROGRAM: &str = "stormd";
+
 /// Where the program comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -64,7 +67,53 @@ pub async fn program(engine: &Engine, home: &Home, progress: &(dyn Fn(&str) + Sy
         return Ok(bytes);
     }
     progress("this machine's libc is newer than bookworm's: building stormd in a container");
-    read(&strip(&build_in_container(engine, home, progress).await?).await?)
+    build_in_container(engine, home, &["--bin", PROGRAM], progress).await?;
+    read(&strip(&bookworm(&toolchain()?.sources).join("debug").join(PROGRAM)).await?)
+}
+
+/// Programs that a test runs inside of images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestPrograms {
+    /// The system's program.
+    pub stormd: PathBuf,
+    /// The test itself.
+    pub test: PathBuf,
+}
+
+/// The programs of a test of the package `stormbed` that runs itself inside of images; none where those that cargo builds for
+/// this machine run there.
+///
+/// # Errors
+/// If they have to be built in a container and can't be.
+pub async fn for_test(
+    engine: &Engine,
+    home: &Home,
+    test: &str,
+    progress: &(dyn Fn(&str) + Sync),
+) -> Result<Option<TestPrograms>, ImageError> {
+    if origin(&read(&strip(&find()?).await?)?) == Origin::Native {
+        return Ok(None);
+    }
+    progress(&format!("this machine's libc is newer than bookworm's: building {test} in a container"));
+    let words = ["--bin", PROGRAM, "--test", test, "--message-format=json"];
+    let said = build_in_container(engine, home, &words, progress).await?;
+    let built = executable(&said, test).ok_or_else(|| ImageError::Tool {
+        what: format!("building {test} for bookworm"),
+        tail: "cargo names no such executable".to_owned(),
+    })?;
+    Ok(Some(TestPrograms { stormd: bookworm(&toolchain()?.sources).join("debug").join(PROGRAM), test: built }))
+}
+
+/// Where cargo says that it has put a test's program.
+fn executable(said: &str, test: &str) -> Option<PathBuf> {
+    let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut built = messages.filter(|message| message["target"]["name"] == test);
+    built.find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+/// Where programs are built for bookworm.
+fn bookworm(sources: &Path) -> PathBuf {
+    sources.join("target/bookworm")
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
@@ -74,7 +123,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
 /// `stormd` beside this program, or one directory up (tests run from `deps`).
 fn find() -> Result<PathBuf, ImageError> {
     let own = std::env::current_exe().map_err(ImageError::file("this program"))?;
-    let places: Vec<PathBuf> = own.ancestors().skip(1).take(2).map(|d| d.join("stormd")).collect();
+    let places: Vec<PathBuf> = own.ancestors().skip(1).take(2).map(|d| d.join(PROGRAM)).collect();
     places.iter().find(|p| p.is_file()).cloned().ok_or_else(|| ImageError::NoStormd {
         looked: places.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", "),
     })
@@ -140,19 +189,20 @@ fn toolchain() -> Result<Toolchain, ImageError> {
     })
 }
 
-/// Builds stormd in a bookworm container; returns where it lies on this machine.
+/// Builds programs of the package `stormbed` in a bookworm container, in the directory [`bookworm`]; returns what cargo says.
 async fn build_in_container(
     engine: &Engine,
     home: &Home,
+    what: &[&str],
     progress: &(dyn Fn(&str) + Sync),
-) -> Result<PathBuf, ImageError> {
+) -> Result<String, ImageError> {
     let tools = toolchain()?;
     let base_id = base::ensure(engine, progress).await?;
     let recipe = Recipe::builder(&Packages::shipped());
     if engine.image_id(&recipe.tag(&base_id)).await?.is_none() {
         engine.build(&recipe.build(base::BASE, &base_id), progress).await?;
     }
-    let target = tools.sources.join("target/bookworm");
+    let target = bookworm(&tools.sources);
     std::fs::create_dir_all(&target).map_err(ImageError::file(&target))?;
     // A run of its own: if this process dies, the next sweep removes the container.
     let run = Run::create(home, &id::new())?;
@@ -178,38 +228,40 @@ async fn build_in_container(
         ..ContainerSpec::default()
     };
     let container = engine.create(&spec).await?;
-    let built = run_cargo(engine, &container, &tools.sources, &target).await;
+    let built = run_cargo(engine, &container, &tools.sources, what).await;
     engine.remove(&container).await?;
     run.forget()?;
-    built?;
-    Ok(target.join("debug/stormd"))
+    built
 }
 
-async fn run_cargo(engine: &Engine, container: &str, sources: &Path, target: &Path) -> Result<(), ImageError> {
+async fn run_cargo(engine: &Engine, container: &str, sources: &Path, what: &[&str]) -> Result<String, ImageError> {
     engine.start(container).await?;
     let manifest = sources.join("Cargo.toml").display().to_string();
-    let target = target.display().to_string();
-    let command = [
-        "cargo",
-        "build",
-        "--locked",
-        "--bin",
-        "stormd",
-        "--package",
-        "stormbed",
-        "--manifest-path",
-        &manifest,
-        "--target-dir",
-        &target,
-    ];
+    let target = bookworm(sources).display().to_string();
+    let fixed =
+        ["cargo", "build", "--locked", "--package", "stormbed", "--manifest-path", &manifest, "--target-dir", &target];
+    let command: Vec<&str> = fixed.iter().chain(what).copied().collect();
     let output = engine.exec(container, &command, b"", BUILD_MAX).await?;
-    output.success("building stormd for bookworm")?;
-    Ok(())
+    Ok(output.success("building for bookworm")?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tests_program_is_where_cargo_says() {
+        let said = concat!(
+            "not json\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"stormd"},"executable":"/t/debug/stormd"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"it"},"executable":"/t/debug/deps/it-0f"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        assert_eq!(executable(said, "it"), Some(PathBuf::from("/t/debug/deps/it-0f")));
+        assert_eq!(executable(said, "other"), None);
+    }
 
     #[test]
     fn the_highest_glibc_decides() {
