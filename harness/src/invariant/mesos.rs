@@ -99,11 +99,14 @@ fn judge_election(look: &Look<'_>, leader: &str, address: &str, evidence: &mut E
     }
 }
 
-/// Masters name each other as `name`, `ip` or `ip:port`, as they were told to.
+/// Masters name each other as `name`, `ip` or `ip:port`, as they were told to. Apache Mesos's agents say what their master's address
+/// resolves to: in an engine's network `<container>.<network>`, and a container's name ends with its machine's.
 fn names_master(found: &str, name: &str, address: &str) -> bool {
     let host = |text: &str| text.split(':').next().unwrap_or_default().to_owned();
     let found = found.trim_start_matches('/');
-    found == address || host(found) == host(address) || host(found) == name
+    let label = found.split(['.', ':']).next().unwrap_or_default();
+    let is_machine = label.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'));
+    found == address || host(found) == host(address) || is_machine
 }
 
 /// Agents, framework and tasks as the leading master knows them.
@@ -238,6 +241,12 @@ mod tests {
             mesos(c).agents.insert("host-2".into(), Ok(Some("198.18.0.22".into())));
         })
         .rejected(&Mesos, &["host-2's agent follows"]);
+        let follows = |container: &str| {
+            let name = format!("stormbed-ab12-{container}.stormbed-ab12");
+            changed(|c| drop(mesos(c).agents.insert("host-2".into(), Ok(Some(name.clone())))))
+        };
+        follows("master-1").accepted(&Mesos);
+        follows("master-2").rejected(&Mesos, &["host-2's agent follows"]);
         changed(|c| {
             mesos(c).agents.insert("host-2".into(), Err("refused".into()));
         })

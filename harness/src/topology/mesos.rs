@@ -24,12 +24,13 @@ const LAUNCHERS: &str = "libexec/mesos";
 /// The search path of a container, behind Mesos's own directories.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a Mesos that was linked against Debian's libraries needs beside them. `ldd` on libmesos names another build's.
-const LIBRARIES: [&str; 13] = [
+const LIBRARIES: [&str; 14] = [
     "libapr1",
     "libaprutil1",
     "libarchive13",
     "libcurl4",
     "libgrpc++1.51",
+    "libgrpc29",
     "libleveldb1d",
     "libprotobuf32",
     "libre2-9",
@@ -160,13 +161,18 @@ impl MesosConfig {
         Ok(())
     }
 
+    /// Where its libraries lie.
+    fn libraries(&self) -> String {
+        self.place().join("lib").display().to_string()
+    }
+
     /// `env` becomes the program, so that the supervisor's signals reach it. The libraries are named for a Mesos that was moved since
     /// it was linked.
     fn command(&self, program: &str, mut flags: Flags, over: &Flags) -> Vec<String> {
         flags.extend(over.clone());
         let place = self.place().display().to_string();
         let path: String = DAEMONS.iter().map(|dir| format!("{place}/{dir}:")).collect();
-        let start = ["env".to_owned(), format!("PATH={path}{PATH}"), format!("LD_LIBRARY_PATH={place}/lib")];
+        let start = ["env".to_owned(), format!("PATH={path}{PATH}"), format!("LD_LIBRARY_PATH={}", self.libraries())];
         let words = flags.iter().filter_map(|(name, value)| match value {
             Flag::Switch(true) => Some(format!("--{name}")),
             Flag::Switch(false) => Some(format!("--no-{name}")),
@@ -179,6 +185,12 @@ impl MesosConfig {
 
 fn flags<const N: usize>(list: [(&str, String); N]) -> Flags {
     list.into_iter().map(|(name, value)| (name.to_owned(), Flag::Text(value))).collect()
+}
+
+/// An agent's executors inherit nothing of its own environment: they have to be told where a Mesos that was moved has its
+/// libraries. It doesn't reach the containers of their tasks.
+fn executor_environment(config: &MesosConfig) -> String {
+    serde_json::json!({ "LD_LIBRARY_PATH": config.libraries() }).to_string()
 }
 
 fn launcher_dir(config: &MesosConfig) -> String {
@@ -222,6 +234,7 @@ pub fn agent_flags(plan: &Plan, machine: &Machine) -> Flags {
         ("launcher", "posix".to_owned()),
         ("launcher_dir", launcher_dir(&plan.config.mesos)),
         ("isolation", "posix/cpu,posix/mem".to_owned()),
+        ("executor_environment_variables", executor_environment(&plan.config.mesos)),
         ("resources", plan.agent_resources()),
     ]);
     all.insert("systemd_enable_support".to_owned(), Flag::Switch(false));
