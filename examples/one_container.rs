@@ -1,9 +1,19 @@
 //! A whole scheduler in one file: runs one container through Mesos and ends when the container has ended.
 //!
 //! ```text
-//! cargo run --example one_container -- zk://127.0.0.1:2181/mesos busybox sleep 5
+//! cargo run --example one_container -- zk://10.0.0.1:2181,10.0.0.2:2181/mesos busybox sleep 5    # a Mesos with an election
+//! cargo run --example one_container -- 10.0.0.1:5050 busybox sleep 5                             # or without
+//! ```
+//! Where there is no Mesos, a master and an agent of our own on this machine's engine do (as root, or whoever may use it):
+//!
+//! ```text
+//! target/debug/stormd master --config examples/master.toml &
+//! target/debug/stormd agent --config examples/agent.toml &
 //! cargo run --example one_container -- 127.0.0.1:5050 busybox sleep 5
 //! ```
+//! It prints what the master says of the task, TASK_STARTING to TASK_FINISHED; what the container wrote lies in the agent's
+//! `work_dir`, below `slaves`.
+//!
 //! What a scheduler that matters does and this one leaves out: to store its framework id and its tasks before it launches, and
 //! to reconcile after every subscription. This one asks for a new framework each time, whose task ends with it.
 
