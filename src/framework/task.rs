@@ -40,25 +40,16 @@ pub fn task_info(
     launch: &Launch,
 ) -> TaskInfo {
     let slot = launch.slot;
+    let id = task_id(&cluster.name, slot, launch.incarnation);
     TaskInfo {
-        name: format!("{}-s{slot}", cluster.prefix),
-        task_id: task_id(&cluster.name, slot, launch.incarnation).into(),
-        agent_id: agent.into(),
         resources: vec![
             Resource::scalar("cpus", cluster.cpus).allocated_to(role),
             Resource::scalar("mem", cluster.mem_mb).allocated_to(role),
         ],
         command: Some(command(&node(cluster, addresses, launch))),
-        executor: None,
         container: Some(container(cluster, addresses[&slot], launch)),
         kill_policy: Some(KillPolicy { grace_period: Some(DurationInfo { nanoseconds: KILL_GRACE_NS }) }),
-        data: None,
-        labels: None,
-        max_completion_time: None,
-        health_check: None,
-        check: None,
-        discovery: None,
-        limits: None,
+        ..TaskInfo::new(format!("{}-s{slot}", cluster.prefix), id, agent.into())
     }
 }
 

@@ -66,6 +66,22 @@ pub struct Settings {
     pub zk_session_timeout: Duration,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(15),
+            pings_max: 5,
+            reregister_timeout: Duration::from_secs(600),
+            allocation_interval: Duration::from_secs(1),
+            heartbeat_interval: Duration::from_secs(15),
+            offer_timeout: None,
+            roles: None,
+            root_submissions: true,
+            zk_session_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
 /// What happens to a master. Streams are named by their ids, which are never reused.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {

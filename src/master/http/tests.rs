@@ -26,20 +26,9 @@ struct Served {
 }
 
 async fn serve() -> Served {
-    let settings = Settings {
-        ping_interval: Duration::from_secs(15),
-        pings_max: 5,
-        reregister_timeout: Duration::from_secs(600),
-        allocation_interval: Duration::from_secs(1),
-        heartbeat_interval: Duration::from_secs(15),
-        offer_timeout: None,
-        roles: None,
-        root_submissions: true,
-        zk_session_timeout: Duration::from_secs(10),
-    };
     let me = MasterInfo::announce("me", Ipv4Addr::LOCALHOST, 5050, "me.test");
     let (leader, known) = watch::channel(None);
-    let desk = Arc::new(Desk::new(settings, me.clone(), known, Clock::start()));
+    let desk = Arc::new(Desk::new(Settings::default(), me.clone(), known, Clock::start()));
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listener = tokio::net::TcpListener::bind(anywhere).await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());

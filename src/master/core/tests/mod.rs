@@ -28,17 +28,7 @@ pub(super) struct World {
 }
 
 pub(super) fn settings() -> Settings {
-    Settings {
-        ping_interval: Duration::from_secs(1),
-        pings_max: 2,
-        reregister_timeout: Duration::from_secs(600),
-        allocation_interval: Duration::from_secs(1),
-        heartbeat_interval: Duration::from_secs(15),
-        offer_timeout: None,
-        roles: None,
-        root_submissions: true,
-        zk_session_timeout: Duration::from_secs(10),
-    }
+    Settings { ping_interval: Duration::from_secs(1), pings_max: 2, ..Settings::default() }
 }
 
 impl World {
