@@ -73,11 +73,15 @@ pub async fn ask(socket: &Path, request: &Request) -> io::Result<Answer> {
 /// # Errors
 /// If the socket can't be made.
 pub fn listen(socket: &Path, asked: mpsc::Sender<Asked>) -> io::Result<()> {
-    match std::fs::remove_file(socket) {
+    // Bound beside its place and moved there: a supervisor that was killed leaves its socket, and right after a restart some
+    // storage drivers (fuse-overlayfs) take a removed one for present still.
+    let fresh = socket.with_extension("new");
+    match std::fs::remove_file(&fresh) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let listener = UnixListener::bind(socket)?;
+    let listener = UnixListener::bind(&fresh)?;
+    std::fs::rename(&fresh, socket)?;
     tokio::spawn(async move {
         loop {
             match listener.accept().await {
@@ -105,4 +109,27 @@ async fn answer(stream: UnixStream, asked: mpsc::Sender<Asked>) -> io::Result<()
         Err(e) => Answer::Refused(format!("not a request: {e}")),
     };
     write.write_all(&serde_json::to_vec(&answer)?).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_a_killed_supervisor_left_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("supervise.sock");
+        for _ in 0..2 {
+            let (asked, mut asks) = mpsc::channel::<Asked>(1);
+            listen(&socket, asked).unwrap();
+            let answering = async {
+                let (request, back) = asks.recv().await.unwrap();
+                assert_eq!(request, Request::Status);
+                back.send(Answer::Parts(Vec::new())).unwrap();
+            };
+            let (answer, ()) = tokio::join!(ask(&socket, &Request::Status), answering);
+            assert_eq!(answer.unwrap(), Answer::Parts(Vec::new()));
+            assert!(socket.exists());
+        }
+    }
 }
