@@ -131,20 +131,6 @@ mod tests {
 
     const BEGAN: u64 = 1_000;
 
-    fn tick(begin: u64, truth: Truth) -> Tick {
-        Tick {
-            begin: Millis(begin),
-            end: Millis(begin + 100),
-            late_ms: 0,
-            cpu_pressure: None,
-            parts: BTreeMap::new(),
-            breaches: BTreeMap::new(),
-            blind: BTreeSet::new(),
-            truth,
-            held: false,
-        }
-    }
-
     fn on(class: TargetClass, name: &str) -> Fault {
         let mut fault = Fault::planned("t", "s1", FaultKind::Kill, Target::new(class, Role::Any));
         fault.victims = vec![fixture::part(class, name, "c")];
@@ -154,8 +140,11 @@ mod tests {
 
     /// Whether the event is seen when the truth goes from this to that.
     fn comes(fault: &Fault, event: Event, before: &Truth, after: &Truth) -> bool {
-        let ticks =
-            [tick(BEGAN - 500, before.clone()), tick(BEGAN - 50, after.clone()), tick(BEGAN + 250, after.clone())];
+        let ticks = [
+            Tick::showing(BEGAN - 500, before.clone()),
+            Tick::showing(BEGAN - 50, after.clone()),
+            Tick::showing(BEGAN + 250, after.clone()),
+        ];
         let seen = seen(&ticks, fault, event, None);
         assert!(seen.is_none_or(|at| at == Millis(BEGAN + 350)), "only a tick that began after the act counts");
         seen.is_some()

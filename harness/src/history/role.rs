@@ -60,7 +60,7 @@ fn leads(truth: &Truth, victim: &Victim) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use stormbed::clock::Millis;
 
@@ -69,20 +69,6 @@ mod tests {
     use crate::invariant::truth::{EtcdLeader, MesosLeader, RunningNode, ZooKeeperLeader};
 
     const BEGAN: u64 = 1_000;
-
-    fn tick(begin: u64, truth: Truth) -> Tick {
-        Tick {
-            begin: Millis(begin),
-            end: Millis(begin + 100),
-            late_ms: 0,
-            cpu_pressure: None,
-            parts: BTreeMap::new(),
-            breaches: BTreeMap::new(),
-            blind: BTreeSet::new(),
-            truth,
-            held: false,
-        }
-    }
 
     /// The first of everything leads: slot 0 on host-1, master-1, zk-1, framework-1.
     fn first_leads() -> Truth {
@@ -113,7 +99,7 @@ mod tests {
         let mut fault = Fault::planned("t", "s1", FaultKind::Kill, Target::new(class, role));
         fault.victims = victims.iter().map(|number| victim(class, *number)).collect();
         fault.life.begin(Millis(BEGAN)).expect("legal");
-        missed_role(&[tick(BEGAN - 200, truth.clone()), tick(BEGAN + 100, Truth::default())], &fault)
+        missed_role(&[Tick::showing(BEGAN - 200, truth.clone()), Tick::showing(BEGAN + 100, Truth::default())], &fault)
     }
 
     #[test]

@@ -61,6 +61,22 @@ impl Tick {
         }
     }
 
+    /// A tick of 100 ms that shows this truth and judges nothing.
+    #[cfg(test)]
+    pub fn showing(begin: u64, truth: Truth) -> Self {
+        Self {
+            begin: Millis(begin),
+            end: Millis(begin + 100),
+            late_ms: 0,
+            cpu_pressure: None,
+            parts: BTreeMap::new(),
+            breaches: BTreeMap::new(),
+            blind: BTreeSet::new(),
+            truth,
+            held: false,
+        }
+    }
+
     pub fn judgement(&self, key: Key) -> Option<&Judgement> {
         self.parts.get(&key).map(|part| &part.judgement)
     }
