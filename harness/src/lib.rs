@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! * `image`, `engine`, `topology`: images, the Docker engine, the machines and their network.
+//! * [`document`]: the files that people write, their grammar and their mistakes.
 //! * `scenario`: scenario files and the plans made from them.
 //! * [`fault`]: what can be broken, and each fault's life.
 //! * [`observe`]: probes and observations.
@@ -15,6 +16,7 @@
 
 pub mod cli;
 pub mod doctor;
+pub mod document;
 pub mod engine;
 pub mod fault;
 pub mod history;

@@ -9,6 +9,7 @@ use crate::fault::words::{CLASSES, FAULTS};
 use crate::invariant::Name;
 use crate::scenario::event::Event;
 use crate::scenario::read::read;
+use crate::topology::TopologyConfig;
 use crate::topology::TopologyError;
 
 /// List what there is: scenarios, faults and what they can be done to, invariants, events.
@@ -111,8 +112,8 @@ fn scenarios(folder: &Path) -> Vec<Row> {
     let scenario = |path: &PathBuf| {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).ok()?;
-        let about = match read(&name, &text) {
-            Ok(scenario) => scenario.about,
+        let about = match read(&name, &text, &TopologyConfig::default()) {
+            Ok(checked) => checked.scenario.about,
             Err(_) => format!("has mistakes; `stormbed check {name}` shows them"),
         };
         Some(row(&name, &about))

@@ -20,6 +20,7 @@ mod part;
 mod play;
 mod replay;
 mod run;
+mod schema;
 mod show;
 mod ssh;
 mod status;
@@ -93,6 +94,8 @@ enum Command {
     Completions(completions::Completions),
     #[command(hide = true)]
     Relay(ssh::Relay),
+    /// Print the JSON Schema of scenario or configuration files.
+    Schema(schema::Schema),
 }
 
 /// Runs the program.
@@ -132,6 +135,7 @@ pub async fn main() -> ExitCode {
         Command::Relay(relay) => relay.run(&home).await,
         Command::List(list) => list.run(),
         Command::Completions(completions) => Ok(completions.run()),
+        Command::Schema(schema) => Ok(schema.run()),
     };
     match done {
         Ok(code) => code.into(),

@@ -58,12 +58,17 @@ pub struct Play {
 }
 
 impl Play {
+    /// What the topology is like, if a file says so.
+    pub(super) fn config(&self) -> Result<Option<TopologyConfig>, TopologyError> {
+        Ok(self.config.as_deref().map(TopologyConfig::load).transpose()?)
+    }
+
     pub(super) async fn play(self, home: &Home, plans: Vec<Plan>, fail_fast: bool) -> Result<u8, TopologyError> {
         if plans.is_empty() {
             eprintln!("there is nothing to play: no scenario is left in this share of the list");
             return Ok(EXIT_USAGE);
         }
-        let config = self.config.as_deref().map(TopologyConfig::load).transpose()?;
+        let config = self.config()?;
         let interrupt = match Interrupt::of_signals() {
             Ok(interrupt) => interrupt,
             Err(error) => {

@@ -38,7 +38,8 @@ pub struct Run {
 
 impl Run {
     pub(super) async fn run(self, home: &Home) -> Result<u8, TopologyError> {
-        let scenarios = match scenarios(&self.files) {
+        let config = self.play.config()?.unwrap_or_default();
+        let scenarios = match scenarios(&self.files, &config) {
             Ok(scenarios) => scenarios,
             Err(mistakes) => {
                 eprint!("{mistakes}");

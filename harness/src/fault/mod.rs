@@ -288,6 +288,9 @@ pub struct Fault {
     pub target: Target,
     /// Hit: empty until the target is resolved. Whoever leads comes first.
     pub victims: Vec<Victim>,
+    /// It left less than a quorum, with what was down before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub took_quorum: bool,
     /// Where it is in its life.
     pub life: Life,
 }
@@ -297,7 +300,7 @@ impl Fault {
     #[must_use]
     pub fn planned(scenario: &str, id: &str, kind: FaultKind, target: Target) -> Self {
         let name = format!("{scenario}/{id}");
-        Self { id: id.to_owned(), name, kind, target, victims: vec![], life: Life::default() }
+        Self { id: id.to_owned(), name, kind, target, victims: vec![], took_quorum: false, life: Life::default() }
     }
 
     /// What the fault's excuses are counted from: its act began at this time.

@@ -15,7 +15,7 @@ use crate::invariant::fixture::{Cluster, Roles, hosts_file};
 use crate::invariant::truth::TruthTracker;
 use crate::invariant::{Held, Look, judge_all};
 use crate::report::{ScenarioReport, Verdict};
-use crate::scenario::plan::{Hold, Pins, PlannedAct, PlannedStep};
+use crate::scenario::plan::{Hold, PlannedAct, PlannedStep};
 use crate::scenario::{Bound, Cluster as Asked};
 
 const KILL: u64 = 20_000;
@@ -77,12 +77,7 @@ fn plan(bounds: &[(Option<Name>, u64)], expect: &[Event]) -> Plan {
         cluster: Asked::default(),
         seed: 1,
         steps: vec![PlannedStep {
-            id: "s1".into(),
-            with_previous: false,
-            wait_ms: 0,
-            act: PlannedAct::Fault { kind: FaultKind::Kill, target: target(Role::Follower), hold: Hold::Nothing },
             expect: expect.to_vec(),
-            meanwhile: vec![],
             recovered: bounds
                 .iter()
                 .map(|(invariant, within_ms)| Bound {
@@ -91,8 +86,12 @@ fn plan(bounds: &[(Option<Name>, u64)], expect: &[Event]) -> Plan {
                     within_ms: *within_ms,
                 })
                 .collect(),
+            ..PlannedStep::new(
+                "s1",
+                PlannedAct::Fault { kind: FaultKind::Kill, target: target(Role::Follower), hold: Hold::Nothing },
+            )
         }],
-        pins: Pins::new(),
+        ..Plan::default()
     }
 }
 
@@ -124,6 +123,7 @@ struct Run {
     volume: Option<VolumeOutcome>,
     errors: Vec<String>,
     interrupted: bool,
+    aborted: Option<String>,
 }
 
 impl Run {
@@ -136,6 +136,7 @@ impl Run {
             volume: Some(volume()),
             errors: vec![],
             interrupted: false,
+            aborted: None,
         }
     }
 
@@ -170,6 +171,7 @@ impl Run {
             ended: Millis(END_OF_RUN),
             harness_errors: self.errors.clone(),
             interrupted: self.interrupted,
+            aborted: self.aborted.as_deref(),
         })
     }
 
@@ -298,7 +300,7 @@ fn an_event_that_comes_only_after_the_next_groups_fault_is_not_credited() {
 fn a_leader_that_lost_its_role_to_the_fault_did_not_miss_it() {
     let mut fault = killed();
     fault.target.role = Role::Leader;
-    fault.victims[0].node = Some((2, 1));
+    fault.victims = vec![node(2, 1, "host-3", "c2")];
     // The engine took its time to acknowledge, and another one leads before it has.
     fault.life.injected = Some(Millis(KILL + 3_000));
     let moved_at = |moved: u64| {
@@ -398,6 +400,7 @@ fn safety_that_was_broken_while_the_cluster_was_waited_for_stays_broken() {
         ended: cluster.seen.end,
         harness_errors: vec![],
         interrupted: true,
+        aborted: None,
     });
     assert_eq!(report.verdict, Verdict::Fail, "{:?}", report.why);
     let unsettled = Run::looking(|_| Cluster::steady().at(1)).history(11_000).begin_anew(Millis(19_000));
@@ -408,7 +411,8 @@ fn safety_that_was_broken_while_the_cluster_was_waited_for_stays_broken() {
 fn a_storm_without_faults_is_invalid() {
     let mut calm = Run::good();
     calm.faults.clear();
-    calm.plan.steps[0].act = PlannedAct::Storm { for_ms: 1_000, draws: vec![] };
+    calm.plan.steps[0].act =
+        PlannedAct::Storm { for_ms: 1_000, at_most: None, allow_quorum_loss: false, draws: vec![] };
     calm.look = Box::new(|now| Cluster::steady().at(now));
     calm.verdict(Verdict::Invalid, &["drew no fault"]);
 }
@@ -535,6 +539,9 @@ fn precedence_and_interruption() {
     broken.faults[0].life.seen = None;
     broken.errors.push("an outpost did not start".into());
     broken.verdict(Verdict::Broken, &["an outpost did not start"]);
+    let mut aborted = Run::good();
+    aborted.aborted = Some("jupyter was broken for 20 s".into());
+    aborted.verdict(Verdict::Invalid, &["ended early: jupyter was broken"]);
     let mut interrupted = Run::good();
     interrupted.faults[0].life.seen = None;
     interrupted.interrupted = true;

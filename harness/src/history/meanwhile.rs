@@ -104,15 +104,9 @@ mod tests {
         fault.life.begin(Millis(0)).expect("legal");
         fault.life.step(Stage::Injected, Millis(0)).expect("legal");
         fault.life.step(Stage::Seen, Millis(0)).expect("legal");
-        let step = PlannedStep {
-            id: "s1".into(),
-            with_previous: false,
-            wait_ms: 0,
-            act: PlannedAct::Fault { kind: FaultKind::Kill, target, hold: Hold::UntilConverged },
-            expect: vec![],
-            meanwhile: vec![Meanwhile { invariant: Name::Jupyter, state }],
-            recovered: vec![],
-        };
+        let act = PlannedAct::Fault { kind: FaultKind::Kill, target, hold: Hold::UntilConverged };
+        let meanwhile = vec![Meanwhile { invariant: Name::Jupyter, state }];
+        let step = PlannedStep { meanwhile, ..PlannedStep::new("s1", act) };
         findings(&ticks, &fault, &step).first().map(|finding| finding.verdict)
     }
 
@@ -135,6 +129,7 @@ mod tests {
             blind: BTreeSet::new(),
             truth: Truth::default(),
             held: true,
+            alike: BTreeMap::new(),
         }
     }
 

@@ -23,9 +23,13 @@ pub mod witness;
 #[cfg(test)]
 mod history_tests;
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use stormbed::clock::Millis;
 
 use crate::fault::Fault;
+use crate::invariant::own::Own;
 use crate::invariant::truth::Truth;
 use crate::invariant::{Judgements, Name, Tier};
 use crate::observe::observation::{Observation, Shape};
@@ -52,6 +56,8 @@ pub struct History {
     ticks: Vec<Tick>,
     /// Safety that was seen broken before this history began.
     earlier: Vec<Finding>,
+    /// Invariants of the user's own that what excuses a built-in one excuses too.
+    alike: BTreeMap<Name, Name>,
 }
 
 /// Whether everything (that can) holds again on a fault's clock.
@@ -82,25 +88,35 @@ pub struct Ending<'a> {
     pub harness_errors: Vec<String>,
     /// The user ended it.
     pub interrupted: bool,
+    /// Why it ended early, if its own `abort-if` said so.
+    pub aborted: Option<&'a str>,
 }
 
 impl History {
     /// Begins when the cluster is steady.
     #[must_use]
     pub fn begin(shape: Shape, now: Millis) -> Self {
-        Self { shape, began: now, ticks: vec![], earlier: vec![] }
+        Self { shape, began: now, ticks: vec![], earlier: vec![], alike: BTreeMap::new() }
+    }
+
+    /// With invariants of the user's own.
+    #[must_use]
+    pub fn with_own(self, all: &[Own]) -> Self {
+        let alike = all.iter().filter_map(|own| Some((own.name, own.like?))).collect();
+        Self { alike, ..self }
     }
 
     /// A new history from now on: what was before isn't judged, except for safety, which nothing excuses.
     #[must_use]
     pub fn begin_anew(&self, now: Millis) -> Self {
         let earlier = self.earlier.iter().cloned().chain(breaks::breaches(&self.ticks)).collect();
-        Self { shape: self.shape.clone(), began: now, ticks: vec![], earlier }
+        let (shape, alike) = (self.shape.clone(), self.alike.clone());
+        Self { shape, began: now, ticks: vec![], earlier, alike }
     }
 
     /// Takes one tick. `faults` are all faults of the scenario so far, in the state that they had when the tick began.
     pub fn tick(&mut self, seen: &Observation, truth: &Truth, judged: &Judgements, faults: &[Fault]) {
-        self.ticks.push(Tick::of(seen, truth, judged, faults));
+        self.ticks.push(Tick { alike: self.alike.clone(), ..Tick::of(seen, truth, judged, faults) });
     }
 
     /// Whether the fast tier has converged on this clock of the fault; the deep sweep is to be started then.
@@ -171,6 +187,23 @@ impl History {
             (Some(first), Some(last)) => last.end.0.saturating_sub(first.end.0),
             _ => 0,
         }
+    }
+
+    /// How long this invariant has been broken to the last tick, and what showed it first. Ticks that tell nothing in between don't
+    /// end it.
+    #[must_use]
+    pub fn broken_since(&self, name: Name) -> Option<(Duration, String)> {
+        let keys = [(name, Tier::Fast), (name, Tier::Deep)];
+        let mut first = None;
+        for tick in self.ticks.iter().rev() {
+            match keys.iter().find_map(|key| tick.broken(*key)) {
+                Some(why) => first = Some((tick.begin, why)),
+                None if keys.iter().any(|key| tick.holds(*key)) => break,
+                None => {}
+            }
+        }
+        let (from, why) = first?;
+        Some((self.ticks.last()?.end.since(from), why.to_owned()))
     }
 
     /// What doesn't hold in the last tick, for progress and messages.

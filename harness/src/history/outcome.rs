@@ -50,6 +50,9 @@ impl History {
         if ending.interrupted {
             why.push(finding(Verdict::Interrupted, "ended by the user".to_owned()));
         }
+        if let Some(aborted) = ending.aborted {
+            why.push(invalid(format!("ended early: {aborted}"), None));
+        }
         if complete {
             why.extend(self.final_judgement());
             why.extend(coverage::findings(&coverage));
@@ -148,6 +151,7 @@ impl History {
             }
             let named = format!("fault {} ({} {})", fault.id, fault.kind, fault.target);
             match fault.life.stage {
+                Stage::Planned if ending.aborted.is_some() => continue,
                 Stage::Planned => {
                     why.push(invalid(format!("{named} was not reached"), None));
                     continue;

@@ -118,7 +118,8 @@ pub(super) fn in_window(ticks: &[Tick], window: Window) -> &[Tick] {
 fn first_holding(within: &[Tick], fault: &Fault, clock: RecoveryClock, window: Window, key: Key) -> Option<usize> {
     let detected_by = window.start + Duration::from_millis(detection_ms(fault.target.class, clock));
     // What this fault can't break needn't be waited for.
-    let untouched = !excused(fault).contains(&key.0);
+    let name = within.first().map_or(key.0, |tick| tick.built_in(key.0));
+    let untouched = !excused(fault).contains(&name);
     let mut noticed = untouched;
     let mut run: Option<usize> = None;
     for (index, tick) in within.iter().enumerate() {
@@ -192,6 +193,7 @@ mod tests {
             blind: BTreeSet::new(),
             truth: Truth::default(),
             held: false,
+            alike: BTreeMap::new(),
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Tick {
     pub truth: Truth,
     /// A fault holds something down.
     pub held: bool,
+    /// What excuses the second one excuses the first one too.
+    pub alike: BTreeMap<Name, Name>,
 }
 
 impl Tick {
@@ -58,6 +60,7 @@ impl Tick {
             blind,
             truth: truth.clone(),
             held: Held::of(faults) != Held::default(),
+            alike: BTreeMap::new(),
         }
     }
 
@@ -74,6 +77,7 @@ impl Tick {
             blind: BTreeSet::new(),
             truth,
             held: false,
+            alike: BTreeMap::new(),
         }
     }
 
@@ -105,7 +109,12 @@ impl Tick {
 
     /// The fault that excuses this invariant at this tick.
     pub fn excuse(&self, name: Name, faults: &[Fault]) -> Option<String> {
-        excuses(faults, self.begin, self.end).remove(&name)
+        excuses(faults, self.begin, self.end).remove(&self.built_in(name))
+    }
+
+    /// The built-in invariant whose excuses hold for this one.
+    pub fn built_in(&self, name: Name) -> Name {
+        self.alike.get(&name).copied().unwrap_or(name)
     }
 }
 

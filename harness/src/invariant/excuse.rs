@@ -34,7 +34,8 @@
 //!
 //! Who loses a quorum, loses the leader.
 //!
-//! A node that dies while Mesos or ZooKeeper is in trouble needs them first: it gets twice the time.
+//! A node that dies while Mesos or ZooKeeper is in trouble needs them first, and one that takes etcd's quorum along needs another:
+//! it gets twice the time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -98,7 +99,7 @@ pub fn excused(fault: &Fault) -> &'static [Name] {
 
 /// Whoever is left can decide nothing.
 fn takes_quorum(fault: &Fault) -> bool {
-    matches!(fault.target.role, Role::Majority | Role::All)
+    fault.took_quorum || matches!(fault.target.role, Role::Majority | Role::All)
 }
 
 /// The end of a fault's excuses; none while it is held, or if it was never made.
@@ -109,7 +110,7 @@ pub fn ends(fault: &Fault, others: &[Fault]) -> Option<Millis> {
     let undone = |ms| fault.life.undone.map(|at| after(at, ms));
     match fault.target.class {
         class if class.is_of_node() && !is_held(fault.kind, class) => {
-            let troubled = others.iter().any(|other| overlaps(other, began));
+            let troubled = takes_quorum(fault) || others.iter().any(|other| overlaps(other, began));
             Some(after(began, if troubled { 2 * HEAL_MS } else { HEAL_MS }))
         }
         class if class.is_of_node() => undone(THAW_MS),
@@ -219,6 +220,15 @@ mod tests {
             let more = excused(&fault).iter().find(|name| !matches!(name, Name::Mesos | Name::ZooKeeper));
             assert_eq!(more, None, "{fault:?}");
         }
+    }
+
+    #[test]
+    fn what_takes_a_quorum_takes_the_leader() {
+        let mut last = fault("s1.3", FaultKind::Kill, TargetClass::Node, 1_000);
+        assert!(!excused(&last).contains(&Name::Jupyter));
+        last.took_quorum = true;
+        assert!(excused(&last).contains(&Name::Jupyter));
+        assert!(names(std::slice::from_ref(&last), 1_000 + 2 * HEAL_MS).contains(&Name::Etcd));
     }
 
     #[test]

@@ -237,6 +237,7 @@ fn deep(shape: &Shape, roles: &Roles) -> Deep {
         notebook: Some(probe(NotebookView { name: "n1.ipynb".into(), saved_by: Some(LEADER), intact: true })),
         reach: shape.hosts.iter().map(|host| (host.clone(), probe(ReachView { tried: 8, failed: vec![] }))).collect(),
         gluster: Some(probe(GlusterView { heal_pending: 0, split_brain: 0, bricks_online: 3, bricks: 3 })),
+        own: BTreeMap::new(),
     }
 }
 

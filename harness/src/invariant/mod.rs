@@ -13,6 +13,7 @@ pub mod hosts;
 pub mod jupyter;
 pub mod mesos;
 pub mod network;
+pub mod own;
 pub mod ssh;
 pub mod storage;
 pub mod truth;
@@ -21,7 +22,7 @@ pub mod zookeeper;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use stormbed::clock::Millis;
 use stormbed::config::Slot;
 use stormbed::outpost::protocol::ContainerView;
@@ -44,8 +45,7 @@ pub enum Judgement {
 }
 
 /// The invariants' names, in the order of reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Name {
     /// Every member's /etc/hosts is right.
     Hosts,
@@ -63,10 +63,24 @@ pub enum Name {
     ZooKeeper,
     /// Addresses, reachability, BGP.
     Network,
+    /// One of the user's own.
+    Own(&'static str),
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|name| Self::of(&name))
+    }
 }
 
 impl Name {
-    /// All of them.
+    /// All that are built in.
     pub const ALL: [Name; 8] =
         [Name::Hosts, Name::Ssh, Name::Jupyter, Name::Storage, Name::Etcd, Name::Mesos, Name::ZooKeeper, Name::Network];
 
@@ -82,6 +96,7 @@ impl Name {
             Name::Mesos => "mesos",
             Name::ZooKeeper => "zookeeper",
             Name::Network => "network",
+            Name::Own(name) => name,
         }
     }
 
@@ -103,7 +118,15 @@ impl Name {
             Name::Mesos => "One leading master on which all agree, one active framework with its id, no slot twice.",
             Name::ZooKeeper => "One leader, the rest followers.",
             Name::Network => "Every node has its own address, routes and BGP sessions are right, every pair can talk.",
+            Name::Own(_) => "One of a scenario's own.",
         }
+    }
+
+    /// The invariant of this name: a built-in one, or one of the user's own.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let built_in = Self::ALL.into_iter().find(|known| known.as_str() == name);
+        built_in.unwrap_or_else(|| Self::Own(own::interned(name)))
     }
 }
 
@@ -287,10 +310,10 @@ pub trait Invariant {
 }
 
 impl Name {
-    /// The invariant of this name.
+    /// The invariant of this name; none if it isn't built in.
     #[must_use]
-    pub fn invariant(self) -> &'static dyn Invariant {
-        match self {
+    pub fn invariant(self) -> Option<&'static dyn Invariant> {
+        Some(match self {
             Name::Hosts => &hosts::Hosts,
             Name::Ssh => &ssh::Ssh,
             Name::Jupyter => &jupyter::Jupyter,
@@ -299,14 +322,15 @@ impl Name {
             Name::Mesos => &mesos::Mesos,
             Name::ZooKeeper => &zookeeper::ZooKeeper,
             Name::Network => &network::Network,
-        }
+            Name::Own(_) => return None,
+        })
     }
 }
 
-/// Asks every invariant.
+/// Asks every built-in invariant.
 #[must_use]
 pub fn judge_all(look: &Look<'_>) -> Judgements {
-    Name::ALL.into_iter().map(|name| (name, name.invariant().judge(look))).collect()
+    Name::ALL.into_iter().filter_map(|name| Some((name, name.invariant()?.judge(look)))).collect()
 }
 
 #[cfg(test)]

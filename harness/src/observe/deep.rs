@@ -19,6 +19,8 @@ use super::observation::{Asked, CrossReadView, Deep, LoginProbe, NotebookView, P
 use super::observer::Seen;
 use super::outpost::Outpost;
 use super::world::{Actor, World, actors};
+use crate::invariant::Name;
+use crate::invariant::own::Answer;
 
 /// Logins in rotation: each second from the next node to all others, which is four logins a second for five nodes. One way in
 /// for all of them, because the way in costs as much as a login does (0.1 CPU-seconds on both ends together).
@@ -81,6 +83,16 @@ impl DeepTier {
     #[must_use]
     pub fn newest(&self) -> Deep {
         self.locked().clone()
+    }
+
+    /// Keeps the newest answer for an invariant of the user's own.
+    pub fn keep_own(&self, name: Name, answer: Probe<Answer>) {
+        self.locked().own.insert(name, answer);
+    }
+
+    /// Forgets the answers for another scenario's invariants.
+    pub fn forget_own(&self) {
+        self.locked().own.clear();
     }
 
     /// Probes until it is dropped.

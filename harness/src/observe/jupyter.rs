@@ -17,6 +17,9 @@ use super::observation::{KernelView, StatusView};
 /// Connecting to loopback takes no time; this only bounds a stuck proxy.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
+/// As much of a body is looked at.
+const BODY_MAX: usize = 64 * 1024;
+
 /// The cell: it proves where it runs and that it computes.
 const CELL: &str = "import socket; print(socket.gethostname(), sum(range(1000)))";
 /// What [`CELL`] must compute.
@@ -167,6 +170,25 @@ impl Jupyter {
             }
         }
         Err("the kernel's WebSocket ended before the cell did".to_owned())
+    }
+
+    /// Status and (the beginning of) the body of a path through the proxy, with the token; or of a whole URL, without.
+    ///
+    /// # Errors
+    /// If there is no answer within `bound`.
+    pub async fn get(&self, url: &str, bound: Duration) -> Result<(u16, String), String> {
+        let request = if url.starts_with('/') { self.request(Method::GET, url) } else { self.http.get(url) };
+        let mut answer = request.timeout(bound).send().await.map_err(|e| told(&e))?;
+        let status = answer.status().as_u16();
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|e| told(&e))? {
+            body.extend_from_slice(&chunk);
+            if body.len() > BODY_MAX {
+                body.truncate(BODY_MAX);
+                break;
+            }
+        }
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -7,6 +7,7 @@
 //! * [`jupyter`]: Jupyter through the proxy.
 //! * [`world`]: all of these in one handle.
 //! * [`fast`], [`deep`]: the two tiers of probes.
+//! * [`own`]: questions of the user's own.
 //! * [`pressure`]: the machine's own condition.
 //! * [`observer`]: ticks, in order.
 
@@ -20,5 +21,6 @@ pub mod machines;
 pub mod observation;
 pub mod observer;
 pub mod outpost;
+pub mod own;
 pub mod pressure;
 pub mod world;

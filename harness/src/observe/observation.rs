@@ -14,6 +14,8 @@ use stormbed::outpost::protocol::{
 };
 
 use crate::fault::TargetClass;
+use crate::invariant::Name;
+use crate::invariant::own::Answer;
 
 /// One look at one thing: it happened between `begin` and `end`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -168,6 +170,9 @@ pub struct Deep {
     pub reach: BTreeMap<String, Probe<ReachView>>,
     /// The volume.
     pub gluster: Option<Probe<GlusterView>>,
+    /// Newest answers for invariants of the user's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub own: BTreeMap<Name, Probe<Answer>>,
 }
 
 /// One fresh login.

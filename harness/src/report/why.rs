@@ -102,7 +102,7 @@ fn invariants<'a>(scenario: &'a ScenarioReport, finding: &'a Finding) -> impl It
 fn machines_of(name: Name) -> &'static [&'static str] {
     match name {
         Name::Hosts | Name::Ssh | Name::Etcd | Name::Storage => &["host-"],
-        Name::Jupyter | Name::Network => &["host-", "edge"],
+        Name::Jupyter | Name::Network | Name::Own(_) => &["host-", "edge"],
         Name::Mesos => &["master-", "framework-", "host-"],
         Name::ZooKeeper => &["zk-"],
     }

@@ -13,6 +13,7 @@ use crate::fault::lease::lease;
 use crate::fault::life::Stage;
 use crate::observe::fast;
 use crate::scenario::plan::{HOLD_MAX_MS, Hold};
+use crate::target::quorum::keeps_quorum;
 
 /// Between two tries.
 const UNDO_AGAIN: Duration = Duration::from_secs(1);
@@ -24,28 +25,51 @@ const CONFIRM_EVERY: Duration = Duration::from_millis(20);
 impl Session<'_> {
     /// Makes a fault on these victims. Whatever comes of it is in the fault's life.
     pub(super) async fn inject(&mut self, index: usize, victims: Vec<Victim>, hold: Hold) -> Result<(), Stop> {
-        self.hit.extend(victims.iter().map(|victim| victim.container.clone()));
-        let fault = &mut self.faults[index];
-        fault.victims = victims;
-        let lease = lease(hold);
-        let works = works(&self.shared.world.shape, fault).map_err(Stop::Broken)?;
-        let owed = self.shared.journal.owe(fault, &works, lease);
-        owed.map_err(|error| Stop::Broken(error.to_string()))?;
-        let begun = fault.life.begin(self.shared.world.clock.now());
-        begun.map_err(|illegal| Stop::Broken(format!("fault {}: {illegal}", fault.id)))?;
-        self.tell_fault(index, "begins");
-        match inject::inject(self.shared.world, &self.faults[index], lease).await {
-            Ok(()) => {
-                self.step(index, Stage::Injected, "acknowledged");
-                self.hold(index, hold);
-            }
-            Err(why) => {
-                self.tell_fault(index, &format!("was not acknowledged: {why}"));
-                // It may have taken place all the same.
-                self.undo(&[index]).await?;
+        self.inject_all(vec![(index, victims, hold)]).await
+    }
+
+    /// Makes several faults at the same moment.
+    pub(super) async fn inject_all(&mut self, faults: Vec<(usize, Vec<Victim>, Hold)>) -> Result<(), Stop> {
+        let mut begun = Vec::new();
+        for (index, victims, hold) in faults {
+            self.owe(index, victims, hold)?;
+            begun.push((index, hold));
+        }
+        for (index, _) in &begun {
+            let fault = &mut self.faults[*index];
+            let begun = fault.life.begin(self.shared.world.clock.now());
+            begun.map_err(|illegal| Stop::Broken(format!("fault {}: {illegal}", fault.id)))?;
+            self.tell_fault(*index, "begins");
+        }
+        let world = self.shared.world;
+        let acts = begun.iter().map(|(index, hold)| inject::inject(world, &self.faults[*index], lease(*hold)));
+        let done = join_all(acts).await;
+        for ((index, hold), done) in begun.into_iter().zip(done) {
+            match done {
+                Ok(()) => {
+                    self.step(index, Stage::Injected, "acknowledged");
+                    self.hold(index, hold);
+                }
+                Err(why) => {
+                    self.tell_fault(index, &format!("was not acknowledged: {why}"));
+                    // It may have taken place all the same.
+                    self.undo(&[index]).await?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Names a fault's victims, and writes down what is owed to them before anything is done.
+    fn owe(&mut self, index: usize, victims: Vec<Victim>, hold: Hold) -> Result<(), Stop> {
+        let lost = self.seen.clone().is_some_and(|seen| keeps_quorum(&victims, &self.scene(index, &seen)).is_err());
+        self.hit.extend(victims.iter().map(|victim| victim.container.clone()));
+        let fault = &mut self.faults[index];
+        fault.victims = victims;
+        fault.took_quorum = lost;
+        let works = works(&self.shared.world.shape, fault).map_err(Stop::Broken)?;
+        let owed = self.shared.journal.owe(fault, &works, lease(hold));
+        owed.map_err(|error| Stop::Broken(error.to_string()))
     }
 
     /// Notes when the hold ends.

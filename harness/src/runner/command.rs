@@ -6,36 +6,41 @@ use super::backend::Backend;
 use super::interrupt::Interrupt;
 use super::lanes::{Outcome, run_all};
 use super::{Request, RunError};
+use crate::document;
 use crate::report::redact::Redactor;
 use crate::report::table::table;
 use crate::report::{Verdict, matrix};
 use crate::scenario::Scenario;
 use crate::scenario::plan::Plan;
-use crate::scenario::read::read;
+use crate::scenario::read::{Checked, read};
+use crate::topology::TopologyConfig;
 
 /// Exit code of a bad scenario file or bad arguments.
 pub const EXIT_USAGE: u8 = 64;
 
-/// Reads scenario files. All mistakes of all files come at once.
+/// Reads scenario files, for topologies of this configuration. All mistakes of all files come at once.
 ///
 /// # Errors
 /// What is to be shown to the user; the exit code is then [`EXIT_USAGE`].
-pub fn scenarios(files: &[PathBuf]) -> Result<Vec<Scenario>, String> {
+pub fn scenarios(files: &[PathBuf], config: &TopologyConfig) -> Result<Vec<Scenario>, String> {
     let mut scenarios = Vec::new();
     let mut mistakes = String::new();
     for file in files {
-        let name = file.display().to_string();
-        match std::fs::read_to_string(file) {
-            Err(error) => {
-                mistakes += &format!("{name}: {error}; give an existing scenario file\n");
-            }
-            Ok(text) => match read(&name, &text) {
-                Ok(scenario) => scenarios.push(scenario),
-                Err(wrong) => mistakes += &format!("{:?}\n", miette::Report::new(wrong)),
-            },
+        match checked(file, config) {
+            Ok(checked) => scenarios.push(checked.scenario),
+            Err(why) => mistakes += &format!("{}\n", why.trim_end()),
         }
     }
     if mistakes.is_empty() { Ok(scenarios) } else { Err(mistakes) }
+}
+
+/// Reads one scenario file.
+///
+/// # Errors
+/// What is to be shown to the user.
+pub fn checked(file: &Path, config: &TopologyConfig) -> Result<Checked, String> {
+    let text = document::text_of(file, "scenario file")?;
+    read(&file.display().to_string(), &text, config).map_err(|wrong| format!("{:?}", miette::Report::new(wrong)))
 }
 
 /// Draws the plans of so many rounds. A round's seed is one more than the one's before, so that each of them can be had again alone.
@@ -118,7 +123,7 @@ mod tests {
     #[test]
     fn every_round_has_a_seed_of_its_own_that_gives_it_again() {
         let text = "name = \"x\"\nabout = \"y\"\n[[step]]\nwatch = \"5s\"\n";
-        let scenario = read("x.toml", text).expect("a good file");
+        let scenario = read("x.toml", text, &TopologyConfig::default()).expect("a good file").scenario;
         let all = plans(std::slice::from_ref(&scenario), Some(7), 3);
         assert_eq!(all.iter().map(|plan| plan.seed).collect::<Vec<_>>(), [7, 8, 9]);
         assert_eq!(all[2..], plans(&[scenario], Some(9), 1));

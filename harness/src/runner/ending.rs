@@ -89,6 +89,7 @@ impl Session<'_> {
             ended: self.now(),
             harness_errors: self.errors.clone(),
             interrupted,
+            aborted: self.aborted.as_deref(),
         })
     }
 }

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::report::Verdict;
     use crate::scenario::Cluster;
-    use crate::scenario::plan::{Pins, Plan};
+    use crate::scenario::plan::Plan;
 
     /// An engine on which nothing comes up, or nothing ever ends to come up.
     struct Engine {
@@ -124,7 +124,7 @@ mod tests {
             cluster: Cluster::default(),
             seed: 1,
             steps: Vec::new(),
-            pins: Pins::new(),
+            ..Plan::default()
         };
         Request { plans: names.iter().map(plan).collect(), keep: false, fail_fast: None }
     }

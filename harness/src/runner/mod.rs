@@ -31,6 +31,9 @@ mod session;
 pub mod shard;
 mod steps;
 mod storm;
+mod strike;
+#[cfg(test)]
+mod strike_tests;
 mod telling;
 mod witness;
 
@@ -50,6 +53,8 @@ use crate::scenario::plan::Plan;
 use backend::{Backend, Stand};
 use folder::{FolderError, RunFolder};
 use interrupt::{Cause, Interrupt};
+#[cfg(test)]
+pub(crate) use playing::nowhere;
 use playing::{Running, not_run, told};
 use session::Stop;
 
@@ -200,9 +205,7 @@ fn common_cluster(plans: &[Plan]) -> Result<Cluster, RunError> {
     let mut common = Cluster::default();
     for plan in plans {
         let wanted = &plan.cluster;
-        let differs = wanted.nodes.is_some_and(|n| common.nodes.is_some_and(|m| m != n))
-            || wanted.prefix.as_ref().is_some_and(|p| common.prefix.as_ref().is_some_and(|q| q != p));
-        if differs {
+        if !wanted.fits(&common) {
             return Err(RunError::Clusters {
                 first: plans.first().map(|p| p.scenario.clone()).unwrap_or_default(),
                 second: plan.scenario.clone(),
@@ -217,7 +220,7 @@ fn common_cluster(plans: &[Plan]) -> Result<Cluster, RunError> {
 fn sentence(stop: &Stop) -> &str {
     match stop {
         Stop::Interrupted => "interrupted",
-        Stop::Broken(why) => why,
+        Stop::Broken(why) | Stop::Aborted(why) => why,
     }
 }
 

@@ -190,7 +190,13 @@ async fn played(session: &mut Session<'_>) -> Result<(), Stop> {
     let newest = session.shared.observer.newest();
     let ledger = Ledger::start(session.shared.world, &session.place, newest);
     session.pass(LEDGER_FIRST).await?;
-    session.steps().await?;
+    match session.steps().await {
+        Err(Stop::Aborted(why)) => {
+            session.say(&format!("ended early: {why}"));
+            session.release().await;
+        }
+        stepped => stepped?,
+    }
     session.finish(ledger).await
 }
 
@@ -211,9 +217,10 @@ pub(super) fn not_run(plan: &Plan, clock: Clock, stop: &Stop) -> ScenarioReport 
         ended: clock.now(),
         harness_errors: match stop {
             Stop::Interrupted => Vec::new(),
-            Stop::Broken(why) => vec![why.clone()],
+            Stop::Broken(why) | Stop::Aborted(why) => vec![why.clone()],
         },
         interrupted: *stop == Stop::Interrupted,
+        aborted: None,
     })
 }
 
@@ -246,7 +253,6 @@ pub(super) fn told(panic: &(dyn std::any::Any + Send)) -> String {
 mod tests {
     use super::*;
     use crate::scenario::Cluster;
-    use crate::scenario::plan::Pins;
 
     async fn panics() -> Result<(), Stop> {
         panic!("out of cheese")
@@ -268,7 +274,7 @@ mod tests {
             cluster,
             seed: 1,
             steps: Vec::new(),
-            pins: Pins::new(),
+            ..Plan::default()
         };
         let places: Vec<String> = (1..).zip([&plan, &plan]).map(|(ordinal, plan)| place(ordinal, plan)).collect();
         assert_eq!(places, ["1-node-loss", "2-node-loss"]);

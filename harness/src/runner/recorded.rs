@@ -159,7 +159,7 @@ mod tests {
             cluster: crate::scenario::Cluster::default(),
             seed: 1,
             steps: Vec::new(),
-            pins: crate::scenario::plan::Pins::new(),
+            ..Plan::default()
         };
         let plans = pinned(vec![plan("leader-loss"), plan("other")], &report);
         assert_eq!(plans[0].pins["s1"], ["storm-s3"]);

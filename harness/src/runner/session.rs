@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stormbed::clock::Millis;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::folder::RunFolder;
@@ -15,19 +15,22 @@ use crate::fault::effect::{effect_seen, lapsed, undone_seen};
 use crate::fault::inject;
 use crate::fault::journal::Journal;
 use crate::fault::life::{Life, Stage};
+use crate::fault::words::CLASSES;
 use crate::fault::{Fault, FaultKind, TargetClass, Victim};
 use crate::history::History;
 use crate::history::ledger::LedgerOutcome;
 use crate::history::volume::VolumeOutcome;
 use crate::history::witness::Witness;
+use crate::invariant::own::judge;
 use crate::invariant::{Held, Look, judge_all};
 use crate::observe::observation::{Observation, Shape};
 use crate::observe::observer::{Observer, Seen};
+use crate::observe::own;
 use crate::observe::world::World;
 use crate::progress::Progress;
 use crate::scenario::plan::Plan;
 use crate::status::live::Teller;
-use crate::target::Scene;
+use crate::target::{Scene, is_led};
 
 /// Ticks come four times a second and take 3 s at most: after this long the observer itself is broken.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
@@ -46,6 +49,8 @@ pub(super) enum Stop {
     Interrupted,
     /// The harness failed.
     Broken(String),
+    /// The scenario's own `abort-if` says so.
+    Aborted(String),
 }
 
 /// What all scenarios of a run share.
@@ -70,6 +75,14 @@ pub(super) struct Session<'a> {
     pub(super) faults: Vec<Fault>,
     /// The newest tick.
     pub(super) seen: Option<Arc<Seen>>,
+    /// Asks for invariants of the user's own.
+    _own: JoinSet<()>,
+    /// The newest tick in which somebody led, by kind of part.
+    pub(super) led: BTreeMap<TargetClass, Arc<Seen>>,
+    /// When steps began.
+    pub(super) begun: BTreeMap<String, Millis>,
+    /// Why the scenario ends early.
+    pub(super) aborted: Option<String>,
     /// Containers hit and not seen well since.
     pub(super) hit: BTreeSet<String>,
     /// When holds end, by index of the fault.
@@ -85,7 +98,7 @@ pub(super) struct Session<'a> {
     pub(super) errors: Vec<String>,
     /// What was written through etcd leaders that a fault had cut off.
     pub(super) witnesses: Vec<Witness>,
-    sweep: Option<(Millis, JoinHandle<()>)>,
+    pub(super) sweep: Option<(Millis, JoinHandle<()>)>,
     /// Begin and end of the last whole sweep.
     pub(super) swept: Option<(Millis, Millis)>,
     /// Where it is, for people.
@@ -99,12 +112,16 @@ impl<'a> Session<'a> {
         shared.world.watch(watched(plan, &shape));
         shared.world.avoid(cut_off(plan, &shape));
         Self {
-            history: History::begin(shape, now),
+            history: History::begin(shape, now).with_own(&plan.invariants),
+            _own: own::ask(&plan.invariants, shared.world, &shared.observer.deep()),
             faults: named(plan.faults(), &place),
             shared,
             plan,
             place,
             seen: None,
+            led: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            aborted: None,
             hit: BTreeSet::new(),
             due: BTreeMap::new(),
             undoing: BTreeMap::new(),
@@ -143,11 +160,30 @@ impl<'a> Session<'a> {
         self.judge(&seen);
         let before = self.seen.replace(seen.clone());
         self.tell_raft(before.as_deref(), &seen);
+        let led = CLASSES.iter().map(|row| row.class).filter(|class| is_led(*class, &seen.truth));
+        self.led.extend(led.map(|class| (class, seen.clone())));
         self.advance_lives(&seen);
         self.collect_sweep().await;
         self.end_holds().await?;
         self.show(&seen);
+        self.abort_if()?;
         Ok(seen)
+    }
+
+    /// Stops when an invariant is broken for longer than the scenario puts up with; once, because what follows is the end.
+    pub(super) fn abort_if(&mut self) -> Result<(), Stop> {
+        if self.aborted.is_some() || self.begun.is_empty() {
+            return Ok(());
+        }
+        for limit in &self.plan.abort_if {
+            let longest = Duration::from_millis(limit.longer_than_ms);
+            if let Some((time, why)) = self.history.broken_since(limit.invariant).filter(|(time, _)| *time > longest) {
+                let why = format!("{} was broken for {:.1} s (abort-if): {why}", limit.invariant, time.as_secs_f64());
+                self.aborted = Some(why.clone());
+                return Err(Stop::Aborted(why));
+            }
+        }
+        Ok(())
     }
 
     /// Takes ticks until one began after now: whoever acts on roles must not take them from a tick that waited in the queue.
@@ -174,8 +210,11 @@ impl<'a> Session<'a> {
         let observation = &seen.observation;
         let faults: Vec<Fault> = self.faults.iter().map(|fault| as_of(fault, observation.begin)).collect();
         let held = Held::of(&faults);
-        let judged =
-            judge_all(&Look { seen: observation, truth: &seen.truth, shape: &self.shared.world.shape, held: &held });
+        let shape = &self.shared.world.shape;
+        let mut judged = judge_all(&Look { seen: observation, truth: &seen.truth, shape, held: &held });
+        let answers = &observation.deep.own;
+        let own = self.plan.invariants.iter().map(|own| (own.name, judge(own, answers.get(&own.name))));
+        judged.extend(own);
         self.history.tick(observation, &seen.truth, &judged, &faults);
         self.shared.folder.observation(observation);
     }

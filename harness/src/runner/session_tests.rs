@@ -9,7 +9,7 @@ use crate::observe::fake::FakeMachines;
 use crate::observe::jupyter::Jupyter;
 use crate::runner::playing::nowhere;
 use crate::scenario::Cluster;
-use crate::scenario::plan::{Hold, Pins, PlannedAct, PlannedStep};
+use crate::scenario::plan::{Hold, PlannedAct, PlannedStep};
 
 /// One ZooKeeper server; the engine refuses so many acts before it brings it back.
 fn zookeeper(refusals: usize) -> FakeMachines {
@@ -19,17 +19,9 @@ fn zookeeper(refusals: usize) -> FakeMachines {
 fn pausing() -> Plan {
     let target = Target::new(TargetClass::ZooKeeper, Role::Any);
     let act = PlannedAct::Fault { kind: FaultKind::Pause, target, hold: Hold::For { ms: 100 } };
-    let step = PlannedStep {
-        id: "s1".into(),
-        with_previous: false,
-        wait_ms: 0,
-        act,
-        expect: Vec::new(),
-        meanwhile: Vec::new(),
-        recovered: Vec::new(),
-    };
+    let step = PlannedStep::new("s1", act);
     let cluster = Cluster::default();
-    Plan { scenario: "x".into(), about: String::new(), cluster, seed: 1, steps: vec![step], pins: Pins::new() }
+    Plan { scenario: "x".into(), about: String::new(), cluster, seed: 1, steps: vec![step], ..Plan::default() }
 }
 
 fn victims() -> Vec<Victim> {

@@ -6,18 +6,14 @@ use std::time::Duration;
 use stormbed::clock::Millis;
 
 use super::session::{Session, Stop};
-use crate::fault::Victim;
 use crate::fault::inject::is_undone_by_us;
 use crate::fault::life::Stage;
 use crate::history::Convergence;
 use crate::history::coverage::DEEP_GAP_MS;
 use crate::scenario::RecoveryClock;
 use crate::scenario::physics::after_undo;
-use crate::scenario::plan::{HOLD_MAX_MS, Hold, PlannedAct, PlannedStep, RESOLVE_WITHIN_MS};
-use crate::target::{recorded, resolve};
+use crate::scenario::plan::{HOLD_MAX_MS, Hold, PlannedAct, PlannedStep};
 
-/// An effect shows in the next tick, which takes 3 s at most; a cut when a packet meets it: a ZooKeeper client speaks every 1.5 s.
-const EFFECT_WITHIN: Duration = Duration::from_secs(5);
 /// A part that is started again serves after some seconds (ZooKeeper: 2–3 s on an idle machine).
 const UNDONE_WITHIN: Duration = Duration::from_secs(30);
 /// Longest wait for a recovery: replacing a node takes 20 s on an idle machine, a session 10 s.
@@ -53,18 +49,19 @@ impl Session<'_> {
 
     async fn group(&mut self, group: &[PlannedStep]) -> Result<Went, Stop> {
         let mut went = Went::On;
-        for step in group {
+        let mut rest = group;
+        while let Some(step) = rest.first() {
+            let together = 1 + rest.iter().skip(1).take_while(|step| step.together).count();
+            let (now, later) = rest.split_at(together);
+            rest = later;
             if !step.with_previous && !self.is_swept() {
                 self.enter(&format!("{} sweep", step.id));
                 self.sweep().await?;
             }
-            self.enter(&step.id);
-            self.pass(Duration::from_millis(step.wait_ms)).await?;
+            self.wait_for_turn(step).await?;
             match &step.act {
-                PlannedAct::Fault { hold, .. } => self.fault(&step.id, *hold).await?,
-                PlannedAct::Storm { for_ms, draws } => {
-                    went = self.storm(&step.id, *for_ms, draws).await?;
-                }
+                PlannedAct::Fault { .. } => self.strike(now).await?,
+                PlannedAct::Storm { .. } => went = self.storm(step).await?,
                 PlannedAct::Watch { for_ms } => self.pass(Duration::from_millis(*for_ms)).await?,
             }
         }
@@ -86,43 +83,16 @@ impl Session<'_> {
         fresh && self.history.lacking().is_empty()
     }
 
-    /// Resolves, injects, and waits for the effect.
-    async fn fault(&mut self, id: &str, hold: Hold) -> Result<(), Stop> {
-        let Some(index) = self.index_of(id) else {
-            return Err(Stop::Broken(format!("the plan has no fault {id}")));
-        };
-        let within = Duration::from_millis(RESOLVE_WITHIN_MS);
-        // The role must be live now, not in the tick before the wait.
-        self.fresh_tick().await?;
-        self.until(within, |session| session.aim(index).is_ok()).await?;
-        let victims = match self.aim(index) {
-            Ok(victims) => victims,
-            Err(why) => {
-                self.step(index, Stage::Skipped, &why);
-                return Ok(());
-            }
-        };
-        self.inject(index, victims, hold).await?;
-        // At once: the cut-off leader steps down when it has missed its followers for an election timeout.
-        let stale = self.write_stale(index);
-        self.confirm(index).await;
-        let seen = |session: &Self| session.faults[index].life.stage > Stage::Injected;
-        if !self.until(EFFECT_WITHIN, seen).await? {
-            self.say(&format!("no effect of {id} was seen"));
+    /// Waits until the step may begin: its round's time has come, and its own wait is over.
+    pub(super) async fn wait_for_turn(&mut self, step: &PlannedStep) -> Result<(), Stop> {
+        self.enter(&step.id);
+        if let Some(begun) = step.after.as_ref().and_then(|after| Some((self.begun.get(&after.step)?, after.ms))) {
+            let (begun, ms) = (*begun.0, begun.1);
+            let due = begun + Duration::from_millis(ms);
+            self.pass(due.since(self.now())).await?;
         }
-        self.testify(index, stale).await
-    }
-
-    /// Whom the fault hits as things stand now: whoever holds the role, or the victims that its plan names.
-    fn aim(&self, index: usize) -> Result<Vec<Victim>, String> {
-        let fault = &self.faults[index];
-        let seen = self.seen.as_ref().ok_or("nothing was seen yet")?;
-        let scene = self.scene(index, seen);
-        match self.plan.pins.get(&fault.id) {
-            Some(names) => recorded(names, fault.target.class, &scene),
-            None => resolve(&fault.target, &scene, self.plan.seed, &fault.id)
-                .ok_or_else(|| "nothing held the role in time".to_owned()),
-        }
+        self.begun.insert(step.id.clone(), self.now());
+        self.pass(Duration::from_millis(step.wait_ms)).await
     }
 
     /// From the injection to everything being back: failover, undo, rejoin.

@@ -1,30 +1,82 @@
 //! What can be done to what, what it causes, and how soon at the earliest: `check` refuses what can't come true.
 //!
-//! The floors come from the topology's timing: sessions of masters and schedulers 10 s, agents' pings 10 × 1 s, etcd's election
-//! timeout 1 s (drawn from 1 to 2 s), ZooKeeper's syncLimit 5 × tickTime 500 ms.
+//! The floors come from the topology's timing ([`Limits`]): sessions of masters and schedulers, agents' pings, ZooKeeper's ticks,
+//! GlusterFS's ping; and from times that the system has fixed: etcd's election timeout and the lease of a registration.
 
+use super::duration::format_ms;
 use super::event::Event;
 use crate::fault::{FaultKind, Role, Target, TargetClass};
+use crate::invariant::Name;
+use crate::topology::TopologyConfig;
 
-/// A master's session: nobody leads in its place before it has expired.
-pub const SESSION_MS: u64 = 10_000;
-/// A master gives up an agent that didn't answer its pings for this long.
-pub const PINGS_MS: u64 = 10_000;
-/// etcd's followers wait at least this long before they elect another leader, and at most twice as long.
-pub const ELECTION_MAX_MS: u64 = 2_000;
-/// ZooKeeper's followers leave a silent leader after syncLimit × tickTime.
-pub const SYNC_MS: u64 = 2_500;
-
+/// etcd's followers elect another leader at most this long after they heard nothing.
+const ELECTION_MAX_MS: u64 = 2_000;
 /// A node that falls silent stays registered until its lease ends.
-pub const LEASE_MS: u64 = 5_000;
+const LEASE_MS: u64 = 5_000;
 
-/// Events that this fault on this target causes for certain (a slot or host given by number may or may not lead).
+/// What the topology allows: how many parts there are, and its times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Number of nodes.
+    pub nodes: u32,
+    /// Number of hosts.
+    pub hosts: u32,
+    /// Number of masters.
+    pub masters: u32,
+    /// Number of ZooKeeper servers.
+    pub zookeepers: u32,
+    /// Number of schedulers.
+    pub frameworks: u32,
+    /// A master's or scheduler's session: nobody leads in its place before it has expired.
+    pub session_ms: u64,
+    /// A master gives up an agent that didn't answer its pings for this long.
+    pub pings_ms: u64,
+    /// ZooKeeper's followers leave a silent leader after this time.
+    pub sync_ms: u64,
+    /// GlusterFS waits for a silent brick this long.
+    pub storage_ms: u64,
+}
+
+impl Limits {
+    /// The limits of a topology.
+    #[must_use]
+    pub fn of(config: &TopologyConfig) -> Self {
+        let timing = &config.timing;
+        Self {
+            nodes: config.nodes,
+            hosts: config.hosts.into(),
+            masters: config.masters.into(),
+            zookeepers: config.zookeepers.into(),
+            frameworks: config.frameworks.into(),
+            session_ms: timing.session_ms,
+            pings_ms: timing.agent_ping_ms * u64::from(timing.agent_pings),
+            sync_ms: timing.zookeeper_tick_ms * u64::from(timing.zookeeper_sync_ticks),
+            storage_ms: u64::from(timing.storage_ping_s) * 1_000,
+        }
+    }
+
+    /// How many parts of this kind there are.
+    #[must_use]
+    pub fn number_of(&self, class: TargetClass) -> u32 {
+        match class {
+            TargetClass::Node | TargetClass::Etcd | TargetClass::Sshd | TargetClass::NodeAgent => self.nodes,
+            TargetClass::MesosMaster => self.masters,
+            TargetClass::ZooKeeper => self.zookeepers,
+            TargetClass::Framework => self.frameworks,
+            TargetClass::MesosAgent
+            | TargetClass::Host
+            | TargetClass::Brick
+            | TargetClass::NetworkDriver
+            | TargetClass::Bird => self.hosts,
+            TargetClass::Jupyter | TargetClass::Proxy => 1,
+        }
+    }
+}
+
+/// Events that this fault on this target causes for certain. (Whether a slot or host given by number leads isn't known.)
 #[must_use]
 pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
-    let may_lead = matches!(
-        target.role,
-        Role::Leader | Role::MinorityWithLeader | Role::Slot(_) | Role::Number(_) | Role::OfLeader
-    );
+    let leads = matches!(target.role, Role::Leader | Role::MinorityWithLeader | Role::OfLeader);
     let many = matches!(target.role, Role::Majority | Role::All) || target.pick.is_some();
     let ends = matches!(kind, FaultKind::Kill | FaultKind::Stop | FaultKind::Restart);
     // It can't hear its session's end, and finds out by its own clock or when it wakes up.
@@ -35,10 +87,10 @@ pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
         TargetClass::Node if many => events.extend(ends.then_some(Event::SlotReplaced)),
         TargetClass::Host | TargetClass::Etcd if many => {}
         TargetClass::Node | TargetClass::Host => {
-            if may_lead {
+            if leads {
                 events.extend([Event::EtcdLeaderChanged, Event::JupyterMoved]);
             }
-            if may_lead && !ends {
+            if leads && !ends {
                 events.push(Event::EtcdLeaderDemoted);
             }
             match target.class {
@@ -52,7 +104,7 @@ pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
             }
         }
         // One that is killed is back before the others elect, and may win; one that is told to stop hands leadership over.
-        TargetClass::Etcd if may_lead && kind != FaultKind::Kill => {
+        TargetClass::Etcd if leads && kind != FaultKind::Kill => {
             events.extend([Event::EtcdLeaderChanged, Event::JupyterMoved]);
             events.extend((!ends).then_some(Event::EtcdLeaderDemoted));
         }
@@ -80,29 +132,51 @@ pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
 
 /// The fault must be held at least this long for the event to come, and why.
 #[must_use]
-pub fn floor_ms(kind: FaultKind, event: Event) -> (u64, &'static str) {
-    match (event, kind) {
-        (Event::MesosMasterChanged | Event::MesosMasterExited, _) => (SESSION_MS, "a master's session lasts 10 s"),
-        (Event::FrameworkChanged | Event::FrameworkExited, _) => (SESSION_MS, "a scheduler's session lasts 10 s"),
-        (Event::AgentUnreachable | Event::SlotMoved, _) => (PINGS_MS, "an agent is given up after 10 pings of 1 s"),
-        (Event::EtcdLeaderChanged | Event::EtcdLeaderDemoted | Event::JupyterMoved, _) => {
-            (ELECTION_MAX_MS, "etcd's election timeout is up to 2 s")
+pub fn floor_ms(kind: FaultKind, event: Event, limits: &Limits) -> Option<(u64, String)> {
+    let silent = is_silent(kind);
+    let (ms, why) = match event {
+        Event::MesosMasterChanged | Event::MesosMasterExited => (limits.session_ms, "a master's session lasts"),
+        Event::FrameworkChanged | Event::FrameworkExited => (limits.session_ms, "a scheduler's session lasts"),
+        Event::AgentUnreachable | Event::SlotMoved => (limits.pings_ms, "an agent is given up when its pings fail for"),
+        Event::EtcdLeaderChanged | Event::EtcdLeaderDemoted | Event::JupyterMoved => {
+            (ELECTION_MAX_MS, "etcd's election timeout is up to")
         }
-        (Event::ZooKeeperLeaderChanged, FaultKind::Pause | FaultKind::Isolate { .. }) => {
-            (SYNC_MS, "ZooKeeper's followers leave a silent leader after 2.5 s")
+        Event::ZooKeeperLeaderChanged if silent => {
+            (limits.sync_ms, "ZooKeeper's followers leave a silent leader after")
         }
-        (Event::SlotLeft, FaultKind::Pause | FaultKind::Partition | FaultKind::Isolate { .. }) => {
-            (LEASE_MS, "a registration's lease lasts 5 s")
+        Event::SlotLeft if silent => (LEASE_MS, "a registration's lease lasts"),
+        Event::ZooKeeperLeaderChanged
+        | Event::ZooKeeperQuorumLost
+        | Event::SlotReplaced
+        | Event::SlotLeft
+        | Event::MesosAgentRecovered => return None,
+    };
+    Some((ms, format!("{why} {}", format_ms(ms))))
+}
+
+/// An invariant that this fault breaks can't hold again before this time has passed, and why. What isn't sure to break has no
+/// floor.
+#[must_use]
+pub fn recovery_floor_ms(kind: FaultKind, target: Target, name: Name, limits: &Limits) -> Option<(u64, String)> {
+    let leads = matches!(target.role, Role::Leader | Role::OfLeader | Role::MinorityWithLeader);
+    let silent = is_silent(kind);
+    let (ms, why) = match (target.class, name) {
+        (TargetClass::MesosMaster, Name::Mesos) if leads => (limits.session_ms, "a master's session lasts"),
+        (TargetClass::Framework, Name::Mesos) if leads => (limits.session_ms, "a scheduler's session lasts"),
+        (TargetClass::ZooKeeper, Name::ZooKeeper) if leads && silent => {
+            (limits.sync_ms, "ZooKeeper's followers leave a silent leader after")
         }
-        (
-            Event::ZooKeeperLeaderChanged
-            | Event::ZooKeeperQuorumLost
-            | Event::SlotReplaced
-            | Event::SlotLeft
-            | Event::MesosAgentRecovered,
-            _,
-        ) => (0, ""),
-    }
+        (TargetClass::Node, Name::Hosts) if silent => (LEASE_MS, "a silent node stays registered for a lease of"),
+        (TargetClass::Host, Name::Storage) if silent => (limits.storage_ms, "GlusterFS waits for a silent brick"),
+        (TargetClass::Host, Name::Hosts) if silent => (LEASE_MS, "silent nodes stay registered for a lease of"),
+        _ => return None,
+    };
+    Some((ms, format!("{why} {}", format_ms(ms))))
+}
+
+/// What it hits says nothing, and nobody is told that it is gone.
+fn is_silent(kind: FaultKind) -> bool {
+    matches!(kind, FaultKind::Pause | FaultKind::Partition | FaultKind::Isolate { .. })
 }
 
 /// The event comes only after the fault is undone: what is down, frozen or cut off can't show it.

@@ -8,19 +8,21 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Event;
 use super::physics::is_held;
-use super::{Act, Bound, Cluster, Meanwhile, Scenario, Step, Storm, StormFault};
-use crate::fault::{Fault, FaultKind, Target};
+use super::{AbortIf, Act, Bound, Cluster, Meanwhile, Scenario, Step, Storm, StormFault, When};
+use crate::fault::{Fault, FaultKind, Target, TargetClass};
+use crate::invariant::own::Own;
 
 /// A held fault without `for` is undone when the failover has converged, but at the latest after this time: a failover
 /// that takes longer has failed, and what is down must come back to see the rest.
 pub const HOLD_MAX_MS: u64 = 30_000;
 /// A storm's faults without `for` are held this long: beyond every failover that needs no session to expire.
 pub const STORM_HOLD_MS: u64 = 8_000;
-/// A live role is waited for at most this long: longer than any election in the topology (a master's takes a session of 10 s).
-pub const RESOLVE_WITHIN_MS: u64 = 15_000;
+/// A live role is waited for at most this long, unless `resolve-within` says otherwise: longer than an election of etcd or
+/// ZooKeeper. (A master's takes a session of 10 s.)
+pub const RESOLVE_WITHIN_MS: u64 = 5_000;
 
 /// What runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Plan {
     /// The scenario's name.
     pub scenario: String,
@@ -30,6 +32,12 @@ pub struct Plan {
     pub cluster: Cluster,
     /// The seed of every draw.
     pub seed: u64,
+    /// What ends it early.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abort_if: Vec<AbortIf>,
+    /// Invariants of the user's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invariants: Vec<Own>,
     /// In order.
     pub steps: Vec<PlannedStep>,
     /// Faults that hit these victims, by name, instead of whoever fits their target: those of a recorded run. An empty list
@@ -44,12 +52,25 @@ pub type Pins = BTreeMap<String, Vec<String>>;
 /// A step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedStep {
-    /// `s1`, `s2`, …; a fault of the step has the same id, a storm's draws `s3.1`, `s3.2`, ….
+    /// `s1`, `s2`, …; rounds of a step that is repeated `s2-1`, `s2-2`, …; faults that are made together `s3a`, `s3b`, …. A fault of
+    /// the step has the same id, a storm's draws `s4.1`, `s4.2`, ….
     pub id: String,
     /// It begins while the previous step's fault is held; both are undone after this step has converged.
     pub with_previous: bool,
     /// Time to let pass before the act.
     pub wait_ms: u64,
+    /// Its fault is made at the same moment as that of the step before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub together: bool,
+    /// It begins at least this long after another step began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<After>,
+    /// The moment to wait for; a random phase is drawn already, and part of the wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<When>,
+    /// How long somebody may take to hold the target's role, and the moment to come.
+    #[serde(default = "resolve_within_ms")]
+    pub resolve_within_ms: u64,
     /// What is done.
     pub act: PlannedAct,
     /// What must be seen to happen.
@@ -58,6 +79,39 @@ pub struct PlannedStep {
     pub meanwhile: Vec<Meanwhile>,
     /// Bounds on recovery.
     pub recovered: Vec<Bound>,
+}
+
+/// Some time after another step began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct After {
+    /// The step.
+    pub step: String,
+    /// The time.
+    pub ms: u64,
+}
+
+fn resolve_within_ms() -> u64 {
+    RESOLVE_WITHIN_MS
+}
+
+impl PlannedStep {
+    /// A step that does this at once, and of which nothing is asked.
+    #[must_use]
+    pub fn new(id: impl Into<String>, act: PlannedAct) -> Self {
+        Self {
+            id: id.into(),
+            with_previous: false,
+            wait_ms: 0,
+            together: false,
+            after: None,
+            when: None,
+            resolve_within_ms: RESOLVE_WITHIN_MS,
+            act,
+            expect: vec![],
+            meanwhile: vec![],
+            recovered: vec![],
+        }
+    }
 }
 
 /// What a step of a plan does.
@@ -77,6 +131,12 @@ pub enum PlannedAct {
     Storm {
         /// The storm lasts this long; it ends when its last hold is over.
         for_ms: u64,
+        /// So many faults at most are in force or being healed at a time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_most: Option<u32>,
+        /// It may take a quorum away.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        allow_quorum_loss: bool,
         /// In order of `at_ms`.
         draws: Vec<Draw>,
     },
@@ -133,12 +193,14 @@ impl Plan {
     /// Draws everything that the scenario leaves open. The same scenario and seed give the same plan; a storm's own seed wins.
     #[must_use]
     pub fn draw(scenario: &Scenario, seed: u64) -> Self {
-        let steps = scenario.steps.iter().zip(1u64..).map(|(step, number)| planned(step, number, seed)).collect();
+        let steps = scenario.steps.iter().zip(1u64..).flat_map(|(step, number)| planned(step, number, seed)).collect();
         Self {
             scenario: scenario.name.clone(),
             about: scenario.about.clone(),
             cluster: scenario.cluster.clone(),
             seed,
+            abort_if: scenario.abort_if.clone(),
+            invariants: scenario.invariants.clone(),
             steps,
             pins: Pins::new(),
         }
@@ -182,28 +244,86 @@ impl Plan {
     }
 }
 
-fn planned(step: &Step, number: u64, seed: u64) -> PlannedStep {
-    let id = format!("s{number}");
-    let act = match &step.act {
-        Act::Fault(act) => {
-            PlannedAct::Fault { kind: act.kind, target: act.target, hold: Hold::of(act.kind, act.target, act.for_ms) }
+/// All rounds of a step.
+fn planned(step: &Step, number: u64, seed: u64) -> Vec<PlannedStep> {
+    let mut all: Vec<PlannedStep> = vec![];
+    for round in 1..=step.repeat.max(1) {
+        let id = if step.repeat > 1 { format!("s{number}-{round}") } else { format!("s{number}") };
+        let after = all.last().zip(step.every_ms).map(|(before, ms)| After { step: first_of(&before.id), ms });
+        let mut steps = once(step, &id, seed, number);
+        if let Some(first) = steps.first_mut() {
+            first.after = after;
+        }
+        all.extend(steps);
+    }
+    all
+}
+
+/// The first of the steps that are made together with this one.
+fn first_of(id: &str) -> String {
+    match id.strip_suffix(|c: char| c.is_ascii_lowercase()) {
+        Some(step) => format!("{step}a"),
+        None => id.to_owned(),
+    }
+}
+
+/// One round of a step: one planned step, or one for each fault that is made together.
+fn once(step: &Step, id: &str, seed: u64, number: u64) -> Vec<PlannedStep> {
+    let acts = match &step.act {
+        Act::Fault(act) => vec![(id.to_owned(), step, fault(act))],
+        Act::Together(steps) => {
+            let mut acts = vec![];
+            for (letter, step) in ('a'..='z').zip(steps) {
+                if let Act::Fault(act) = &step.act {
+                    acts.push((format!("{id}{letter}"), step, fault(act)));
+                }
+            }
+            acts
         }
         // Each storm draws from a stream of its own, so that a step more doesn't change the storms after it.
-        Act::Storm(storm) => PlannedAct::Storm {
-            for_ms: storm.for_ms,
-            draws: draws(storm, &id, storm.seed.unwrap_or(seed.wrapping_add(number))),
-        },
-        Act::Watch { for_ms } => PlannedAct::Watch { for_ms: *for_ms },
+        Act::Storm(storm) => {
+            let draws = draws(storm, id, storm.seed.unwrap_or(seed.wrapping_add(number)));
+            let for_ms = storm.for_ms.unwrap_or_else(|| draws.last().map_or(0, |draw| draw.at_ms));
+            let (at_most, allow_quorum_loss) = (storm.at_most, storm.allow_quorum_loss);
+            vec![(id.to_owned(), step, PlannedAct::Storm { for_ms, at_most, allow_quorum_loss, draws })]
+        }
+        Act::Watch { for_ms } => vec![(id.to_owned(), step, PlannedAct::Watch { for_ms: *for_ms })],
     };
-    PlannedStep {
-        id,
-        with_previous: step.with_previous,
-        wait_ms: step.wait_ms,
-        act,
-        expect: step.expect.clone(),
-        meanwhile: step.meanwhile.clone(),
-        recovered: step.recovered.clone(),
-    }
+    let steps = acts.into_iter().enumerate().map(|(index, (id, asked, act))| PlannedStep {
+        with_previous: step.with_previous || index > 0,
+        together: index > 0,
+        wait_ms: if index == 0 { step.wait_ms + phase_ms(step.when, &act, &id, seed) } else { 0 },
+        when: step.when.filter(|when| *when != When::RandomPhase),
+        resolve_within_ms: step.resolve_within_ms,
+        expect: asked.expect.clone(),
+        meanwhile: asked.meanwhile.clone(),
+        recovered: asked.recovered.clone(),
+        ..PlannedStep::new(id, act)
+    });
+    steps.collect()
+}
+
+fn fault(act: &super::FaultAct) -> PlannedAct {
+    PlannedAct::Fault { kind: act.kind, target: act.target, hold: Hold::of(act.kind, act.target, act.for_ms) }
+}
+
+/// A random part of the interval of the target's heartbeat or lease: its own draw, by seed and step.
+fn phase_ms(when: Option<When>, act: &PlannedAct, id: &str, seed: u64) -> u64 {
+    let (Some(When::RandomPhase), PlannedAct::Fault { target, .. }) = (when, act) else {
+        return 0;
+    };
+    let interval_ms = match target.class {
+        // An agent is pinged each second.
+        TargetClass::MesosAgent => 1_000,
+        // A client of ZooKeeper speaks after a third of its session.
+        TargetClass::MesosMaster | TargetClass::Framework => 3_333,
+        // ZooKeeper's servers ping each other twice a tick.
+        TargetClass::ZooKeeper => 250,
+        // A node's registration is renewed within its lease.
+        _ => 5_000,
+    };
+    let salt = id.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    ChaCha8Rng::seed_from_u64(seed.wrapping_add(salt)).random_range(0..interval_ms)
 }
 
 /// `ChaCha` is the same on every machine and in every version of its crate's line: a seed in a report stays good.
@@ -212,13 +332,15 @@ fn draws(storm: &Storm, step: &str, seed: u64) -> Vec<Draw> {
     let total: u32 = storm.faults.iter().map(|fault| fault.weight).sum();
     let mut drawn = vec![];
     let mut at_ms = 0;
-    if total == 0 {
-        return drawn;
-    }
-    loop {
+    let count = match (storm.count, storm.for_ms) {
+        (Some(count), _) => count as usize,
+        (None, Some(_)) => usize::MAX,
+        (None, None) => 0,
+    };
+    while total > 0 && drawn.len() < count {
         at_ms += rng.random_range(storm.every_min_ms.max(1)..=storm.every_max_ms.max(1));
-        if at_ms > storm.for_ms {
-            return drawn;
+        if storm.for_ms.is_some_and(|for_ms| at_ms > for_ms) {
+            break;
         }
         let act = &weighted(&storm.faults, rng.random_range(0..total)).act;
         let hold = match Hold::of(act.kind, act.target, act.for_ms) {
@@ -227,6 +349,7 @@ fn draws(storm: &Storm, step: &str, seed: u64) -> Vec<Draw> {
         };
         drawn.push(Draw { id: format!("{step}.{}", drawn.len() + 1), at_ms, kind: act.kind, target: act.target, hold });
     }
+    drawn
 }
 
 fn weighted(faults: &[StormFault], mut ticket: u32) -> &StormFault {
@@ -254,14 +377,29 @@ mod tests {
     fn stormy(for_ms: u64, every: (u64, u64), weights: [u32; 2], seed: Option<u64>) -> Scenario {
         let acts = [act(FaultKind::Kill, TargetClass::Node), act(FaultKind::Pause, TargetClass::ZooKeeper)];
         let faults = acts.into_iter().zip(weights).map(|(act, weight)| StormFault { act, weight });
-        let storm = Storm { for_ms, every_min_ms: every.0, every_max_ms: every.1, seed, faults: faults.collect() };
+        let storm = Storm {
+            for_ms: Some(for_ms),
+            count: None,
+            at_most: None,
+            allow_quorum_loss: false,
+            every_min_ms: every.0,
+            every_max_ms: every.1,
+            seed,
+            faults: faults.collect(),
+        };
         Scenario {
             name: "stormy".into(),
             about: String::new(),
             cluster: Cluster::default(),
+            abort_if: vec![],
+            invariants: vec![],
             steps: vec![Step {
                 with_previous: false,
                 wait_ms: 0,
+                resolve_within_ms: RESOLVE_WITHIN_MS,
+                when: None,
+                repeat: 1,
+                every_ms: None,
                 act: Act::Storm(storm),
                 expect: vec![],
                 meanwhile: vec![],
@@ -313,6 +451,49 @@ mod tests {
         }
         assert_eq!(group("s5"), ["s5"]);
         assert_eq!(group("s9"), Vec::<&str>::new());
+    }
+
+    fn step_of(act: Act) -> Step {
+        Step { act, ..stormy(1, (1, 1), [1, 1], None).steps.remove(0) }
+    }
+
+    #[test]
+    fn rounds_and_faults_that_are_made_together_are_steps_of_their_own() {
+        let kill = |class| step_of(Act::Fault(act(FaultKind::Kill, class)));
+        let together = Act::Together(vec![kill(TargetClass::Node), kill(TargetClass::MesosMaster)]);
+        let step = Step { repeat: 2, every_ms: Some(9_000), wait_ms: 7, ..step_of(together) };
+        let scenario = Scenario { steps: vec![kill(TargetClass::Host), step], ..stormy(1, (1, 1), [1, 1], None) };
+        let plan = Plan::draw(&scenario, 1);
+        let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+        assert_eq!(ids, ["s1", "s2-1a", "s2-1b", "s2-2a", "s2-2b"]);
+        let together: Vec<bool> = plan.steps.iter().map(|step| step.together && step.with_previous).collect();
+        assert_eq!(together, [false, false, true, false, true]);
+        let after: Vec<Option<&After>> = plan.steps.iter().map(|step| step.after.as_ref()).collect();
+        let first = After { step: "s2-1a".into(), ms: 9_000 };
+        assert_eq!(after, [None, None, None, Some(&first), None]);
+        assert_eq!(plan.steps.iter().map(|step| step.wait_ms).collect::<Vec<_>>(), [0, 7, 0, 7, 0]);
+        assert_eq!(plan.group_of("s2-2b").iter().map(|step| step.id.as_str()).collect::<Vec<_>>(), ["s2-2a", "s2-2b"]);
+    }
+
+    #[test]
+    fn a_random_phase_is_drawn_for_each_step_and_within_its_interval() {
+        let fault = step_of(Act::Fault(act(FaultKind::Kill, TargetClass::Node)));
+        let step = Step { when: Some(When::RandomPhase), repeat: 20, ..fault };
+        let scenario = Scenario { steps: vec![step], ..stormy(1, (1, 1), [1, 1], None) };
+        let waits: Vec<u64> = Plan::draw(&scenario, 3).steps.iter().map(|step| step.wait_ms).collect();
+        assert!(waits.iter().all(|ms| *ms < 5_000) && waits.iter().max() > waits.iter().min(), "{waits:?}");
+        assert_eq!(waits, Plan::draw(&scenario, 3).steps.iter().map(|step| step.wait_ms).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_storm_may_be_bounded_by_number() {
+        let mut scenario = stormy(60_000, (2_000, 8_000), [3, 1], None);
+        let Act::Storm(storm) = &mut scenario.steps[0].act else { panic!("it is a storm") };
+        (storm.for_ms, storm.count) = (None, Some(12));
+        let plan = Plan::draw(&scenario, 1);
+        assert_eq!(drawn(&plan).len(), 12);
+        let PlannedAct::Storm { for_ms, .. } = plan.steps[0].act else { panic!("it is a storm") };
+        assert_eq!(for_ms, drawn(&plan)[11].at_ms);
     }
 
     #[test]

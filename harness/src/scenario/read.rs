@@ -1,86 +1,64 @@
 //! Reading a scenario file: TOML with places in, a [`Scenario`] or all mistakes out.
 
-use toml::de::DeTable;
+use serde_json::{Value, json};
 
-use super::diagnose::{Diagnosis, Mistakes};
-use super::fields::{Fields, Value, list, number, text};
+use super::file::{GRAMMAR, ScenarioKeys, StepKeys};
+use super::physics::Limits;
+use super::read_invariant::read_invariant;
+use super::read_step::Reader;
 use super::{Cluster, Scenario};
+use crate::document::diagnose::{Diagnosis, Mistake, Mistakes};
+use crate::document::place::Place;
+use crate::document::{self, typed};
+use crate::invariant::own::Own;
+use crate::topology::TopologyConfig;
 
-/// What etcd's members can be: with fewer than three none may be lost, and more than nine only slow it down.
-const NODES: (u64, u64) = (1, 9);
+/// A scenario that can run, and what is probably not meant.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// Things that are allowed and can't come true, or look like mistakes; in the order of the file.
+    pub warnings: Vec<Mistake>,
+}
 
-/// Reads a scenario file's text.
+/// Reads a scenario file's text, for a topology of this configuration.
 ///
 /// # Errors
 /// All mistakes of the file at once, each with its place, what is allowed, and the nearest name.
-pub fn read(file_name: &str, source: &str) -> Result<Scenario, Mistakes> {
-    let mut d = Diagnosis::of(file_name, source);
-    let (root, errors) = DeTable::parse_recoverable(source);
-    for error in errors {
-        d.mistake(error.span().unwrap_or(0..0), format!("this is not TOML: {}", error.message()), None);
+pub fn read(file: &str, text: &str, config: &TopologyConfig) -> Result<Checked, Mistakes> {
+    let (scenario, warnings) =
+        document::read(file, text, "a scenario", &GRAMMAR, |right, d| scenario(right, &Limits::of(config), d))?;
+    Ok(Checked { scenario, warnings })
+}
+
+/// The meaning of what is right of a file.
+fn scenario(mut right: Value, limits: &Limits, d: &mut Diagnosis<'_>) -> Option<Scenario> {
+    // What is missing has been told; the rest is to be looked at all the same.
+    for (key, stand_in) in [("name", json!("unnamed")), ("step", json!([]))] {
+        if right.get(key).is_none() {
+            right[key] = stand_in;
+        }
     }
-    if !d.clean() {
-        return d.finish(None);
+    let root = Place::root();
+    let keys: ScenarioKeys = typed(right, &root, d)?;
+    let cluster =
+        keys.cluster.map(|cluster| Cluster { nodes: cluster.nodes, prefix: cluster.prefix.map(|prefix| prefix.0) });
+    let cluster = cluster.unwrap_or_default();
+    let limits = Limits { nodes: cluster.nodes.unwrap_or(limits.nodes), ..limits.clone() };
+    let mut invariants: Vec<Own> = vec![];
+    for (index, keys) in keys.invariant.iter().enumerate() {
+        let own = keys.as_ref().map(|keys| read_invariant(keys, &root.key("invariant").item(index), &invariants, d));
+        invariants.extend(own);
     }
-    let allowed = ["name", "about", "cluster", "step"];
-    let root = Fields::of(root.get_ref(), root.span(), "a scenario", &allowed, &mut d);
-    let name = root.need("name", "name = \"leader-loss\"", &mut d).and_then(|value| scenario_name(value, &mut d));
-    let about = root.get("about").and_then(|value| text(value, "about", &mut d));
-    let cluster = root.get("cluster").map(|value| read_cluster(value, &mut d)).unwrap_or_default();
+    let mut reader = Reader { limits: &limits, own: &invariants, previous: None, d };
+    let abort_if = keys.abort_if.map(|keys| reader.abort_if(&keys.0, &root.key("abort-if"))).unwrap_or_default();
     let mut steps = vec![];
-    let items = root
-        .need("step", "a scenario is a list of [[step]]s; add one, for example: [[step]] watch = \"60s\"", &mut d)
-        .and_then(|value| list(value, "step", &mut d).map(|items| (value, items)));
-    if let Some((value, items)) = items {
-        if items.is_empty() {
-            d.mistake(value.span(), "the list of steps is empty", "a scenario has at least one [[step]]".to_owned());
-        }
-        for item in items {
-            if let Some(step) = super::read_step::read_step(item, &cluster, steps.last(), &mut d) {
-                steps.push(step);
-            }
-        }
+    for (index, step) in keys.step.iter().enumerate() {
+        let at = root.key("step").item(index);
+        let read = step.as_ref().and_then(|step: &StepKeys| reader.step(step, &at));
+        reader.previous = Some(read.clone());
+        steps.extend(read);
     }
-    let scenario = name.map(|name| Scenario { name, about: about.unwrap_or_default().to_owned(), cluster, steps });
-    d.finish(scenario)
-}
-
-fn is_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-}
-
-fn scenario_name(value: &Value<'_>, d: &mut Diagnosis<'_>) -> Option<String> {
-    let name = text(value, "name", d)?;
-    if !is_name(name) {
-        d.mistake(
-            value.span(),
-            format!("'{name}' can't be a scenario's name"),
-            "small letters, digits and dashes, a letter first: it becomes part of file names".to_owned(),
-        );
-        return None;
-    }
-    Some(name.to_owned())
-}
-
-fn read_cluster(value: &Value<'_>, d: &mut Diagnosis<'_>) -> Cluster {
-    let Some(fields) = Fields::in_value(value, "[cluster]", &["nodes", "prefix"], d) else {
-        return Cluster::default();
-    };
-    let nodes = fields
-        .get("nodes")
-        .and_then(|value| number(value, "nodes", NODES.0, NODES.1, d))
-        .and_then(|nodes| u32::try_from(nodes).ok());
-    let prefix = fields.get("prefix").and_then(|value| {
-        let prefix = text(value, "prefix", d)?;
-        if !is_name(prefix) {
-            d.mistake(
-                value.span(),
-                format!("'{prefix}' can't begin host names"),
-                "small letters, digits and dashes, a letter first".to_owned(),
-            );
-        }
-        Some(prefix.to_owned())
-    });
-    Cluster { nodes, prefix }
+    Some(Scenario { name: keys.name.0, about: keys.about.unwrap_or_default(), cluster, abort_if, invariants, steps })
 }

@@ -8,10 +8,11 @@ use super::{Act, Condition, RecoveryClock, Scenario, Step};
 use crate::fault::words::FAULTS;
 use crate::fault::{FaultKind, Peers, Role, TargetClass};
 use crate::invariant::Name;
+use crate::topology::TopologyConfig;
 
 /// The message as a user without colours sees it.
 fn refused(text: &str) -> String {
-    let mistakes = read("bad.toml", text).expect_err("it must be refused");
+    let mistakes = read("bad.toml", text, &TopologyConfig::default()).expect_err("it must be refused");
     let mut message = String::new();
     GraphicalReportHandler::new_themed(GraphicalTheme::none())
         .with_width(120)
@@ -54,7 +55,7 @@ watch = "30s"
 
 #[test]
 fn every_key_is_read() {
-    let scenario = read("good.toml", GOOD).expect("it is good");
+    let scenario = read("good.toml", GOOD, &TopologyConfig::default()).expect("it is good").scenario;
     assert_eq!((scenario.cluster.nodes, scenario.cluster.prefix.as_deref()), (Some(5), Some("storm")));
     let [pause, kill, storm, watch] = scenario.steps.as_slice() else {
         panic!("expected four steps, found {:?}", scenario.steps);
@@ -77,7 +78,8 @@ fn every_key_is_read() {
 
 /// A scenario of one step.
 fn step(text: &str) -> super::Step {
-    let scenario = read("step.toml", &format!("name = \"x\"\n[[step]]\n{text}")).expect("it is good");
+    let text = format!("name = \"x\"\n[[step]]\n{text}");
+    let scenario = read("step.toml", &text, &TopologyConfig::default()).expect("it is good").scenario;
     scenario.steps.into_iter().next().expect("it has one step")
 }
 
@@ -158,8 +160,8 @@ fn shipped(folder: &str) -> Vec<(String, Scenario)> {
     let files = entries.map(|entry| entry.expect("a readable folder").path()).filter(|path| path.is_file());
     let scenario = |path: std::path::PathBuf| {
         let text = std::fs::read_to_string(&path).expect("a readable file");
-        let scenario =
-            read(&path.to_string_lossy(), &text).unwrap_or_else(|mistakes| panic!("{:?}", mistakes.mistakes));
+        let checked = read(&path.to_string_lossy(), &text, &TopologyConfig::default());
+        let scenario = checked.unwrap_or_else(|mistakes| panic!("{:?}", mistakes.mistakes)).scenario;
         (path.file_stem().expect("a name").to_string_lossy().into_owned(), scenario)
     };
     files.map(scenario).collect()

@@ -77,6 +77,26 @@ pub fn candidates(target: &Target, scene: &Scene<'_>) -> Vec<Victim> {
     all
 }
 
+/// Somebody leads the cluster that this kind of part belongs to.
+#[must_use]
+pub fn is_led(class: TargetClass, truth: &Truth) -> bool {
+    match class {
+        TargetClass::MesosMaster => truth.mesos_leader.is_some(),
+        TargetClass::Framework => truth.active_framework.is_some(),
+        TargetClass::ZooKeeper => truth.zookeeper_leader.is_some(),
+        _ => truth.etcd_leader.is_some(),
+    }
+}
+
+/// A slot isn't a member yet, or the volume has something to heal.
+#[must_use]
+pub fn is_healing(scene: &Scene<'_>) -> bool {
+    let volume = scene.seen.deep.gluster.as_ref().and_then(|probe| probe.result.as_ref().ok());
+    scene.truth.members.len() < scene.shape.addresses.len()
+        || !scene.truth.settling.is_empty()
+        || volume.is_some_and(|volume| volume.heal_pending > 0)
+}
+
 /// How many the aim means, and how many of them are the first candidates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {

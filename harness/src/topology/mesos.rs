@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stormbed::config::ApacheConfig;
 
-use super::config::{BadConfig, bad};
+use super::config::Objection;
 use super::plan::{AGENT_PORT, MASTER_PORT, Machine, Plan, Role, STATE_DIR};
 use crate::image::MesosLayer;
 
@@ -42,8 +43,9 @@ const LIBRARIES: [&str; 14] = [
 ];
 
 /// Whose Mesos.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(title = "flavor")]
 pub enum Flavor {
     /// `stormd master` and `stormd agent`.
     #[default]
@@ -53,7 +55,7 @@ pub enum Flavor {
 }
 
 /// A flag's value: text for `--name=text`, true and false for `--name` and `--no-name`. The empty text leaves the flag out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Flag {
     /// A switch.
@@ -66,8 +68,9 @@ pub enum Flag {
 pub type Flags = BTreeMap<String, Flag>;
 
 /// The table `[mesos]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(title = "[mesos]")]
 pub struct MesosConfig {
     /// Whose Mesos; the rest of the table is for `apache`.
     pub flavor: Flavor,
@@ -117,48 +120,53 @@ impl MesosConfig {
         self.prefix.clone().unwrap_or_else(|| INSTALLED.into())
     }
 
-    /// Checks the table, and what lies under a `prefix` of this machine.
-    pub(super) fn validate(&self) -> Result<(), BadConfig> {
+    /// What doesn't fit together in the table, or with what lies under a `prefix` of this machine.
+    pub(super) fn objections(&self) -> Vec<Objection> {
+        let objection = |key, why: &str, help: &str| Objection { key, why: why.to_owned(), help: help.to_owned() };
+        let mut all = self.wrong_flags();
         if self.flavor == Flavor::Embedded {
-            let idle = [
-                ("prefix", self.prefix.is_some()),
-                ("image", self.image.is_some()),
-                ("master_flags", !self.master_flags.is_empty()),
-                ("agent_flags", !self.agent_flags.is_empty()),
+            let idle: [(&'static [&'static str], bool); 4] = [
+                (&["mesos", "prefix"], self.prefix.is_some()),
+                (&["mesos", "image"], self.image.is_some()),
+                (&["mesos", "master_flags"], !self.master_flags.is_empty()),
+                (&["mesos", "agent_flags"], !self.agent_flags.is_empty()),
             ];
-            return match idle.iter().find(|(_, given)| *given) {
-                Some((key, _)) => Err(bad(
-                    &format!("mesos.{key}"),
-                    "is for Apache Mesos; add flavor = \"apache\", or leave it out".to_owned(),
-                )),
-                None => Ok(()),
-            };
+            let given = idle.into_iter().filter(|(_, given)| *given);
+            all.extend(given.map(|(key, _)| {
+                objection(key, "this is for Apache Mesos", "add flavor = \"apache\", or leave it out")
+            }));
+            return all;
         }
         if self.prefix.is_none() && self.image.is_none() {
-            let why = "Apache Mesos has to come from somewhere: give prefix = \"<directory of an installed Mesos>\" or image = \"<name>\"";
-            return Err(bad("mesos", why.to_owned()));
+            let help = "give prefix = \"<directory of an installed Mesos>\" or image = \"<name>\"";
+            all.push(objection(&["mesos", "flavor"], "Apache Mesos has to come from somewhere", help));
+            return all;
         }
         let place = self.place();
         if !place.is_absolute() {
-            return Err(bad("mesos.prefix", format!("expected an absolute path, found '{}'", place.display())));
+            let why = format!("'{}' is not an absolute path", place.display());
+            all.push(objection(&["mesos", "prefix"], &why, "give the whole path, from the root"));
+        } else if self.mounted().is_some() {
+            all.extend(missing_program(&place));
         }
-        if self.mounted().is_some() {
-            for (program, dirs) in [
-                ("mesos-master", DAEMONS.as_slice()),
-                ("mesos-agent", &DAEMONS),
-                ("mesos-docker-executor", &[LAUNCHERS]),
-            ] {
-                if !dirs.iter().any(|dir| place.join(dir).join(program).is_file()) {
-                    let why = format!(
-                        "no {program} in {} of {}; is Mesos installed there?",
-                        dirs.join(" or "),
-                        place.display()
-                    );
-                    return Err(bad("mesos.prefix", why));
-                }
-            }
-        }
-        Ok(())
+        all
+    }
+
+    fn wrong_flags(&self) -> Vec<Objection> {
+        let tables: [(&'static [&'static str], &Flags); 2] =
+            [(&["mesos", "master_flags"], &self.master_flags), (&["mesos", "agent_flags"], &self.agent_flags)];
+        let wrong =
+            |name: &&String| !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.contains(['=', ' ', '-']);
+        let object = |(key, flags): (&'static [&'static str], &Flags)| {
+            let name = flags.keys().find(wrong)?;
+            let why = format!("'{name}' is no flag's name");
+            Some(Objection {
+                key,
+                why,
+                help: "write it without dashes: work_dir = \"/x\" stands for --work_dir=/x".to_owned(),
+            })
+        };
+        tables.into_iter().filter_map(object).collect()
     }
 
     /// Where its libraries lie.
@@ -181,6 +189,19 @@ impl MesosConfig {
         });
         start.into_iter().chain([program.to_owned()]).chain(words).collect()
     }
+}
+
+/// A program that a Mesos in this directory should have and hasn't.
+fn missing_program(place: &Path) -> Option<Objection> {
+    let programs =
+        [("mesos-master", DAEMONS.as_slice()), ("mesos-agent", &DAEMONS), ("mesos-docker-executor", &[LAUNCHERS])];
+    let missing = |(program, dirs): &(&str, &[&str])| !dirs.iter().any(|dir| place.join(dir).join(program).is_file());
+    let (program, dirs) = programs.into_iter().find(missing)?;
+    Some(Objection {
+        key: &["mesos", "prefix"],
+        why: format!("no {program} in {} of {}", dirs.join(" or "), place.display()),
+        help: "is Mesos installed there?".to_owned(),
+    })
 }
 
 fn flags<const N: usize>(list: [(&str, String); N]) -> Flags {
@@ -274,7 +295,8 @@ mod tests {
     }
 
     fn check(mesos: &str) -> Result<(), String> {
-        toml::from_str::<MesosConfig>(mesos).expect("a table").validate().map_err(|e| e.to_string())
+        let config: MesosConfig = toml::from_str(mesos).expect("a table");
+        config.objections().first().map_or(Ok(()), |objection| Err(objection.to_string()))
     }
 
     #[test]
@@ -299,10 +321,12 @@ mod tests {
     #[test]
     fn a_table_that_cannot_work_is_refused_with_what_would() {
         assert_eq!(check("flavor = 'embedded'"), Ok(()));
-        assert!(check("prefix = '/m'").unwrap_err().starts_with("mesos.prefix: is for Apache Mesos"));
+        assert!(check("prefix = '/m'").unwrap_err().starts_with("mesos.prefix: this is for Apache Mesos"));
         assert!(check("flavor = 'apache'").unwrap_err().contains("prefix = "));
         assert!(check("flavor = 'apache'\nprefix = 'm'").unwrap_err().contains("absolute"));
         assert_eq!(check("flavor = 'apache'\nimage = 'mesos:1.12'"), Ok(()));
+        let flags = "flavor = 'apache'\nimage = 'm'\n[master_flags]\n'--work-dir' = 'x'";
+        assert!(check(flags).unwrap_err().contains("without dashes"));
         let dir = tempfile::tempdir().expect("a directory");
         let table = format!("flavor = 'apache'\nprefix = '{}'", dir.path().display());
         assert!(check(&table).unwrap_err().contains("no mesos-master in sbin or bin of"));
@@ -317,6 +341,6 @@ mod tests {
     #[test]
     fn the_topology_validates_its_mesos() {
         let config: TopologyConfig = toml::from_str("[mesos]\nflavor = 'apache'").expect("a table");
-        assert!(config.validate().is_err_and(|e| e.to_string().starts_with("mesos: ")));
+        assert!(config.validate().is_err_and(|e| e.to_string().starts_with("mesos.flavor: ")));
     }
 }
