@@ -175,8 +175,8 @@ fn shipped_scenarios_are_good_and_expect_something() {
         assert!(!scenario.about.is_empty(), "{name} says what it shows");
     }
     for (name, scenario) in shipped(".") {
-        let faults = scenario.steps.iter().filter(|step| matches!(step.act, Act::Fault(_)));
-        assert!(faults.cloned().all(|step| !step.expect.is_empty()), "{name}: every fault expects an event");
+        let mut faults = scenario.steps.iter().filter(|step| matches!(step.act, Act::Fault(_)));
+        assert!(faults.all(|step| !step.expect.is_empty()), "{name}: every fault expects an event");
     }
     for name in ["steady", "storm"] {
         assert!(all.iter().any(|(found, _)| found == name), "{name} is missing");
