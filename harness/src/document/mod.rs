@@ -1,7 +1,7 @@
 //! Reading the TOML files that people write: scenarios and configurations.
 //!
 //! The types of a file are its only description. [`schemars`] makes a JSON Schema of them ([`grammar::Grammar`]); the same schema
-//! is printed by `stormbed schema`, checks the file ([`check`]) and names what is allowed. So a key, a word or a bound that is
+//! is printed by `stormbed schema`, checks the file (`check`) and names what is allowed. So a key, a word or a bound that is
 //! added to a type is known everywhere at once.
 //!
 //! ```text

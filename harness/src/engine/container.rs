@@ -173,7 +173,7 @@ impl Engine {
             .map_err(|e| EngineError::call(format!("killing the container {container}"), e))
     }
 
-    /// SIGTERM to process 1 of a container; SIGKILL if it still runs after [`STOP_S`].
+    /// SIGTERM to process 1 of a container; SIGKILL if it still runs after `STOP_S` seconds.
     ///
     /// # Errors
     /// If the engine refuses.

@@ -46,7 +46,7 @@ pub struct ScenarioKeys {
     #[serde(default)]
     #[schemars(length(max = 20))]
     pub invariant: Items<InvariantKeys>,
-    /// What is done, in order: at least one [[step]].
+    /// What is done, in order: at least one `[[step]]`.
     #[schemars(length(min = 1, max = 200), extend("examples" = ["[[step]] on a line of its own, and below it: watch = \"60s\""]))]
     pub step: Items<StepKeys>,
 }

@@ -1,6 +1,6 @@
 //! Scenario files, and the plans made from them.
 //!
-//! What a file may say stands in [`file`]; it is read ([`read::read`]) into a [`Scenario`]: ordered steps that name live roles. A
+//! What a file may say stands in [`mod@file`]; it is read ([`read::read`]) into a [`Scenario`]: ordered steps that name live roles. A
 //! [`plan::Plan`] is the same with everything drawn: the seed resolved, storms turned into explicit, timed draws. The same file and seed give the same plan.
 
 pub mod duration;
