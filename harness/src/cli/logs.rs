@@ -18,6 +18,8 @@ const DIRECTORY: &str = "/var/log/stormbed";
 const OUTPUT: &str = "output";
 /// Follows files until nobody listens any more: a `tail` alone would find that out with its next line.
 const FOLLOW: &str = r#"lines=$1; shift; tail -n "$lines" -F "$@" & tail=$!; cat >/dev/null; kill $tail"#;
+/// A container's two streams come as two, and a log is a result: all of it goes to standard output, in its order.
+const NODE_LOG: &str = r#"exec docker logs "$@" 2>&1"#;
 
 /// Show what a machine or a node of a topology wrote.
 ///
@@ -65,7 +67,7 @@ impl Logs {
     /// A node's log is its container's output, in its host's engine.
     async fn node(&self, ground: &Ground, spot: &Spot, name: &str) -> Result<(), TopologyError> {
         let lines = self.lines.to_string();
-        let mut command = vec!["docker", "logs", "--tail", &lines];
+        let mut command = vec!["sh", "-c", NODE_LOG, "docker logs", "--tail", &lines];
         command.extend(self.follow.then_some("--follow"));
         command.extend(spot.inner.as_deref());
         if !self.json {
@@ -73,8 +75,7 @@ impl Logs {
             return Ok(());
         }
         let said = ground.engine.exec(&spot.container, &command, b"", super::ground::ASK_MAX).await?;
-        // A container's two streams come as two.
-        self.print(name, &(said.stdout + &said.stderr));
+        self.print(name, &said.stdout);
         Ok(())
     }
 
