@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use stormbed::outpost::traces::hex;
 
 use crate::engine::LABEL_IMAGE;
 use crate::engine::build::{Build, ContextFile};
@@ -202,16 +203,6 @@ pub fn key(packages: &Packages) -> String {
     let recipes = Recipe::all(packages).into_iter().chain([Recipe::corpus(packages)]);
     let tags: Vec<String> = recipes.map(|recipe| recipe.tag("")).collect();
     hex(&Sha256::digest(tags.join(" "))[..8])
-}
-
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

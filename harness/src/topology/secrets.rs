@@ -9,10 +9,10 @@ use rand::RngCore;
 use ssh_key::private::Ed25519Keypair;
 use ssh_key::{LineEnding, PrivateKey};
 use stormbed::config::SecretsConfig;
+use stormbed::outpost::traces::hex;
 
 use super::TopologyError;
 use crate::engine::Engine;
-use crate::image::recipe::hex;
 use crate::run::{Run, RunError};
 
 /// File of the operator's private key in a run's folder.
