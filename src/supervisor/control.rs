@@ -73,15 +73,12 @@ pub async fn ask(socket: &Path, request: &Request) -> io::Result<Answer> {
 /// # Errors
 /// If the socket can't be made.
 pub fn listen(socket: &Path, asked: mpsc::Sender<Asked>) -> io::Result<()> {
-    // Bound beside its place and moved there: a supervisor that was killed leaves its socket, and right after a restart some
-    // storage drivers (fuse-overlayfs) take a removed one for present still.
-    let fresh = socket.with_extension("new");
-    match std::fs::remove_file(&fresh) {
+    // A supervisor that was killed leaves its socket where /run isn't in memory.
+    match std::fs::remove_file(socket) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let listener = UnixListener::bind(&fresh)?;
-    std::fs::rename(&fresh, socket)?;
+    let listener = UnixListener::bind(socket)?;
     tokio::spawn(async move {
         loop {
             match listener.accept().await {

@@ -18,8 +18,6 @@ use super::{RUN_DIR, SuperviseError, cgroup, control, init, network, process, re
 use crate::clock::Clock;
 use crate::config::{SuperviseConfig, load};
 
-/// What a machine forgets when it is switched off, and a container doesn't: pids and sockets of processes that are gone.
-const RUNTIME_STATE: &[&str] = &["/run/docker", "/run/containerd", "/run/docker.pid", "/run/gluster"];
 /// Parts report a handful of events each; more than this waiting means that the loop hangs.
 const EVENTS_MAX: usize = 256;
 /// With nothing due the loop still looks around this often.
@@ -47,7 +45,6 @@ pub async fn enter(config: &Path) -> Result<(), Box<dyn std::error::Error + Send
 pub async fn run(config: SuperviseConfig) -> Result<(), SuperviseError> {
     if config.nested_engine {
         cgroup::prepare().map_err(SuperviseError::Nested)?;
-        forget_runtime_state();
     }
     let stormd =
         std::env::current_exe().map_err(|source| SuperviseError::System { what: "finding its own program", source })?;
@@ -66,13 +63,6 @@ pub async fn run(config: SuperviseConfig) -> Result<(), SuperviseError> {
     };
     info!(machine = config.name, parts = shell.parts.len(), "the supervisor starts");
     shell.work(inbox).await
-}
-
-fn forget_runtime_state() {
-    for path in RUNTIME_STATE {
-        // Absent on the first start; anything else shows when the part starts.
-        let _ = std::fs::remove_dir_all(path).or_else(|_| std::fs::remove_file(path));
-    }
 }
 
 fn write(file: &ConfigFile) -> Result<(), SuperviseError> {

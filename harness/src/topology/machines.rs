@@ -31,8 +31,11 @@ pub fn container(plan: &Plan, machine: &Machine, home: &Home) -> ContainerSpec {
         hostname: machine.name.clone(),
         labels,
         network: Some((plan.network_name(), machine.address)),
+        // A machine that is switched off forgets process ids and sockets; a container's own layer would keep them.
+        tmpfs: BTreeMap::from([("/run".to_owned(), "mode=0755,size=64m".to_owned())]),
         ..ContainerSpec::default()
     };
+    let secrets = (plan.cluster().secrets.dir.display().to_string(), "mode=0700,size=1m".to_owned());
     // Where it was installed: programs find each other by absolute paths.
     let mesos = plan.config.mesos.mounted().map(|dir| (dir.to_owned(), dir.display().to_string(), true));
     let binds: Vec<_> = mesos.into_iter().collect();
@@ -55,7 +58,7 @@ pub fn container(plan: &Plan, machine: &Machine, home: &Home) -> ContainerSpec {
                 (plan.config.cache_volume.clone(), CACHE.to_owned()),
             ],
             // Secrets live in memory only, and only where tasks can be given them.
-            tmpfs: BTreeMap::from([(plan.cluster().secrets.dir.display().to_string(), "mode=0700,size=1m".to_owned())]),
+            tmpfs: common.tmpfs.clone().into_iter().chain([secrets]).collect(),
             ..common
         },
         // BIRD puts the nodes' routes into the kernel; outposts cut machines off.
@@ -102,6 +105,7 @@ mod tests {
             assert_eq!(spec.labels[LABEL_HOME], "/h");
             assert_eq!(spec.machine, machine.role == Role::Host);
             assert_eq!(spec.tmpfs.contains_key("/run/stormbed/secrets"), spec.machine);
+            assert!(spec.tmpfs.contains_key("/run"), "{} starts without what ran before", machine.name);
         }
     }
 }
