@@ -10,7 +10,7 @@ use super::show::print_json;
 use crate::report::Report;
 use crate::report::excerpt::{Line, between, nearest};
 use crate::report::why::{Link, Why, why};
-use crate::runner::folder::TIMELINE;
+use crate::runner::folder::{TIMELINE, logs as logs_of};
 use crate::runner::recorded::{Recorded, RecordedError};
 use crate::topology::TopologyError;
 
@@ -171,7 +171,9 @@ fn lines(folder: &Path, report: &Report, found: &Why<'_>, most: usize) -> Vec<Li
     let (from, to) = (moment.saturating_sub(BEFORE_MS), moment + AFTER_MS);
     let mut all = timeline(folder, report.started_unix_ms, from, to);
     let wanted = |machine: &str| found.machines.iter().any(|name| machine.starts_with(name.as_str()));
-    for (machine, path) in logs(&folder.join("logs")) {
+    // Of a run with several topologies, time tells which of them it was.
+    let places = (1..).map(|topology| folder.join(logs_of(topology))).take_while(|place| place.is_dir());
+    for (machine, path) in places.flat_map(|place| logs(&place)) {
         if wanted(&machine)
             && let Ok(text) = std::fs::read(&path)
         {

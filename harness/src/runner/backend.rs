@@ -24,6 +24,8 @@ pub struct Stand {
     pub token: String,
     /// Folder of the topology itself: the undo journal lies here, where the next run on it finds it.
     pub folder: PathBuf,
+    /// It was started for this run: when it doesn't come back, another one can take its place.
+    pub ours: bool,
     /// It outlives this process, so that a guard must undo what a killed run leaves.
     pub guarded: bool,
     /// Versions of the parts, for the report.

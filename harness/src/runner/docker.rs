@@ -99,7 +99,7 @@ impl DockerBackend {
                 Taken { topology, stood: false }
             }
         };
-        let stand = self.stand(&taken.topology).await?;
+        let stand = self.stand(&taken).await?;
         *self.taken.lock().await = Some(taken);
         Ok(stand)
     }
@@ -123,13 +123,15 @@ impl DockerBackend {
         Ok(None)
     }
 
-    async fn stand(&self, topology: &Topology) -> Result<Stand, String> {
+    async fn stand(&self, taken: &Taken) -> Result<Stand, String> {
+        let topology = &taken.topology;
         Ok(Stand {
             shape: shape(topology.plan())?,
             machines: Arc::new(topology.machines().map_err(told)?),
             proxy_url: topology.proxy_url(),
             token: topology.secrets().jupyter_token().to_owned(),
             folder: topology.folder().to_owned(),
+            ours: !taken.stood,
             guarded: true,
             parts: self.versions(topology).await,
         })

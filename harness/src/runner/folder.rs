@@ -44,13 +44,19 @@ struct Moment<'a> {
     text: &'a str,
 }
 
+/// Folder of the logs of a run's n-th topology, from 1. Most runs have one.
+#[must_use]
+pub fn logs(topology: u32) -> String {
+    if topology == 1 { "logs".to_owned() } else { format!("logs-{topology}") }
+}
+
 impl RunFolder {
     /// Makes the folder.
     ///
     /// # Errors
     /// If it can't be written.
     pub fn create(path: PathBuf) -> Result<Self, FolderError> {
-        std::fs::create_dir_all(path.join("logs")).map_err(failed(&path))?;
+        std::fs::create_dir_all(path.join(logs(1))).map_err(failed(&path))?;
         let open = |name: &str| {
             let path = path.join(name);
             let file = OpenOptions::new().create(true).append(true).open(&path);

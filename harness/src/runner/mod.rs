@@ -12,6 +12,9 @@
 //! 5. *report*.
 //! 6. *down*, unless it is to be kept.
 //!
+//! A topology that does not come back from a scenario is replaced by a fresh one for the scenarios that are left, if it was started
+//! for this run: a breach is that scenario's alone.
+//!
 //! Whatever ends a run early (Ctrl-C, the deadline, an error, a panic) goes through the same end: faults are undone, logs are
 //! collected, the report is written, and the topology is removed. Several topologies may stand side by side: each is a
 //! [`lanes`] lane, a run of its own with a share of the scenarios.
@@ -35,31 +38,27 @@ mod strike;
 #[cfg(test)]
 mod strike_tests;
 mod telling;
+mod topologies;
 mod witness;
 
-use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures_util::FutureExt;
 use stormbed::clock::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::progress::Progress;
-use crate::report::{Finding, Report, SCHEMA, ScenarioReport, Verdict};
+use crate::report::{Report, SCHEMA, ScenarioReport, Verdict};
 use crate::scenario::Cluster;
 use crate::scenario::plan::Plan;
-use backend::{Backend, Stand};
+use backend::Backend;
 use folder::{FolderError, RunFolder};
 use interrupt::{Cause, Interrupt};
 #[cfg(test)]
 pub(crate) use playing::nowhere;
-use playing::{Running, not_run, told};
+use playing::{Running, not_run};
 use session::Stop;
-
-/// Logs of twenty containers.
-const LOGS_WITHIN: Duration = Duration::from_secs(30);
+use topologies::Topologies;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -130,39 +129,19 @@ pub async fn run(
     let progress = Progress::detect(clock, place.lane);
     progress.line(&format!("run {}", place.id));
 
-    let up = brought_up(backend, &cluster, interrupt, &progress).await;
-    // What came up only in part is of no use to anybody.
-    let keep = request.keep && up.is_ok();
-    let mut scenarios = Vec::new();
-    let mut parts = BTreeMap::new();
-    match up {
-        Ok(stand) => {
-            parts.clone_from(&stand.parts);
+    let topologies =
+        Topologies { request, backend, cluster, interrupt, progress: &progress, clock, folder: &place.folder };
+    let (mut scenarios, parts) = topologies
+        .play(async |stand, scenarios| {
             let mut run =
                 Running { request, folder: &mut folder, progress: &progress, interrupt, clock, id: &place.id };
-            scenarios = run.scenarios(stand).await;
-        }
-        Err(stop) => scenarios.extend(request.plans.first().map(|plan| {
-            progress.line(&format!("the topology did not come up: {}", sentence(&stop)));
-            not_run(plan, clock, &stop)
-        })),
-    }
+            run.scenarios(stand, scenarios).await
+        })
+        .await;
     if let Some(Cause::Deadline(deadline)) = interrupt.cause() {
         let unplayed = request.plans.iter().skip(scenarios.len());
         scenarios.extend(unplayed.map(|plan| not_run(plan, clock, &Stop::Interrupted)));
         scenarios.iter_mut().for_each(|scenario| scenario.cut_by_deadline(deadline));
-    }
-    collect(backend, &folder, &progress).await;
-    // Before the report: it tells of what stayed, and a folder that can't be written keeps nothing standing.
-    match backend.release(keep).await {
-        Ok(stays) => progress.line(if stays { "the topology stays" } else { "the topology is removed" }),
-        Err(why) => {
-            let text = format!("the topology is not wholly removed: {why}; `stormbed down --all` tries again");
-            progress.line(&text);
-            if let Some(last) = scenarios.last_mut() {
-                last.add(Finding { verdict: Verdict::Broken, at: None, why: text });
-            }
-        }
     }
     let report = Report {
         schema: SCHEMA,
@@ -178,26 +157,6 @@ pub async fn run(
     folder.flush();
     folder::leave(&place.folder, &report)?;
     Ok(report)
-}
-
-/// Starts the topology, unless the user ends it or something panics first.
-async fn brought_up(
-    backend: &dyn Backend,
-    cluster: &Cluster,
-    interrupt: &Interrupt,
-    progress: &Progress,
-) -> Result<Stand, Stop> {
-    let tell = |text: &str| progress.line(text);
-    let up = AssertUnwindSafe(backend.up(cluster, &tell)).catch_unwind();
-    tokio::select! {
-        biased;
-        () = interrupt.cancelled() => Err(Stop::Interrupted),
-        up = up => match up {
-            Ok(Ok(stand)) => Ok(stand),
-            Ok(Err(why)) => Err(Stop::Broken(why)),
-            Err(panic) => Err(Stop::Broken(told(&*panic))),
-        },
-    }
 }
 
 /// All plans ask for the same, or for nothing.
@@ -221,16 +180,6 @@ fn sentence(stop: &Stop) -> &str {
     match stop {
         Stop::Interrupted => "interrupted",
         Stop::Broken(why) | Stop::Aborted(why) => why,
-    }
-}
-
-async fn collect(backend: &dyn Backend, folder: &RunFolder, progress: &Progress) {
-    let logs = folder.path().join("logs");
-    let collected = tokio::time::timeout(LOGS_WITHIN, backend.logs(&logs)).await;
-    match collected {
-        Ok(Ok(())) => {}
-        Ok(Err(why)) => progress.line(&format!("not all logs were collected: {why}")),
-        Err(_) => progress.line("not all logs were collected in time"),
     }
 }
 

@@ -54,35 +54,43 @@ struct Watching<'a> {
     teller: &'a mut Teller,
 }
 
+/// What came of a scenario.
+struct Played {
+    report: ScenarioReport,
+    /// The harness worked, and every invariant holds at the end: the topology is fit for another one.
+    whole: bool,
+}
+
 impl Running<'_> {
-    pub(super) async fn scenarios(&mut self, stand: Stand) -> Vec<ScenarioReport> {
-        let plans = &self.request.plans;
-        let mut reports = Vec::new();
+    /// Plays the plans that have no report yet, for as long as the topology is fit for it: one that can be replaced isn't used
+    /// any more when it did not come back from a scenario. Returns whether it should be replaced.
+    pub(super) async fn scenarios(&mut self, stand: Stand, reports: &mut Vec<ScenarioReport>) -> bool {
+        let plans = &self.request.plans[reports.len()..];
         let (world, mut observer, mut journal) = match self.watch(&stand).await {
             Ok(watching) => watching,
             Err(stop) => {
                 self.progress.line(sentence(&stop));
                 reports.extend(plans.first().map(|plan| not_run(plan, self.clock, &stop)));
-                return reports;
+                return false;
             }
         };
         let mut teller = Teller::new(&stand.folder);
-        for (ordinal, plan) in (1..).zip(plans) {
+        for plan in plans {
             if self.interrupt.cause().is_some() || self.request.is_enough(reports.last()) {
                 break;
             }
             self.progress.line(&format!("{}: {}", plan.scenario, plan.about));
             let watching =
                 Watching { world: &world, observer: &mut observer, journal: &mut journal, teller: &mut teller };
-            let running = self.scenario(plan, place(ordinal, plan), watching);
-            let mut report = match AssertUnwindSafe(running).catch_unwind().await {
-                Ok(report) => report,
+            let running = self.scenario(plan, place(reports.len() + 1, plan), watching);
+            let Played { mut report, whole } = match AssertUnwindSafe(running).catch_unwind().await {
+                Ok(played) => played,
                 Err(panic) => {
                     let healed = self.heal(&stand).await;
                     if let Err(Stop::Broken(why)) = healed {
                         self.progress.line(&why);
                     }
-                    not_run(plan, self.clock, &Stop::Broken(told(&*panic)))
+                    Played { report: not_run(plan, self.clock, &Stop::Broken(told(&*panic))), whole: false }
                 }
             };
             if let Some(Cause::Deadline(deadline)) = self.interrupt.cause() {
@@ -91,13 +99,16 @@ impl Running<'_> {
             self.conclude(&report);
             let broken = report.verdict == Verdict::Broken;
             reports.push(report);
+            if !whole && stand.ours {
+                return true;
+            }
             if broken {
                 break;
             }
         }
         // Those who play side by side stop as well.
         self.request.is_enough(reports.last());
-        reports
+        false
     }
 
     /// Pays what a run that died, or panicked, still owes to this topology.
@@ -134,7 +145,7 @@ impl Running<'_> {
         Ok((world, observer, journal))
     }
 
-    async fn scenario(&mut self, plan: &Plan, place: String, watching: Watching<'_>) -> ScenarioReport {
+    async fn scenario(&mut self, plan: &Plan, place: String, watching: Watching<'_>) -> Played {
         let Watching { world, observer, journal, teller } = watching;
         let lost = observer.dropped();
         let shared = Shared {
@@ -155,10 +166,11 @@ impl Running<'_> {
             session.say(&format!("{lost} ticks were lost: the runner was too slow"));
         }
         let interrupted = ended == Err(Stop::Interrupted);
+        let whole = ended.is_ok() && session.history.lacking().is_empty();
         if let Err(Stop::Broken(why)) = ended {
             session.errors.push(why);
         }
-        session.report(interrupted)
+        Played { report: session.report(interrupted), whole }
     }
 
     fn conclude(&mut self, report: &ScenarioReport) {
@@ -172,7 +184,7 @@ impl Running<'_> {
 }
 
 /// Name of a scenario's play, unique in the run: the same file may be given many times.
-fn place(ordinal: u32, plan: &Plan) -> String {
+fn place(ordinal: usize, plan: &Plan) -> String {
     format!("{ordinal}-{}", plan.scenario)
 }
 
