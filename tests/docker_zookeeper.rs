@@ -11,6 +11,7 @@ use stormbed::framework::{self, FrameworkError};
 use stormbed::mesos::contender::{Contender, Standing, contend};
 use stormbed::mesos::detector::detect;
 use stormbed::mesos::zk::ZkUrl;
+use stormbed::outpost::zookeeper::Ensemble;
 use testcontainers::core::IntoContainerPort;
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
@@ -242,4 +243,30 @@ async fn a_frozen_scheduler_is_replaced_under_the_same_framework_id_and_stops_wh
     assert_eq!(state(&url, |_| true).await, after, "nothing of the first one's came after");
     assert!(two.ended.try_recv().is_err(), "the second leads on");
     assert!(!master.is_finished());
+}
+
+#[tokio::test]
+async fn a_look_at_elections_leaves_a_server_that_fell_silent_after_one_answer_that_lacks() {
+    let (first, second) = (zookeeper().await, zookeeper().await);
+    let address = |url: &ZkUrl| url.servers.clone();
+    let servers = [("a", &first.1), ("b", &second.1)].map(|(name, url)| (name.to_owned(), address(url)));
+    let ensemble = Ensemble::new(servers.into(), "/mesos".into(), "/schedulers".into());
+    let seen = async || ensemble.look().await.election.is_ok();
+    let end = Instant::now() + PATIENCE;
+    while !(seen().await && seen().await) {
+        assert!(Instant::now() < end, "no session in time");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Both have a session by now; whoever is asked falls silent in its turn.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for (server, _) in [&first, &second] {
+        server.pause().await.expect("pause");
+        let looks = [seen().await, seen().await, seen().await];
+        assert!(looks.iter().filter(|seen| !**seen).count() <= 1 && looks[1] && looks[2], "{looks:?}");
+        server.unpause().await.expect("unpause");
+        while !ensemble.look().await.servers.values().all(Result::is_ok) {
+            assert!(Instant::now() < end, "it doesn't answer again");
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
 }

@@ -1,7 +1,8 @@
-//! The ZooKeeper ensemble: every server's own word by its `srvr` command, and the election directories through one
-//! session that is kept, and made anew when it has expired.
+//! The ZooKeeper ensemble: every server's own word by its `srvr` command, and the election directories through a session
+//! with one of the servers. A session is kept with each, so that one that falls silent costs a single look.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -19,7 +20,7 @@ use crate::mesos::zk;
 
 /// `srvr` and reads are answered from memory; a frozen server must not cost the tick more than this.
 const LOOK_MAX: Duration = Duration::from_millis(800);
-/// Short, so that the session leaves a frozen server soon: ZooKeeper clients do after two thirds of it.
+/// Longer than any pause of this process on a busy machine; a server that comes back is asked again after it at the latest.
 const SESSION: Duration = Duration::from_secs(4);
 /// Between two attempts to get a session.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -30,33 +31,42 @@ pub struct Ensemble {
     servers: BTreeMap<String, String>,
     masters_path: String,
     schedulers_path: String,
-    session: watch::Receiver<Option<Client>>,
-    _keeper: AbortOnDropHandle<()>,
+    /// One with each server, in the order of their names.
+    sessions: Vec<watch::Receiver<Option<Client>>>,
+    /// The one that elections are read through.
+    asked: AtomicUsize,
+    _keepers: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Ensemble {
-    /// Looks at these servers (name → `ip:port`) and these elections' directories. A session is sought from now on.
+    /// Looks at these servers (name → `ip:port`) and these elections' directories. Sessions are sought from now on.
     #[must_use]
     pub fn new(servers: BTreeMap<String, String>, masters_path: String, schedulers_path: String) -> Self {
-        let (sender, session) = watch::channel(None);
-        let all = servers.values().cloned().collect::<Vec<_>>().join(",");
-        let keeper = tokio::spawn(async move {
-            if !all.is_empty() {
-                keep_session(&all, &sender).await;
-            }
-        });
-        Self { servers, masters_path, schedulers_path, session, _keeper: AbortOnDropHandle::new(keeper) }
+        let session = |address: &String| {
+            let (sender, session) = watch::channel(None);
+            let address = address.clone();
+            let keeper = tokio::spawn(async move { keep_session(&address, &sender).await });
+            (session, AbortOnDropHandle::new(keeper))
+        };
+        let (sessions, keepers) = servers.values().map(session).unzip();
+        Self { servers, masters_path, schedulers_path, sessions, asked: AtomicUsize::new(0), _keepers: keepers }
     }
 
     /// Asks every server and reads both elections, all at the same time.
     pub async fn look(&self) -> ZooKeeperView {
         let servers = join_all(self.servers.iter().map(|(name, address)| async move {
-            let asked = timeout(LOOK_MAX, srvr(address)).await;
-            (name.clone(), asked.unwrap_or_else(|_| Err(late())))
+            let answer = timeout(LOOK_MAX, srvr(address)).await;
+            (name.clone(), answer.unwrap_or_else(|_| Err(late())))
         }));
-        let masters = timeout(LOOK_MAX, self.election(&self.masters_path, address));
-        let schedulers = timeout(LOOK_MAX, self.election(&self.schedulers_path, instance));
+        let asked = self.asked.load(Ordering::Relaxed);
+        let (number, session) = self.session(asked);
+        let masters = timeout(LOOK_MAX, election(session.as_ref(), &self.masters_path, address));
+        let schedulers = timeout(LOOK_MAX, election(session.as_ref(), &self.schedulers_path, instance));
         let (servers, masters, schedulers) = tokio::join!(servers, masters, schedulers);
+        if !matches!((&masters, &schedulers), (Ok(Ok(_)), Ok(Ok(_)))) {
+            // The next look asks another server; of looks that run at the same time one says so.
+            let _ = self.asked.compare_exchange(asked, number + 1, Ordering::Relaxed, Ordering::Relaxed);
+        }
         ZooKeeperView {
             servers: servers.into_iter().collect(),
             election: masters.unwrap_or_else(|_| Err(late())),
@@ -64,41 +74,47 @@ impl Ensemble {
         }
     }
 
-    /// The candidates in a directory, smallest sequence first, with what each has written about itself.
-    async fn election(
-        &self,
-        directory: &str,
-        read: fn(&[u8]) -> Result<String, String>,
-    ) -> Result<Vec<(String, String)>, String> {
-        let session = self.session.borrow().clone();
-        let client = session.ok_or("no session with any ZooKeeper server")?;
-        let children = match client.list_children(directory).await {
-            Ok(children) => children,
-            // Nobody has ever been there.
-            Err(Error::NoNode) => return Ok(Vec::new()),
-            Err(error) => return Err(text(error)),
-        };
-        let mut candidates: Vec<_> =
-            children.into_iter().filter_map(|child| Some((zk::sequence(&child)?, child))).collect();
-        candidates.sort();
-        let reads = candidates.into_iter().map(|(_, child)| {
-            let (client, path) = (&client, format!("{directory}/{child}"));
-            async move {
-                match client.get_data(&path).await {
-                    Ok((data, _)) => Some(read(&data).map(|read| (child, read))),
-                    // It resigned between the two reads.
-                    Err(Error::NoNode) => None,
-                    Err(error) => Some(Err(text(error))),
-                }
-            }
-        });
-        join_all(reads).await.into_iter().flatten().collect()
+    /// The session to read through, and its number: the first that there is from the one that was last good on.
+    fn session(&self, from: usize) -> (usize, Option<Client>) {
+        let number = self.sessions.len();
+        let all = (from..from + number).map(|at| (at, self.sessions[at % number].borrow().clone()));
+        all.into_iter().find(|(_, session)| session.is_some()).unwrap_or((from, None))
     }
 }
 
-async fn keep_session(servers: &str, sender: &watch::Sender<Option<Client>>) {
+/// The candidates in a directory, smallest sequence first, with what each has written about itself.
+async fn election(
+    session: Option<&Client>,
+    directory: &str,
+    read: fn(&[u8]) -> Result<String, String>,
+) -> Result<Vec<(String, String)>, String> {
+    let client = session.ok_or("no session with any ZooKeeper server")?;
+    let children = match client.list_children(directory).await {
+        Ok(children) => children,
+        // Nobody has ever been there.
+        Err(Error::NoNode) => return Ok(Vec::new()),
+        Err(error) => return Err(text(error)),
+    };
+    let mut candidates: Vec<_> =
+        children.into_iter().filter_map(|child| Some((zk::sequence(&child)?, child))).collect();
+    candidates.sort();
+    let reads = candidates.into_iter().map(|(_, child)| {
+        let path = format!("{directory}/{child}");
+        async move {
+            match client.get_data(&path).await {
+                Ok((data, _)) => Some(read(&data).map(|read| (child, read))),
+                // It resigned between the two reads.
+                Err(Error::NoNode) => None,
+                Err(error) => Some(Err(text(error))),
+            }
+        }
+    });
+    join_all(reads).await.into_iter().flatten().collect()
+}
+
+async fn keep_session(server: &str, sender: &watch::Sender<Option<Client>>) {
     loop {
-        match Client::connector().with_session_timeout(SESSION).connect(servers).await {
+        match Client::connector().with_session_timeout(SESSION).connect(server).await {
             Ok(client) => {
                 let mut states = client.state_watcher();
                 sender.send_replace(Some(client));
