@@ -1,37 +1,40 @@
 #!/bin/sh
 # Joins the hosts' GlusterFS servers and makes the volume, from the first host.
-# usage: storage.sh VOLUME BRICK PING-TIMEOUT-S HEAL-TIMEOUT-S ADDRESS…     (the first address is this host's own)
+# usage: storage.sh LIMIT-S VOLUME BRICK PING-TIMEOUT-S HEAL-TIMEOUT-S ADDRESS…     (the first address is this host's own)
 set -eu
-volume=$1 brick=$2 ping=$3 heal=$4
-shift 4
+end=$(($(date +%s) + $1)) volume=$2 brick=$3 ping=$4 heal=$5
+shift 5
 
-# tries LIMIT COMMAND…: until it works, every 0.2 s; then shows why it didn't.
+# The tool waits 120 s for an answer of its server, and longer than this none came late.
+gluster() { timeout 15 gluster --mode=script "$@"; }
+
+# tries COMMAND…: until it works, every 0.2 s; at the end of the time, shows why it didn't, and how the servers see each other.
 tries() {
-  left=$1; shift
   until said=$("$@" 2>&1); do
-    left=$((left - 1))
-    if [ "$left" -le 0 ]; then echo "$*: $said" >&2; exit 1; fi
+    if [ "$(date +%s)" -ge "$end" ]; then
+      echo "$*: ${said:-no answer within 15 s}" >&2
+      gluster peer status | grep -E 'Hostname|State' >&2
+      exit 1
+    fi
     sleep 0.2
   done
 }
-connected() {
-  [ "$(gluster --mode=script pool list | grep -c Connected)" -eq "$1" ] || { gluster --mode=script pool list; return 1; }
-}
+met() { gluster peer status | grep -A2 -xF "Hostname: $1" | grep -qxF 'State: Peer in Cluster (Connected)'; }
+# `force`: the bricks may lie on a root file system. What was created and not answered is there already.
+create() { gluster volume info "$volume" >/dev/null 2>&1 || gluster volume create "$volume" replica $# "$@" force; }
+start() { gluster volume info "$volume" | grep -qxF 'Status: Started' || gluster volume start "$volume"; }
 
-# 300 x 0.2 s: the caller's own bound is tighter; this one ends the script when the caller is gone.
-tries 300 gluster --mode=script pool list
+tries gluster pool list
 own=$1
 for address in "$@"; do
-  [ "$address" = "$own" ] || tries 300 gluster --mode=script peer probe "$address"
+  # One after the other: whoever is still being introduced can't be told of a third.
+  [ "$address" = "$own" ] || { tries gluster peer probe "$address"; tries met "$address"; }
 done
-tries 300 connected $#
-bricks=
-for address in "$@"; do bricks="$bricks $address:$brick"; done
-if ! gluster --mode=script volume info "$volume" >/dev/null 2>&1; then
-  # `force`: the bricks may lie on a root file system. Refused for a moment after the peers have met.
-  # shellcheck disable=SC2086
-  tries 50 gluster --mode=script volume create "$volume" replica $# $bricks force
-fi
-tries 20 gluster --mode=script volume set "$volume" network.ping-timeout "$ping"
-tries 20 gluster --mode=script volume set "$volume" cluster.heal-timeout "$heal"
-gluster --mode=script volume info "$volume" | grep -q 'Status: Started' || tries 50 gluster --mode=script volume start "$volume"
+for address in "$@"; do
+  shift
+  set -- "$@" "$address:$brick"
+done
+tries create "$@"
+tries gluster volume set "$volume" network.ping-timeout "$ping"
+tries gluster volume set "$volume" cluster.heal-timeout "$heal"
+tries start
