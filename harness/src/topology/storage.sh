@@ -19,16 +19,23 @@ tries() {
     sleep 0.2
   done
 }
-met() { gluster peer status | grep -A2 -xF "Hostname: $1" | grep -qxF 'State: Peer in Cluster (Connected)'; }
+# All the others are in the cluster, as the server at $1 sees it.
+knows() { [ "$(gluster --remote-host="$1" peer status | grep -cxF 'State: Peer in Cluster (Connected)')" -eq "$2" ]; }
 # `force`: the bricks may lie on a root file system. What was created and not answered is there already.
 create() { gluster volume info "$volume" >/dev/null 2>&1 || gluster volume create "$volume" replica $# "$@" force; }
 start() { gluster volume info "$volume" | grep -qxF 'Status: Started' || gluster volume start "$volume"; }
 
 tries gluster pool list
-own=$1
+met=0
 for address in "$@"; do
-  # One after the other: whoever is still being introduced can't be told of a third.
-  [ "$address" = "$own" ] || { tries gluster peer probe "$address"; tries met "$address"; }
+  [ "$met" -eq 0 ] || tries gluster peer probe "$address"
+  # Whoever is still being introduced may lose a transaction that begins meanwhile, and its asker then waits for ever: so all must
+  # know each other before the next is introduced, and before there is a volume.
+  for server in "$@"; do
+    tries knows "$server" "$met"
+    [ "$server" != "$address" ] || break
+  done
+  met=$((met + 1))
 done
 for address in "$@"; do
   shift
