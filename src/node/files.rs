@@ -1,12 +1,12 @@
-//! The files that the agent writes, and keeps as written.
+//! The files that the agent writes, and finds changed or not.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::core::names::Write;
+use super::core::names::{Found, Write};
 use crate::files::replace;
 
 /// Rewrites a file in place, for bind mounts, which can't be renamed over. One write carries the whole text, padded with
@@ -29,13 +29,14 @@ pub fn overwrite(path: &Path, text: &str) -> io::Result<()> {
     file.set_len(text.len() as u64)
 }
 
-/// Where names and keys go. Remembers their content and restores it when something else changes it.
+/// Where names and keys go.
 #[derive(Debug)]
 pub struct NameFiles {
     hosts: PathBuf,
     authorized_keys: PathBuf,
     known_hosts: PathBuf,
-    written: BTreeMap<PathBuf, String>,
+    /// Those whose last write failed: it is tried again in every tick, and told once.
+    failing: BTreeSet<PathBuf>,
 }
 
 impl Default for NameFiles {
@@ -44,37 +45,38 @@ impl Default for NameFiles {
             hosts: "/etc/hosts".into(),
             authorized_keys: super::ssh::AUTHORIZED_KEYS.into(),
             known_hosts: super::ssh::KNOWN_HOSTS.into(),
-            written: BTreeMap::new(),
+            failing: BTreeSet::new(),
         }
     }
 }
 
 impl NameFiles {
-    /// Writes a file. What fails is loud, and tried again by [`NameFiles::restore`].
+    /// Writes a file. What fails is loud, and the core has it tried again when it finds the file different.
     pub fn write(&mut self, write: Write) {
         let (path, text) = match write {
             Write::AuthorizedKeys(text) => (&self.authorized_keys, text),
             Write::KnownHosts(text) => (&self.known_hosts, text),
             Write::Hosts(text) => (&self.hosts, text),
         };
-        self.put(path, &text);
-        self.written.insert(path.clone(), text);
-    }
-
-    /// Rewrites every file that doesn't say what was written.
-    pub fn restore(&self) {
-        for (path, text) in &self.written {
-            if fs::read_to_string(path).ok().as_ref() != Some(text) {
-                tracing::warn!("{} was changed by something else; it is written again", path.display());
-                self.put(path, text);
+        let done = if path == &self.hosts { overwrite(path, &text) } else { replace(path, &text, 0o600) };
+        match done {
+            Ok(()) => drop(self.failing.remove(path)),
+            Err(error) => {
+                if self.failing.insert(path.clone()) {
+                    tracing::error!("cannot write {}: {error}; it is tried again until it works", path.display());
+                }
             }
         }
     }
 
-    fn put(&self, path: &Path, text: &str) {
-        let done = if path == self.hosts { overwrite(path, text) } else { replace(path, text, 0o600) };
-        if let Err(error) = done {
-            tracing::error!("cannot write {}: {error}; it is tried again in a second", path.display());
+    /// What the files say now.
+    #[must_use]
+    pub fn look(&self) -> Found {
+        let read = |path: &Path| fs::read_to_string(path).ok();
+        Found {
+            authorized_keys: read(&self.authorized_keys),
+            known_hosts: read(&self.known_hosts),
+            hosts: read(&self.hosts),
         }
     }
 }
@@ -98,21 +100,35 @@ mod tests {
     }
 
     #[test]
-    fn what_something_else_changed_is_restored() -> io::Result<()> {
+    fn what_was_written_is_found_and_what_is_gone_is_not() -> io::Result<()> {
         let dir = tempfile::tempdir()?;
         let mut files = NameFiles {
             hosts: dir.path().join("hosts"),
             authorized_keys: dir.path().join("keys"),
-            known_hosts: dir.path().join("known"),
-            written: BTreeMap::new(),
+            known_hosts: dir.path().join("none/known"),
+            failing: BTreeSet::new(),
         };
         files.write(Write::Hosts("right\n".into()));
-        files.write(Write::KnownHosts("known\n".into()));
+        files.write(Write::AuthorizedKeys("key\n".into()));
         fs::write(&files.hosts, "wrong, and longer\n")?;
-        fs::remove_file(&files.known_hosts)?;
-        files.restore();
+        let found = files.look();
+        assert_eq!(found.hosts.as_deref(), Some("wrong, and longer\n"));
+        assert_eq!((found.authorized_keys.as_deref(), found.known_hosts), (Some("key\n"), None));
+        files.write(Write::Hosts("right\n".into()));
+        assert_eq!(files.look().hosts.as_deref(), Some("right\n"), "nothing of the longer text is left");
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_written_when_it_can() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let mut files = NameFiles { hosts: dir.path().join("later/hosts"), ..NameFiles::default() };
+        files.write(Write::Hosts("right\n".into()));
+        assert!(files.failing.contains(&files.hosts));
+        fs::create_dir(dir.path().join("later"))?;
+        files.write(Write::Hosts("right\n".into()));
+        assert!(files.failing.is_empty());
         assert_eq!(fs::read_to_string(&files.hosts)?, "right\n");
-        assert_eq!(fs::read_to_string(&files.known_hosts)?, "known\n");
         Ok(())
     }
 }

@@ -32,8 +32,6 @@ use crate::config::{NODE_CONFIG_VARIABLE, NodeConfig, Slot};
 
 /// Events that may wait for the core; their senders wait beyond that. The core takes microseconds for one.
 const EVENTS_MAX: usize = 256;
-/// Ticks between two looks at the files that must stay as written: a second.
-const RESTORE_TICKS: u64 = 10;
 
 /// Why a node agent ended other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +96,6 @@ pub async fn run(config: NodeConfig) -> Result<(), NodeError> {
     let mut shell = Shell::start(setup, keys, clock, events).map_err(prepare("sshd"))?;
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ticks = 0u64;
     let verdict = loop {
         let event = tokio::select! {
             biased;
@@ -107,11 +104,11 @@ pub async fn run(config: NodeConfig) -> Result<(), NodeError> {
             _ = tick.tick() => Event::Tick,
             Some(event) = inbox.recv() => event,
         };
-        if event == Event::Tick {
-            ticks += 1;
-            shell.tick(ticks.is_multiple_of(RESTORE_TICKS));
-        }
-        if let Some(verdict) = shell.act(core.on(clock.now(), event)).await {
+        // What something else has damaged is repaired within a tick.
+        let files = (event == Event::Tick).then(|| shell.tick());
+        let mut actions = core.on(clock.now(), event);
+        actions.extend(files.into_iter().flat_map(|files| core.on(clock.now(), files)));
+        if let Some(verdict) = shell.act(actions).await {
             break verdict;
         }
     };

@@ -94,12 +94,10 @@ impl Shell {
         })
     }
 
-    /// Housekeeping of every tick.
-    pub fn tick(&self, restore: bool) {
+    /// Housekeeping of every tick. Returns what the files say that must stay as they were written.
+    pub fn tick(&self) -> Event {
         self.processes.reap_orphans();
-        if restore {
-            self.files.restore();
-        }
+        Event::Files(self.files.look())
     }
 
     /// Carries out actions in their order; a verdict ends the node.

@@ -106,6 +106,8 @@ pub enum Event {
     RegistrationLost,
     /// A write was refused because a later incarnation has registered.
     Fenced(Incarnation),
+    /// What the files of names and keys say just now.
+    Files(names::Found),
 }
 
 /// What is to be done.
@@ -155,9 +157,12 @@ impl NodeCore {
         let mut actions: Vec<Action> = self.lead.on(now, &event).into_iter().map(Action::Lead).collect();
         actions.extend(self.presence.on(now, &event));
         actions.extend(self.member.on(now, &event));
-        if let Event::Registry(state) = &event {
-            actions.extend(self.names.on(state).into_iter().map(Action::Write));
-        }
+        let writes = match &event {
+            Event::Registry(state) => self.names.on(state),
+            Event::Files(found) => self.names.repair(found),
+            _ => vec![],
+        };
+        actions.extend(writes.into_iter().map(Action::Write));
         actions
     }
 }

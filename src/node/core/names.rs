@@ -1,5 +1,5 @@
 //! When names and keys change, and in which order the files are written, so that strict host-key checking never breaks:
-//! known_hosts with old ∪ new keys → hosts → known_hosts pruned.
+//! known_hosts with old ∪ new keys → hosts → known_hosts pruned. What something else has changed is written again.
 
 use std::net::Ipv4Addr;
 
@@ -18,6 +18,17 @@ pub enum Write {
     Hosts(String),
 }
 
+/// What the files say just now; none of one that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    /// root's authorized_keys.
+    pub authorized_keys: Option<String>,
+    /// root's known_hosts.
+    pub known_hosts: Option<String>,
+    /// /etc/hosts.
+    pub hosts: Option<String>,
+}
+
 /// Remembers what was written last.
 #[derive(Debug)]
 pub struct NamesCore {
@@ -30,7 +41,7 @@ pub struct NamesCore {
 }
 
 impl NamesCore {
-    /// Nothing written yet.
+    /// Nobody but the operator is let in, and no name is known.
     #[must_use]
     pub fn new(setup: &Setup) -> Self {
         Self {
@@ -39,7 +50,7 @@ impl NamesCore {
             own_address: setup.address,
             operator_key: setup.operator_key.clone(),
             names: None,
-            authorized: String::new(),
+            authorized: tables::authorized_keys(&setup.operator_key, &RegistryState::default()),
         }
     }
 
@@ -59,11 +70,36 @@ impl NamesCore {
             let old = self.names.replace(new.clone()).unwrap_or_default();
             let both = tables::known_hosts(old.iter().chain(&new));
             let pruned = tables::known_hosts(&new);
-            let hosts = tables::hosts(&self.own_hostname, self.own_address, &new);
             let prune = both != pruned;
-            writes.extend([Write::KnownHosts(both), Write::Hosts(hosts)]);
+            writes.extend([Write::KnownHosts(both), Write::Hosts(self.hosts(&new))]);
             writes.extend(prune.then_some(Write::KnownHosts(pruned)));
         }
         writes
+    }
+
+    /// What must be written again, because the files don't say what was written last.
+    #[must_use]
+    pub fn repair(&self, found: &Found) -> Vec<Write> {
+        let mut writes = vec![];
+        if found.authorized_keys.as_ref() != Some(&self.authorized) {
+            writes.push(Write::AuthorizedKeys(self.authorized.clone()));
+        }
+        // Without names nothing was written: what the container's engine put there stays.
+        let Some(names) = &self.names else {
+            return writes;
+        };
+        let known = tables::known_hosts(names);
+        if found.known_hosts.as_ref() != Some(&known) {
+            writes.push(Write::KnownHosts(known));
+        }
+        let hosts = self.hosts(names);
+        if found.hosts.as_ref() != Some(&hosts) {
+            writes.push(Write::Hosts(hosts));
+        }
+        writes
+    }
+
+    fn hosts(&self, names: &[Name]) -> String {
+        tables::hosts(&self.own_hostname, self.own_address, names)
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::lead::{Action as Lead, CONFIRMED_MAX};
 use super::member::{Action as Member, Disk, Joined, Peer, Start};
-use super::names::{NamesCore, Write};
+use super::names::{Found, NamesCore, Write};
 use super::*;
 use crate::config::{Bootstrap, SecretsConfig, Slot};
 use crate::registry::{LeaderRecord, NodeRecord};
@@ -258,6 +258,33 @@ fn a_higher_incarnation_fences() {
     let higher = state(&BTreeMap::from([(0, 8)]), None);
     assert!(core.on(Millis(0), Event::Registry(higher)).contains(&Action::StepAside(8)));
     assert!(!core.on(Millis(1), leading(4)).contains(&Action::Register { member: 9 }));
+}
+
+#[test]
+fn files_that_something_else_has_changed_are_written_again_and_no_others() {
+    let mut core = NodeCore::new(&setup(FORMED, false));
+    let writes = |core: &mut NodeCore, event| {
+        let actions = core.on(Millis(0), event).into_iter();
+        actions.filter_map(|a| if let Action::Write(write) = a { Some(write) } else { None }).collect::<Vec<_>>()
+    };
+    let operator = Found { authorized_keys: Some("ssh-ed25519 operator\n".into()), ..Found::default() };
+    assert_eq!(writes(&mut core, Event::Files(operator)), [], "nothing else was written yet");
+    let lost = writes(&mut core, Event::Files(Found::default()));
+    assert_eq!(lost, [Write::AuthorizedKeys("ssh-ed25519 operator\n".into())]);
+    let mut found = Found::default();
+    for write in writes(&mut core, Event::Registry(state(&BTreeMap::from([(0, 7), (1, 1)]), Some((1, 1))))) {
+        match write {
+            Write::AuthorizedKeys(text) => found.authorized_keys = Some(text),
+            Write::KnownHosts(text) => found.known_hosts = Some(text),
+            Write::Hosts(text) => found.hosts = Some(text),
+        }
+    }
+    assert_eq!(writes(&mut core, Event::Files(found.clone())), [], "they say what was written");
+    let damaged = Found { hosts: Some("127.0.0.1 storm-0\n".into()), ..found.clone() };
+    assert_eq!(writes(&mut core, Event::Files(damaged)), [Write::Hosts(found.hosts.clone().unwrap())]);
+    let damaged = Found { authorized_keys: Some(String::new()), known_hosts: None, ..found.clone() };
+    let both = [Write::AuthorizedKeys(found.authorized_keys.unwrap()), Write::KnownHosts(found.known_hosts.unwrap())];
+    assert_eq!(writes(&mut core, Event::Files(damaged)), both);
 }
 
 fn registry() -> impl Strategy<Value = RegistryState> {
