@@ -100,6 +100,7 @@ impl Outpost {
             shared_mount: None,
             volume: "gv".into(),
             brick: None,
+            slots: None,
             pool: "198.19.0.0/24".into(),
             masters: BTreeMap::new(),
             agents: BTreeMap::new(),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cut::Cut;
 use super::processes::ProcessView;
+use super::tamper::Tamper;
 use crate::supervisor::core::Signal;
 
 /// A fault that an outpost makes.
@@ -63,6 +64,8 @@ pub enum Act {
     },
     /// Drop packets; undone by removing the rules.
     Cut(Cut),
+    /// Damage what a node keeps. Has no undo: the system must heal it.
+    Tamper(Tamper),
 }
 
 impl Act {
@@ -79,7 +82,8 @@ impl Act {
             | Self::StopContainer { .. }
             | Self::RestartPart { .. }
             | Self::EndProcess { .. }
-            | Self::RestartBrick { .. } => false,
+            | Self::RestartBrick { .. }
+            | Self::Tamper(_) => false,
         }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{Client, GetOptions};
-use futures_util::future::join_all;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -101,21 +102,58 @@ impl Endpoints {
     /// # Errors
     /// If none answers.
     pub async fn range(&self, endpoints: &[Ipv4Addr], prefix: &str) -> Result<BTreeMap<String, String>, String> {
+        let ask = |mut client: Client| {
+            let prefix = prefix.to_owned();
+            async move {
+                let options = GetOptions::new().with_prefix();
+                let got = client.get(prefix, Some(options)).await.map_err(text)?;
+                let pairs = got.kvs().iter().map(|kv| {
+                    let lossy = |bytes| String::from_utf8_lossy(bytes).into_owned();
+                    (lossy(kv.key()), lossy(kv.value()))
+                });
+                Ok(pairs.collect())
+            }
+            .boxed()
+        };
+        self.first(endpoints, ask).await
+    }
+
+    /// The lease that a key stands under (0: none); none if there is no such key. Linearizable, from the first endpoint that answers.
+    ///
+    /// # Errors
+    /// If none answers.
+    pub async fn lease(&self, endpoints: &[Ipv4Addr], key: &str) -> Result<Option<i64>, String> {
+        let ask = |mut client: Client| {
+            let key = key.to_owned();
+            async move {
+                let got = client.get(key, None).await.map_err(text)?;
+                Ok(got.kvs().first().map(etcd_client::KeyValue::lease))
+            }
+            .boxed()
+        };
+        self.first(endpoints, ask).await
+    }
+
+    /// Revokes a lease, and with it whatever stands under it, through the first endpoint that answers.
+    ///
+    /// # Errors
+    /// If none answers, or there is no such lease.
+    pub async fn revoke(&self, endpoints: &[Ipv4Addr], lease: i64) -> Result<(), String> {
+        let ask = |mut client: Client| async move { client.lease_revoke(lease).await.map(drop).map_err(text) }.boxed();
+        self.first(endpoints, ask).await
+    }
+
+    /// What the first endpoint that answers says.
+    async fn first<T>(
+        &self,
+        endpoints: &[Ipv4Addr],
+        ask: impl Fn(Client) -> BoxFuture<'static, Result<T, String>>,
+    ) -> Result<T, String> {
         let mut errors = Vec::new();
         for address in endpoints {
-            let read = async {
-                let mut client = self.client(*address).await?;
-                let options = GetOptions::new().with_prefix();
-                client.get(prefix, Some(options)).await.map_err(text)
-            };
-            match timeout(RANGE_MAX, read).await {
-                Ok(Ok(got)) => {
-                    let pairs = got.kvs().iter().map(|kv| {
-                        let lossy = |bytes| String::from_utf8_lossy(bytes).into_owned();
-                        (lossy(kv.key()), lossy(kv.value()))
-                    });
-                    return Ok(pairs.collect());
-                }
+            let asked = async { ask(self.client(*address).await?).await };
+            match timeout(RANGE_MAX, asked).await {
+                Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => errors.push(format!("{address}: {error}")),
                 Err(_) => errors.push(format!("{address}: no answer within {RANGE_MAX:?}")),
             }

@@ -4,6 +4,7 @@
 //! Every fault is a lease: when its time is over it is undone here, whether the runner still speaks or not.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ use futures_util::future::join_all;
 use tokio::task::spawn_blocking;
 
 use super::containers::{inspect, list, state};
+use super::etcd::Endpoints;
+use super::marks::{Mark, Marks};
 use super::protocol::{Act, ContainerState, Hello};
-use super::{cut, gluster, parts, processes, text};
+use super::{cut, gluster, parts, processes, tamper, text};
 use crate::supervisor::core::Signal;
 
 /// A container that is told to stop has this long before its engine kills it; a node's agent takes 3 s at most.
@@ -29,6 +32,12 @@ pub struct Place {
     pub engine: Result<Docker, String>,
     /// Name of the GlusterFS volume.
     pub volume: String,
+    /// Where slots keep their data, one directory each.
+    pub slots: Option<PathBuf>,
+    /// etcd's members.
+    pub etcd: Arc<Endpoints>,
+    /// What is seen of faults.
+    pub marks: Arc<Marks>,
 }
 
 /// One fault that is held.
@@ -166,13 +175,18 @@ async fn make(place: &Place, fault: &str, act: &Act) -> Result<(), String> {
             let (fault, cut) = (fault.to_owned(), cut.clone());
             spawn_blocking(move || cut::make(&fault, &cut)).await.map_err(text)?
         }
+        Act::Tamper(tamper) => {
+            let damaged = tamper::make(place, tamper).await?;
+            place.marks.put(fault, Mark::Damaged(damaged));
+            Ok(())
+        }
     }
 }
 
 async fn unmake(place: &Place, fault: &str, act: &Act) -> Result<(), String> {
     match act {
-        // The system under test brings them back.
-        Act::KillContainer { .. } | Act::StopContainer { .. } | Act::EndProcess { .. } => Ok(()),
+        // The system under test brings them back, and heals them.
+        Act::KillContainer { .. } | Act::StopContainer { .. } | Act::EndProcess { .. } | Act::Tamper(_) => Ok(()),
         Act::PauseContainer { container } => thaw(place.engine.as_ref()?, container).await,
         Act::DownPart { part, .. } | Act::RestartPart { part } => parts::release(part).await,
         Act::FreezeProcess { process } => processes::go_on(*process),
@@ -204,6 +218,9 @@ pub async fn sweep(hello: &Hello) -> Result<Vec<String>, String> {
     let cuts = spawn_blocking(cut::unmake_all).await.map_err(text).flatten()?;
     swept.extend(cuts.into_iter().map(|chain| format!("removed the rules {chain}")));
     swept.extend(parts::release_all().await?.into_iter().map(|part| format!("released the part {part}")));
+    if let Some(slots) = hello.slots.clone() {
+        swept.extend(spawn_blocking(move || tamper::sweep(&slots)).await.map_err(text)??);
+    }
     if hello.brick.is_some() && processes::brick(&hello.volume).is_none() {
         gluster::start_bricks(&hello.volume).await?;
         swept.push("started the brick".to_owned());
@@ -248,7 +265,8 @@ mod tests {
         let listener = UnixListener::bind(&socket).unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let engine = Docker::connect_with_unix(&socket.to_string_lossy(), 5, API_DEFAULT_VERSION).unwrap();
-        (Place { engine: Ok(engine), volume: String::new() }, asked)
+        let (slots, etcd, marks) = (None, Arc::default(), Arc::default());
+        (Place { engine: Ok(engine), volume: String::new(), slots, etcd, marks }, asked)
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Files of another process, by way of `/proc/<pid>/root`.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
@@ -13,18 +13,33 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// # Errors
 /// If it can't be read, or is longer than a mebibyte.
 pub fn read(pid: i32, path: &str) -> Result<String, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("{path} of process {pid}: {error}");
-    let root = File::open(format!("/proc/{pid}/root")).map_err(|e| failed(&e))?;
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT);
-    let file = File::from(openat2(&root, path, how).map_err(|e| failed(&e))?);
+    let failed = |error: &dyn std::fmt::Display| failed(pid, path, error);
+    let file = open(pid, path, OFlag::O_RDONLY)?;
     let mut text = String::new();
     let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
     match read.map_err(|e| failed(&e))? as u64 {
         0..=FILE_BYTES_MAX => Ok(text),
         _ => Err(failed(&format!("longer than {FILE_BYTES_MAX} bytes"))),
     }
+}
+
+/// Replaces the whole content of a file in place, mounted or not, as the process sees it.
+///
+/// # Errors
+/// If there is no such file, or it can't be written.
+pub fn overwrite(pid: i32, path: &str, text: &str) -> Result<(), String> {
+    let mut file = open(pid, path, OFlag::O_WRONLY | OFlag::O_TRUNC)?;
+    file.write_all(text.as_bytes()).map_err(|error| failed(pid, path, &error))
+}
+
+fn open(pid: i32, path: &str, flags: OFlag) -> Result<File, String> {
+    let root = File::open(format!("/proc/{pid}/root")).map_err(|error| failed(pid, path, &error))?;
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    openat2(&root, path, how).map(File::from).map_err(|error| failed(pid, path, &error))
+}
+
+fn failed(pid: i32, path: &str, error: &dyn std::fmt::Display) -> String {
+    format!("{path} of process {pid}: {error}")
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 
 use super::faults::{Faults, Place};
 use super::files::Volume;
+use super::marks::Marks;
 use super::protocol::{Act, Call, Hello, MachineView, Reply};
 use super::session::Hands;
 use super::zookeeper::Ensemble;
@@ -33,9 +34,10 @@ pub struct Machine {
     key: Arc<str>,
     engine: OnceLock<Docker>,
     http: reqwest::Client,
-    etcd: etcd::Endpoints,
+    etcd: Arc<etcd::Endpoints>,
     zookeeper: Ensemble,
     faults: Arc<Faults>,
+    marks: Arc<Marks>,
     /// A cut was made here: looking for cuts costs two processes, and where none was ever made there is none.
     cut: AtomicBool,
 }
@@ -56,13 +58,14 @@ impl Machine {
             key: hello.operator_private_key.as_str().into(),
             engine: OnceLock::new(),
             http: mesos::client()?,
-            etcd: etcd::Endpoints::default(),
+            etcd: Arc::default(),
             zookeeper: Ensemble::new(
                 hello.zookeepers.clone(),
                 hello.election_path.clone(),
                 hello.schedulers_path.clone(),
             ),
             faults: Arc::default(),
+            marks: Arc::default(),
             cut: AtomicBool::new(false),
             hello,
         })
@@ -106,7 +109,8 @@ impl Machine {
         let seen: Vec<_> = parts.chain(others.await.map_err(text)?).collect();
         let stopped = seen.iter().filter(|(_, seen)| seen.stopped).map(|(name, _)| name.clone()).collect();
         let processes = seen.into_iter().map(|(name, seen)| (name, seen.view)).collect();
-        Ok(MachineView { processes, stopped, cuts })
+        let marks = self.marks.look(&self.etcd).await;
+        Ok(MachineView { processes, stopped, cuts, marks })
     }
 
     /// Undoes what an outpost before this one was killed over.
@@ -120,7 +124,13 @@ impl Machine {
 
     /// What faults need of this machine.
     fn place(&self) -> Place {
-        Place { engine: self.engine().cloned(), volume: self.hello.volume.clone() }
+        Place {
+            engine: self.engine().cloned(),
+            volume: self.hello.volume.clone(),
+            slots: self.hello.slots.clone(),
+            etcd: Arc::clone(&self.etcd),
+            marks: Arc::clone(&self.marks),
+        }
     }
 
     /// The engine, on machines that have one of their own.

@@ -9,7 +9,7 @@
 //! * Looks: [`containers`], [`etcd`], [`routes`], [`mesos`], [`zookeeper`], [`logins`], [`reach`], [`gluster`], [`bricks`],
 //!   [`traces`], [`logs`].
 //! * Acts: [`files`] (the ledger's), [`faults`], and what those need of the machine: [`cut`] (netfilter), [`parts`] (the
-//!   supervisor's), [`processes`].
+//!   supervisor's), [`processes`], [`tamper`]. [`marks`]: how those show that leave nothing else to be seen.
 //! * [`inside`], [`listening`]: files and listening sockets of another process.
 //!
 //! Every look has a bound of its own below a second, so that one stuck part doesn't hide the others; logins, echoes,
@@ -28,6 +28,7 @@ pub mod listening;
 pub mod logins;
 pub mod logs;
 pub mod machine;
+pub mod marks;
 pub mod mesos;
 pub mod parts;
 pub mod processes;
@@ -35,6 +36,7 @@ pub mod protocol;
 pub mod reach;
 pub mod routes;
 pub mod session;
+pub mod tamper;
 pub mod traces;
 pub mod zookeeper;
 

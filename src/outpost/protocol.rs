@@ -185,6 +185,8 @@ pub struct Hello {
     pub volume: String,
     /// Directory of this machine's brick, if it has one.
     pub brick: Option<PathBuf>,
+    /// Where the cluster's slots keep their data on this machine, one directory each, if it is a host.
+    pub slots: Option<PathBuf>,
     /// The pool (CIDR): routes to look for.
     pub pool: String,
     /// Mesos masters: name → `ip:port`.
@@ -397,6 +399,9 @@ pub struct MachineView {
     pub stopped: BTreeSet<String>,
     /// Packets that each cut has dropped, by its chain (see [`super::cut::chain`]).
     pub cuts: BTreeMap<String, u64>,
+    /// Faults that show in none of these, by the runner's names: each was seen to work when it was made, and shows still, or not.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub marks: BTreeMap<String, bool>,
 }
 
 /// A fresh login that worked.
@@ -461,6 +466,7 @@ mod tests {
             shared_mount: None,
             volume: String::new(),
             brick: None,
+            slots: None,
             pool: String::new(),
             masters: BTreeMap::new(),
             agents: BTreeMap::new(),

@@ -43,6 +43,7 @@ fn hello() -> Value {
         shared_mount: None,
         volume: String::new(),
         brick: None,
+        slots: None,
         pool: "198.19.0.0/24".into(),
         masters: BTreeMap::new(),
         agents: BTreeMap::new(),

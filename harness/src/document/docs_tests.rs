@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::grammar::{Grammar, words};
-use crate::fault::words::{CLASSES, FAULTS, Numbers, PEERS};
+use crate::fault::words::{CLASSES, FAULTS, Numbers, PEERS, WHATS};
 use crate::scenario::event::Event;
 use crate::scenario::file::GRAMMAR as SCENARIO;
 use crate::scenario::read::read;
@@ -117,6 +117,10 @@ fn faults() -> String {
     for row in PEERS {
         let on: Vec<String> = row.on.iter().map(|class| format!("`{class}`")).collect();
         table += &format!("| `{}` | {} | {} |\n", row.word, row.about, on.join(" "));
+    }
+    table += "\n| `what` | of | meaning |\n|---|---|---|\n";
+    for row in WHATS {
+        table += &format!("| `{}` | `{}` | {} |\n", row.word, row.kind.row().word, row.about);
     }
     table
 }

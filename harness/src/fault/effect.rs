@@ -12,18 +12,21 @@ use super::work::held;
 use super::{Fault, FaultKind, TargetClass, Victim};
 use crate::observe::observation::{Observation, PartView, Probe};
 
-/// Every victim is seen to be down (kill, stop), another than before (restart), frozen (pause) or cut off (isolate, partition).
+/// Every victim is seen to be down (kill, stop, blackout), another than before (restart), frozen (pause), cut off (isolate, partition)
+/// or was seen damaged (tamper).
 #[must_use]
 pub fn effect_seen(fault: &Fault, seen: &Observation) -> bool {
     let Some(began) = fault.life.inject_begin else {
         return false;
     };
     match fault.kind {
-        FaultKind::Kill | FaultKind::Stop => every(fault, |victim| is_down(victim, seen, began)),
+        FaultKind::Kill | FaultKind::Stop | FaultKind::Blackout => every(fault, |victim| is_down(victim, seen, began)),
         FaultKind::Restart => every(fault, |victim| is_another(victim, seen, began)),
         FaultKind::Pause => every(fault, |victim| is_frozen(victim, seen, began) == Some(true)),
         FaultKind::Isolate { .. } => every(fault, |victim| is_cut(&held(&fault.name, victim), victim, seen, began)),
         FaultKind::Partition => every(fault, |victim| is_cut(&fault.name, victim, seen, began)),
+        // The system may have healed it by now.
+        FaultKind::Tamper { .. } => every(fault, |victim| mark(fault, victim, seen, began).is_some()),
     }
 }
 
@@ -35,13 +38,14 @@ pub fn undone_seen(fault: &Fault, seen: &Observation) -> bool {
     };
     let goes_on = |victim: &Victim| serves(victim, seen, undone);
     match fault.kind {
-        FaultKind::Kill | FaultKind::Stop => every(fault, |victim| is_back(victim, seen, undone)),
+        FaultKind::Kill | FaultKind::Stop | FaultKind::Blackout => every(fault, |victim| is_back(victim, seen, undone)),
         FaultKind::Restart => every(fault, |victim| is_another(victim, seen, undone) && goes_on(victim)),
         FaultKind::Pause => every(fault, |victim| is_frozen(victim, seen, undone) == Some(false) && goes_on(victim)),
         FaultKind::Isolate { .. } => {
             every(fault, |victim| is_uncut(&held(&fault.name, victim), victim, seen, undone) && goes_on(victim))
         }
         FaultKind::Partition => every(fault, |victim| is_uncut(&fault.name, victim, seen, undone)),
+        FaultKind::Tamper { .. } => every(fault, |victim| is_healed(fault, victim, seen, undone)),
     }
 }
 
@@ -65,7 +69,9 @@ pub fn shows_at(fault: &Fault, seen: &Observation) -> Places {
         match victim.class.place() {
             _ if cuts => places.machines.extend(cut_at(victim, seen).into_iter().map(str::to_owned)),
             Place::Container if fault.kind != FaultKind::Restart => places.parts = true,
-            Place::Node => places.containers.extend(victim.host.clone()),
+            Place::Node if !matches!(fault.kind, FaultKind::Tamper { .. }) => {
+                places.containers.extend(victim.host.clone())
+            }
             _ => {
                 places.machines.insert(victim.machine().to_owned());
             }
@@ -94,11 +100,11 @@ pub fn lapsed(fault: &Fault, seen: &Observation) -> bool {
     };
     let any = |test: &dyn Fn(&Victim) -> bool| fault.victims.iter().any(test);
     match fault.kind {
-        FaultKind::Kill | FaultKind::Stop => any(&|victim| match victim.class.place() {
+        FaultKind::Kill | FaultKind::Stop | FaultKind::Blackout => any(&|victim| match victim.class.place() {
             Place::Container => runs(victim, seen, from),
             _ => is_another(victim, seen, from),
         }),
-        FaultKind::Restart => false,
+        FaultKind::Restart | FaultKind::Tamper { .. } => false,
         FaultKind::Pause => any(&goes_on),
         FaultKind::Isolate { .. } => any(&|victim| lacks_rules(&held(&fault.name, victim), victim, seen, from)),
         FaultKind::Partition => any(&|victim| lacks_rules(&fault.name, victim, seen, from)),
@@ -195,6 +201,26 @@ fn is_uncut(name: &str, victim: &Victim, seen: &Observation, after: Millis) -> b
     cut_at(victim, seen).iter().all(gone)
 }
 
+/// Whether what was done to the victim shows still; none if it never did, or its machine wasn't looked at.
+fn mark(fault: &Fault, victim: &Victim, seen: &Observation, after: Millis) -> Option<bool> {
+    machine(victim.machine(), seen, after)?.marks.get(&held(&fault.name, victim)).copied()
+}
+
+/// What was damaged is as it should be, or went with its node; lost data are another member's by then, and that one votes.
+fn is_healed(fault: &Fault, victim: &Victim, seen: &Observation, after: Millis) -> bool {
+    let votes = || {
+        let etcd = after_that(&seen.fast.etcd_after, after);
+        let slot = victim.node.map(|(slot, _)| slot);
+        let view = etcd.zip(slot).and_then(|(etcd, slot)| etcd.get(&slot)?.as_ref().ok());
+        view.is_some_and(|view| {
+            let another = victim.member.as_ref() != Some(&format!("{:x}", view.member_id));
+            another && !view.learner && view.leader_id != 0
+        })
+    };
+    let healed = replaced(victim, seen, after) || mark(fault, victim, seen, after) == Some(false);
+    healed && (!fault.kind.loses_data() || votes())
+}
+
 /// A higher incarnation of the victim's slot runs, on whatever host.
 fn replaced(victim: &Victim, seen: &Observation, after: Millis) -> bool {
     let Some((slot, incarnation)) = victim.node else {
@@ -234,6 +260,11 @@ fn serves(victim: &Victim, seen: &Observation, after: Millis) -> bool {
         TargetClass::Framework => {
             let view = machine(&victim.name, seen, after);
             runs(victim, seen, after) && view.is_some_and(|view| view.processes.contains_key("framework"))
+        }
+        // The edge.
+        TargetClass::Topology => {
+            let view = machine(&victim.name, seen, after);
+            runs(victim, seen, after) && view.is_some_and(|view| view.processes.contains_key("proxy"))
         }
         TargetClass::NetworkDriver | TargetClass::Bird | TargetClass::Proxy | TargetClass::Brick => {
             process(victim, seen, after).is_some_and(|process| process.is_some())
@@ -281,10 +312,12 @@ fn after_that<T>(probe: &Probe<T>, after: Millis) -> Option<&T> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::fault::life::Stage;
-    use crate::fault::{Peers, Role, Target, fixture};
-    use crate::invariant::fixture::{BEGIN, Cluster, host_of};
+    use crate::fault::{Damage, Peers, Role, Target, fixture};
+    use crate::invariant::fixture::{BEGIN, Cluster, host_of, probe};
 
     /// A fault on these victims whose act began just before the observation.
     fn on(kind: FaultKind, victims: Vec<Victim>) -> Fault {
@@ -424,6 +457,56 @@ mod tests {
         assert!(!lapsed(&agent, &cluster.seen));
         let host = held(FaultKind::isolate(Peers::Everyone), part(TargetClass::Host, "host-2", &cluster));
         assert!(lapsed(&host, &cluster.seen), "its rules are gone");
+    }
+
+    #[test]
+    fn damage_was_seen_and_is_over_when_it_is_not_seen_any_more() {
+        let mut cluster = Cluster::steady();
+        let mut fault = on(FaultKind::Tamper { what: Damage::Hosts }, vec![slot_0()]);
+        assert!(!effect_seen(&fault, &cluster.seen));
+        let mark = held("t/s1", &fault.victims[0]);
+        cluster.machine(&host_of(0)).marks.insert(mark.clone(), false);
+        assert!(effect_seen(&fault, &cluster.seen), "it was healed before anybody else could look");
+        undone(&mut fault);
+        assert!(undone_seen(&fault, &cluster.seen));
+        cluster.machine(&host_of(0)).marks.insert(mark, true);
+        assert!(!undone_seen(&fault, &cluster.seen));
+    }
+
+    #[test]
+    fn lost_data_are_healed_when_another_member_votes() {
+        let mut cluster = Cluster::steady();
+        let mut fault = on(FaultKind::Tamper { what: Damage::EtcdData }, vec![slot_0()]);
+        let former = cluster.etcd_view(0).member_id;
+        fault.victims[0].member = Some(format!("{former:x}"));
+        undone(&mut fault);
+        cluster.machine(&host_of(0)).marks.insert(held("t/s1", &fault.victims[0]), false);
+        assert!(!undone_seen(&fault, &cluster.seen), "that is the member whose data were lost");
+        cluster.etcd_view(0).member_id = former + 1;
+        assert!(undone_seen(&fault, &cluster.seen));
+        cluster.etcd_view(0).learner = true;
+        assert!(!undone_seen(&fault, &cluster.seen), "it has no vote yet");
+    }
+
+    #[test]
+    fn a_blackout_is_over_when_every_machine_serves_again() {
+        let mut cluster = Cluster::steady();
+        let edge = part(TargetClass::Topology, "edge", &cluster);
+        let mut fault = on(FaultKind::Blackout, vec![part(TargetClass::ZooKeeper, "zk-1", &cluster), edge]);
+        cluster.part("zk-1").state = ContainerState::Exited;
+        assert!(!effect_seen(&fault, &cluster.seen), "the edge runs");
+        cluster.part("edge").state = ContainerState::Exited;
+        assert!(effect_seen(&fault, &cluster.seen));
+        undone(&mut fault);
+        assert!(!undone_seen(&fault, &cluster.seen));
+        for name in ["zk-1", "edge"] {
+            cluster.part(name).state = ContainerState::Running;
+        }
+        assert!(!undone_seen(&fault, &cluster.seen), "there is no proxy yet");
+        let proxy = BTreeMap::from([("proxy".to_owned(), ProcessView { pid: 7, started_ticks: 1 })]);
+        let edge = probe(MachineView { processes: proxy, ..MachineView::default() });
+        cluster.seen.fast.machines.insert("edge".into(), edge);
+        assert!(undone_seen(&fault, &cluster.seen));
     }
 
     #[test]

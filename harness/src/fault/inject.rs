@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::work::Work;
-use super::{Fault, FaultKind, isolate, kill, partition, pause, restart, stop};
+use super::{Fault, FaultKind, blackout, isolate, kill, partition, pause, restart, stop, tamper};
 use crate::observe::observation::Shape;
 use crate::observe::world::World;
 use crate::scenario::physics::is_held;
@@ -23,7 +23,12 @@ pub fn is_undone_by_us(fault: &Fault) -> bool {
 pub async fn available(world: &World, kind: FaultKind) -> Result<(), String> {
     match kind {
         // Every engine and every kernel can.
-        FaultKind::Kill | FaultKind::Stop | FaultKind::Restart | FaultKind::Pause => Ok(()),
+        FaultKind::Kill
+        | FaultKind::Stop
+        | FaultKind::Restart
+        | FaultKind::Pause
+        | FaultKind::Tamper { .. }
+        | FaultKind::Blackout => Ok(()),
         FaultKind::Isolate { .. } | FaultKind::Partition => isolate::available(world).await,
     }
 }
@@ -48,6 +53,8 @@ pub fn works(shape: &Shape, fault: &Fault) -> Result<Vec<Work>, String> {
             Ok(works.collect::<Result<Vec<_>, _>>()?.concat())
         }
         FaultKind::Partition => partition::works(shape, fault),
+        FaultKind::Tamper { what } => victims.map(|victim| tamper::work(shape, name, victim, what)).collect(),
+        FaultKind::Blackout => Ok(victims.map(blackout::work).collect()),
     }
 }
 

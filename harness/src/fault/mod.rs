@@ -2,13 +2,14 @@
 //!
 //! # Layout
 //! * One file per fault, each with what it comes to for a victim: [`kill`], [`stop`], [`restart`], [`pause`], [`isolate`],
-//!   [`partition`]. [`place`]: where each kind of part lives.
+//!   [`partition`], [`tamper`], [`blackout`]. [`place`]: where each kind of part lives.
 //! * [`inject`]: made and undone, over all victims; [`work`]: one act on one machine. [`effect`]: that it, or its end, is seen.
 //! * [`life`]: the state machine that no fault escapes.
 //! * [`lease`]: no fault outlives its deadline. [`journal`]: what is owed to the topology if this process dies; [`guard`] pays that
 //!   then, and [`heal`] whatever is still owed later.
 //! * [`words`]: what scenario files call all of it.
 
+pub mod blackout;
 pub mod effect;
 pub mod guard;
 pub mod heal;
@@ -23,6 +24,7 @@ pub mod pause;
 pub mod place;
 pub mod restart;
 pub mod stop;
+pub mod tamper;
 pub mod words;
 pub mod work;
 
@@ -58,6 +60,27 @@ pub enum FaultKind {
     },
     /// Cut nodes off from all other nodes; undone likewise. Everything else still reaches both sides.
     Partition,
+    /// Damage what a node keeps. Nothing is held: the system must heal it.
+    Tamper {
+        /// What is damaged.
+        what: Damage,
+    },
+    /// SIGKILL to everything at once; undone by starting everything at once.
+    Blackout,
+}
+
+/// What is damaged of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Damage {
+    /// Its table of names.
+    Hosts,
+    /// The keys that may log in.
+    AuthorizedKeys,
+    /// Its registration.
+    Lease,
+    /// Its etcd member's data.
+    EtcdData,
 }
 
 fn both() -> Way {
@@ -70,6 +93,12 @@ fn is_both(way: &Way) -> bool {
 }
 
 impl FaultKind {
+    /// What it hits has lost for good what it had: nothing but a majority of the others brings it back.
+    #[must_use]
+    pub fn loses_data(self) -> bool {
+        self == Self::Tamper { what: Damage::EtcdData }
+    }
+
     /// Cut off from these, both ways.
     #[must_use]
     pub fn isolate(from: Peers) -> Self {
@@ -110,6 +139,10 @@ impl fmt::Display for FaultKind {
                     Way::Out => " (out)",
                 })
             }
+            FaultKind::Tamper { .. } => match self.what() {
+                Some(row) => write!(f, " {}", row.word),
+                None => Ok(()),
+            },
             _ => Ok(()),
         }
     }
@@ -148,6 +181,8 @@ pub enum TargetClass {
     Bird,
     /// The proxy's process on the edge.
     Proxy,
+    /// Every machine at once; as a victim, the edge's container.
+    Topology,
 }
 
 impl fmt::Display for TargetClass {

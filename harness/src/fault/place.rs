@@ -22,7 +22,7 @@ impl TargetClass {
     #[must_use]
     pub fn place(self) -> Place {
         match self {
-            Self::MesosMaster | Self::ZooKeeper | Self::Framework | Self::Host => Place::Container,
+            Self::MesosMaster | Self::ZooKeeper | Self::Framework | Self::Host | Self::Topology => Place::Container,
             Self::Node => Place::Node,
             Self::MesosAgent => Place::Part("agent"),
             Self::NetworkDriver => Place::Part("calico"),

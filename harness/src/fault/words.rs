@@ -3,11 +3,11 @@
 
 use stormbed::outpost::cut::Way;
 
-use super::{FaultKind, Peers, Role, TargetClass};
+use super::{Damage, FaultKind, Peers, Role, TargetClass};
 use Role::{All, Any, Follower, Leader, Majority, Minority, MinorityWithLeader, NotOfLeader, OfLeader};
 use TargetClass::{
     Bird, Brick, Etcd, Framework, Host, Jupyter, MesosAgent, MesosMaster, NetworkDriver, Node, NodeAgent, Proxy, Sshd,
-    ZooKeeper,
+    Topology, ZooKeeper,
 };
 
 /// A kind of fault.
@@ -100,6 +100,55 @@ pub const FAULTS: &[FaultRow] = &[
         colour: "32",
         about: "Cuts nodes off from all other nodes; everything else still reaches both sides.",
         on: &[Node],
+    },
+    FaultRow {
+        word: "tamper",
+        kind: FaultKind::Tamper { what: Damage::Hosts },
+        colour: "95",
+        about: "Damages what a node keeps, as `what` says; the system must notice and heal it.",
+        on: &[Node],
+    },
+    FaultRow {
+        word: "blackout",
+        kind: FaultKind::Blackout,
+        colour: "90",
+        about: "Switches everything off at the same moment (SIGKILL), and on again, at the same moment, at the undo.",
+        on: &[Topology],
+    },
+];
+
+/// What a fault is about, for faults that must be told.
+#[derive(Debug, Clone, Copy)]
+pub struct WhatRow {
+    /// As files write it.
+    pub word: &'static str,
+    /// The fault, with this for its `what`.
+    pub kind: FaultKind,
+    /// In a sentence.
+    pub about: &'static str,
+}
+
+/// Everything that a fault can be about.
+pub const WHATS: &[WhatRow] = &[
+    WhatRow {
+        word: "hosts",
+        kind: FaultKind::Tamper { what: Damage::Hosts },
+        about: "The node's /etc/hosts is overwritten: no name leads anywhere.",
+    },
+    WhatRow {
+        word: "authorized-keys",
+        kind: FaultKind::Tamper { what: Damage::AuthorizedKeys },
+        about: "The node's authorized_keys is overwritten: nobody may log in.",
+    },
+    WhatRow {
+        word: "lease",
+        kind: FaultKind::Tamper { what: Damage::Lease },
+        about: "The lease of the node's registration is revoked through another member: the others take it for gone.",
+    },
+    WhatRow {
+        word: "etcd-data",
+        kind: FaultKind::Tamper { what: Damage::EtcdData },
+        about: "The node's etcd is killed and its data directory removed: it has lost what it had acknowledged. Never of a majority.",
     },
 ];
 
@@ -336,14 +385,37 @@ pub const CLASSES: &[ClassRow] = &[
         roles: &[ANY],
         numbers: Numbers::None,
     },
+    ClassRow {
+        word: "topology",
+        class: Topology,
+        about: "Everything: hosts, masters, ZooKeeper, schedulers and the edge.",
+        roles: &[ALL],
+        numbers: Numbers::None,
+    },
 ];
 
 impl FaultKind {
     /// The row of this kind.
     #[must_use]
     pub fn row(self) -> &'static FaultRow {
-        let same = |row: &&FaultRow| std::mem::discriminant(&row.kind) == std::mem::discriminant(&self);
-        FAULTS.iter().find(same).expect("every kind of fault has a row")
+        FAULTS.iter().find(|row| row.kind.is_like(self)).expect("every kind of fault has a row")
+    }
+
+    /// The same kind of fault, whatever else it is told.
+    #[must_use]
+    pub fn is_like(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+
+    /// The row of what it is about, if it must be told.
+    #[must_use]
+    pub fn what(self) -> Option<&'static WhatRow> {
+        self.whats().find(|row| row.kind == self)
+    }
+
+    /// All that this kind of fault can be about.
+    pub fn whats(self) -> impl Iterator<Item = &'static WhatRow> {
+        WHATS.iter().filter(move |row| row.kind.is_like(self))
     }
 
     /// The kinds of parts that it can be done to.
@@ -369,6 +441,11 @@ impl FaultKind {
             (FaultKind::Isolate { from: Peers::Everyone, .. }, NetworkDriver) => {
                 "it speaks on a socket file only, so there is no packet to drop"
             }
+            (_, Topology) => "only a blackout is of everything at once: do it to a kind of part",
+            (FaultKind::Blackout, _) => {
+                "it is of everything at once: target = { topology = \"all\" }, or kill the part"
+            }
+            (FaultKind::Tamper { .. }, _) => "what can be damaged is what a node keeps: tamper with the node",
             (FaultKind::Isolate { .. }, _) => "they never speak to each other, or can't be told apart on the wire",
             _ => "only nodes are cut off from each other alone: isolate it",
         }
@@ -423,6 +500,11 @@ mod tests {
         distinct(&FAULTS.iter().map(|row| row.word).collect::<Vec<_>>());
         distinct(&FAULTS.iter().map(|row| row.colour).collect::<Vec<_>>());
         distinct(&PEERS.iter().map(|row| row.word).collect::<Vec<_>>());
+        distinct(&WHATS.iter().map(|row| row.word).collect::<Vec<_>>());
+        for row in WHATS {
+            assert_eq!(row.kind.what().map(|what| what.word), Some(row.word));
+            assert!(row.kind.to_string().contains(row.word), "reports say what: {}", row.kind);
+        }
         distinct(&CLASSES.iter().map(|row| row.word).collect::<Vec<_>>());
         for row in CLASSES {
             distinct(&row.roles.iter().map(|row| row.word).collect::<Vec<_>>());

@@ -60,6 +60,7 @@ fn change<'a>(before: &'a [Tick], fault: &'a Fault, event: Event) -> Option<Chan
             latest().next().filter(|truth| !truth.is_forgotten(slot))?;
             Box::new(move |now| now.is_forgotten(slot))
         }
+        Event::MemberReplaced => member_replaced(before, victim)?,
         Event::SlotMoved => moved(latest().next()?, victim)?,
         Event::MesosMasterChanged => {
             let former = &latest().find_map(|truth| truth.mesos_leader.as_ref())?.name;
@@ -81,8 +82,7 @@ fn change<'a>(before: &'a [Tick], fault: &'a Fault, event: Event) -> Option<Chan
             })
         }
         Event::AgentUnreachable => {
-            let known = latest().find_map(|truth| truth.agents.as_ref());
-            known.filter(|agents| agents.contains_key(&victim.name))?;
+            latest().find_map(|truth| truth.agents.as_ref())?.get(&victim.name)?;
             Box::new(move |now| now.agents.as_ref().is_some_and(|agents| !agents.contains_key(&victim.name)))
         }
         Event::ZooKeeperLeaderChanged => {
@@ -94,6 +94,16 @@ fn change<'a>(before: &'a [Tick], fault: &'a Fault, event: Event) -> Option<Chan
             Box::new(|now| now.zookeeper_quorum == Some(false))
         }
     })
+}
+
+/// Another member than before votes for the victim's slot; none if none was seen before.
+fn member_replaced<'a>(before: &'a [Tick], victim: &Victim) -> Option<Changed<'a>> {
+    let (slot, _) = victim.node?;
+    let former = before.iter().rev().find_map(|tick| tick.truth.raft.get(&slot))?.member;
+    Some(Box::new(move |now| {
+        let member = now.raft.get(&slot);
+        member.is_some_and(|it| it.member != former && it.member != 0 && it.leader != 0 && !it.learner)
+    }))
 }
 
 /// Another process than before, or none, is seen on this machine; none if it wasn't seen before.
@@ -239,6 +249,23 @@ mod tests {
         assert!(!names(0xa2, 8), "it leads again");
         assert!(!names(0, 8), "it knows no leader");
         assert!(!names(0xa0, 7), "in its own term nobody else leads");
+    }
+
+    #[test]
+    fn a_member_is_replaced_when_another_one_votes_in_its_place() {
+        let mut fault = on(TargetClass::Node, "storm-s2");
+        fault.victims = vec![fixture::node(2, 1, "host-1", "c")];
+        let view = |member, learner, leader| {
+            let view = RaftView { member, leader, term: 7, index: 50, learner };
+            Truth { raft: BTreeMap::from([(2, view)]), ..Truth::default() }
+        };
+        let before = view(0xa2, false, 0xa0);
+        let replaced = |after| comes(&fault, Event::MemberReplaced, &before, &after);
+        assert!(replaced(view(0xb2, false, 0xa0)));
+        assert!(!replaced(view(0xa2, false, 0xa0)), "it is the one that was there");
+        assert!(!replaced(view(0xb2, true, 0xa0)), "it has no vote yet");
+        assert!(!replaced(view(0xb2, false, 0)), "it knows no leader");
+        assert!(!replaced(Truth::default()));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::time::Duration;
 use stormbed::clock::Millis;
 
 use super::tick::{Key, Tick};
-use crate::fault::{Fault, TargetClass};
+use crate::fault::{Fault, FaultKind, TargetClass};
 use crate::invariant::excuse::excused;
 use crate::report::{Outcome, Recovery};
 use crate::scenario::RecoveryClock;
@@ -29,17 +29,19 @@ const UNDO_DETECT_MS: u64 = 3_000;
 
 /// By when a fault on this kind of part is noticed at the latest: a lease that a new leader re-armed (2 × 5 s); a session and
 /// an election; ZooKeeper's syncLimit and an election.
-fn detection_ms(class: TargetClass, clock: RecoveryClock) -> u64 {
+fn detection_ms(fault: &Fault, clock: RecoveryClock) -> u64 {
     if clock == RecoveryClock::Rejoin {
         return UNDO_DETECT_MS;
     }
-    match class {
+    match fault.target.class {
+        // A node looks at what it keeps ten times a second, and hears of its registration at once.
+        TargetClass::Node if matches!(fault.kind, FaultKind::Tamper { .. }) && !fault.kind.loses_data() => 1_000,
         TargetClass::Node | TargetClass::Etcd | TargetClass::NodeAgent => 10_000,
         TargetClass::MesosMaster | TargetClass::Framework => 11_000,
         TargetClass::ZooKeeper => 4_000,
         // A dead agent's connection ends at once; a silent one misses ten pings.
         TargetClass::MesosAgent => 2_000,
-        TargetClass::Host => 12_000,
+        TargetClass::Host | TargetClass::Topology => 12_000,
         // BGP's hold time; GlusterFS's ping-timeout, twice at worst.
         TargetClass::Bird | TargetClass::Brick => 10_000,
         // Whoever asks them notices at once.
@@ -116,7 +118,7 @@ pub(super) fn in_window(ticks: &[Tick], window: Window) -> &[Tick] {
 
 /// The tick from which on the invariant holds for long enough.
 fn first_holding(within: &[Tick], fault: &Fault, clock: RecoveryClock, window: Window, key: Key) -> Option<usize> {
-    let detected_by = window.start + Duration::from_millis(detection_ms(fault.target.class, clock));
+    let detected_by = window.start + Duration::from_millis(detection_ms(fault, clock));
     // What this fault can't break needn't be waited for.
     let name = within.first().map_or(key.0, |tick| tick.built_in(key.0));
     let untouched = !excused(fault).contains(&name);
@@ -150,7 +152,9 @@ fn shows(tick: &Tick, fault: &Fault, clock: RecoveryClock, window: Window) -> bo
     };
     let truth = &tick.truth;
     match (fault.target.class, clock) {
-        (TargetClass::Node | TargetClass::Host | TargetClass::Etcd, _) => truth.since >= window.start,
+        (TargetClass::Node | TargetClass::Host | TargetClass::Etcd | TargetClass::Topology, _) => {
+            truth.since >= window.start
+        }
         (TargetClass::MesosMaster, RecoveryClock::Failover) => {
             led.led && truth.mesos_leader.as_ref().is_some_and(|leader| leader.name != led.name)
         }

@@ -31,6 +31,11 @@
 //! | kill host | not the leader's | hosts ssh storage etcd mesos network | 60 s after the undo: it boots, heals, and its nodes join |
 //! | any other, host | any | the same and jupyter: its silent brick stalls the volume for 10 s | likewise |
 //! | kill host | the leader's | the same and jupyter | likewise |
+//! | tamper hosts, lease | any | hosts ssh: its names, or its place in the others' tables, are gone for a moment | 10 s after the injection |
+//! | tamper authorized-keys | any | ssh | likewise |
+//! | tamper etcd-data | follower | hosts ssh storage etcd network | 30 s after the injection: another member votes |
+//! | tamper etcd-data | leader | the same and jupyter | likewise |
+//! | blackout | | everything | 90 s after the undo: everything boots, elects, heals and joins |
 //!
 //! Who loses a quorum, loses the leader.
 //!
@@ -44,7 +49,7 @@ use stormbed::clock::Millis;
 
 use super::Name;
 use crate::fault::life::Stage;
-use crate::fault::{Fault, FaultKind, Role, TargetClass};
+use crate::fault::{Damage, Fault, FaultKind, Role, TargetClass};
 use crate::scenario::physics::is_held;
 
 /// A killed node is replaced and votes again within this time of its death (20 s are promised, 10 s are for the machine).
@@ -64,10 +69,23 @@ pub const ROUTE_MS: u64 = 20_000;
 /// A host that comes back: engine and volume (10 s), a heal (5–20 s), then its nodes as after a death.
 pub const HOST_MS: u64 = 60_000;
 
+/// What a node keeps is repaired within a second; a login that failed meanwhile is tried again 5 s later.
+pub const TAMPER_MS: u64 = 10_000;
+/// Everything comes back from nothing: hosts as after a death (60 s), and what they need of the others must boot and elect before.
+pub const BLACKOUT_MS: u64 = 90_000;
+
 /// What a fault excuses.
 #[must_use]
 pub fn excused(fault: &Fault) -> &'static [Name] {
     use Name::{Etcd, Hosts, Jupyter, Mesos, Network, Ssh, Storage, ZooKeeper};
+    if let FaultKind::Tamper { what } = fault.kind {
+        match what {
+            Damage::Hosts | Damage::Lease => return &[Hosts, Ssh],
+            Damage::AuthorizedKeys => return &[Ssh],
+            // Its etcd is gone, and comes back as another member.
+            Damage::EtcdData => {}
+        }
+    }
     // Without a quorum nobody leads.
     let led = fault.led() || takes_quorum(fault);
     let ends = matches!(fault.kind, FaultKind::Kill | FaultKind::Stop);
@@ -92,6 +110,7 @@ pub fn excused(fault: &Fault) -> &'static [Name] {
         TargetClass::Brick => &[Storage, Jupyter],
         TargetClass::Bird if led => &[Hosts, Ssh, Jupyter, Etcd, Network],
         TargetClass::Bird => &[Hosts, Ssh, Etcd, Network],
+        TargetClass::Topology => &Name::ALL,
         TargetClass::Host if fault.kind == FaultKind::Kill && !led => &[Hosts, Ssh, Storage, Etcd, Mesos, Network],
         TargetClass::Host => &[Hosts, Ssh, Jupyter, Storage, Etcd, Mesos, Network],
     }
@@ -109,6 +128,9 @@ pub fn ends(fault: &Fault, others: &[Fault]) -> Option<Millis> {
     let after = |start: Millis, ms: u64| start + Duration::from_millis(ms);
     let undone = |ms| fault.life.undone.map(|at| after(at, ms));
     match fault.target.class {
+        TargetClass::Node if matches!(fault.kind, FaultKind::Tamper { .. }) && !fault.kind.loses_data() => {
+            Some(after(began, TAMPER_MS))
+        }
         class if class.is_of_node() && !is_held(fault.kind, class) => {
             let troubled = takes_quorum(fault) || others.iter().any(|other| overlaps(other, began));
             Some(after(began, if troubled { 2 * HEAL_MS } else { HEAL_MS }))
@@ -118,6 +140,7 @@ pub fn ends(fault: &Fault, others: &[Fault]) -> Option<Millis> {
         TargetClass::ZooKeeper if takes_quorum(fault) => undone(ZOOKEEPER_MS + MASTER_MS),
         TargetClass::ZooKeeper => undone(ZOOKEEPER_MS),
         TargetClass::Host => undone(HOST_MS),
+        TargetClass::Topology => undone(BLACKOUT_MS),
         TargetClass::Brick => undone(BRICK_MS),
         TargetClass::Bird | TargetClass::Proxy => undone(ROUTE_MS),
         _ => undone(AGENT_MS),
@@ -220,6 +243,32 @@ mod tests {
             let more = excused(&fault).iter().find(|name| !matches!(name, Name::Mesos | Name::ZooKeeper));
             assert_eq!(more, None, "{fault:?}");
         }
+    }
+
+    #[test]
+    fn damage_excuses_what_it_breaks_until_it_must_be_healed() {
+        let tamper = |what| led(fault("s1", FaultKind::Tamper { what }, TargetClass::Node, 1_000));
+        for (what, breaks) in [
+            (Damage::Hosts, &[Name::Hosts, Name::Ssh][..]),
+            (Damage::AuthorizedKeys, &[Name::Ssh]),
+            (Damage::Lease, &[Name::Hosts, Name::Ssh]),
+        ] {
+            assert_eq!(names(&[tamper(what)], 1_000 + TAMPER_MS), breaks);
+            assert_eq!(names(&[tamper(what)], 1_001 + TAMPER_MS), []);
+        }
+        let lost = tamper(Damage::EtcdData);
+        assert!(names(std::slice::from_ref(&lost), 1_000 + HEAL_MS).contains(&Name::Jupyter));
+        assert!(!names(std::slice::from_ref(&lost), 1_000 + HEAL_MS).contains(&Name::Mesos));
+        assert_eq!(names(&[lost], 1_001 + HEAL_MS), []);
+    }
+
+    #[test]
+    fn a_blackout_excuses_everything_until_everything_must_be_back() {
+        let mut cut = fault("s1", FaultKind::Blackout, TargetClass::Topology, 1_000);
+        assert_eq!(names(std::slice::from_ref(&cut), 2_000).len(), Name::ALL.len());
+        cut.life.step(Stage::Undone, Millis(9_000)).expect("legal");
+        assert_eq!(names(std::slice::from_ref(&cut), 9_000 + BLACKOUT_MS).len(), Name::ALL.len());
+        assert_eq!(names(&[cut], 9_001 + BLACKOUT_MS), []);
     }
 
     #[test]

@@ -248,7 +248,8 @@ impl Held {
                     | TargetClass::Jupyter
                     | TargetClass::NetworkDriver
                     | TargetClass::Bird
-                    | TargetClass::Proxy => continue,
+                    | TargetClass::Proxy
+                    | TargetClass::Topology => continue,
                 };
                 names.insert(victim.name.clone());
             }

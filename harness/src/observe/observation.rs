@@ -76,6 +76,7 @@ impl Shape {
             | TargetClass::NetworkDriver
             | TargetClass::Bird => self.hosts.len(),
             TargetClass::Jupyter | TargetClass::Proxy => 1,
+            TargetClass::Topology => self.machines.len(),
         }
     }
 

@@ -35,6 +35,7 @@ impl Machines for Fake {
             shared_mount: None,
             volume: "v".into(),
             brick: None,
+            slots: None,
             pool: "198.19.0.0/24".into(),
             masters: BTreeMap::new(),
             agents: BTreeMap::new(),

@@ -247,7 +247,8 @@ impl<'a> Session<'a> {
     /// A held fault is over all the same, and no later fault explains it: a machine that was killed comes back without rules.
     fn lapsed(&self, index: usize, seen: &Observation) -> bool {
         let fault = &self.faults[index];
-        let later = |other: &Fault| other.target.class == TargetClass::Host && other.began() > fault.began();
+        let machines = |other: &Fault| matches!(other.target.class, TargetClass::Host | TargetClass::Topology);
+        let later = |other: &Fault| machines(other) && other.began() > fault.began();
         lapsed(fault, seen) && !self.faults.iter().any(later)
     }
 
@@ -366,6 +367,7 @@ fn watched(plan: &Plan, shape: &Shape) -> BTreeSet<String> {
         TargetClass::ZooKeeper => [shape.zookeepers.clone(), shape.masters.keys().cloned().collect()].concat(),
         TargetClass::Framework => shape.frameworks.clone(),
         TargetClass::Proxy => vec![shape.edge.clone()],
+        TargetClass::Topology => shape.machines.keys().cloned().collect(),
         // Hosts, and what runs on them.
         _ => shape.hosts.clone(),
     };

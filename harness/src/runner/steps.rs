@@ -125,8 +125,7 @@ impl Session<'_> {
         let mut rejoined = true;
         for (index, _) in group {
             if is_undone_by_us(&self.faults[*index]) && self.faults[*index].life.undone.is_some() {
-                let bound = Duration::from_millis(RECOVERY_MS_MIN);
-                rejoined &= self.converge(*index, RecoveryClock::Rejoin, bound).await?;
+                rejoined &= self.converge(*index, RecoveryClock::Rejoin, bound_of(group)).await?;
                 self.account_of(*index).await;
             }
         }

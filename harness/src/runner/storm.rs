@@ -8,7 +8,7 @@ use super::steps::Went;
 use crate::fault::Victim;
 use crate::fault::life::Stage;
 use crate::scenario::plan::{Draw, PlannedAct, PlannedStep};
-use crate::target::quorum::keeps_quorum;
+use crate::target::quorum::{keeps_data, keeps_quorum};
 use crate::target::{Scene, candidates, choose, count, recorded};
 
 /// After a storm everything must be back: several nodes may be replaced one after another (20 s each on an idle machine).
@@ -78,7 +78,10 @@ impl Session<'_> {
         if rules.at_most.is_some_and(|most| under_way >= most as usize) {
             return Err(format!("{under_way} faults are in force or being healed already"));
         }
-        let keeps = |victims: &[Victim]| if rules.allow_quorum_loss { Ok(()) } else { keeps_quorum(victims, scene) };
+        let keeps = |victims: &[Victim]| match rules.allow_quorum_loss {
+            true => keeps_data(draw.kind, victims, scene),
+            false => keeps_quorum(victims, scene),
+        };
         let victims = match self.plan.pins.get(&draw.id) {
             Some(names) => recorded(names, draw.target.class, scene)?,
             None => {

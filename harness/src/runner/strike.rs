@@ -8,6 +8,7 @@ use crate::fault::Victim;
 use crate::fault::life::Stage;
 use crate::scenario::When;
 use crate::scenario::plan::{Hold, PlannedAct, PlannedStep};
+use crate::target::quorum::keeps_data;
 use crate::target::{is_healing, is_led, recorded, resolve};
 
 /// An effect shows in the next tick, which takes 3 s at most; a cut when a packet meets it: a ZooKeeper client speaks every 1.5 s.
@@ -85,10 +86,10 @@ impl Session<'_> {
             _ => seen,
         };
         let scene = self.scene(index, seen);
-        match self.plan.pins.get(&fault.id) {
-            Some(names) => recorded(names, class, &scene),
-            None => resolve(&fault.target, &scene, self.plan.seed, &fault.id)
-                .ok_or_else(|| "nothing held the role in time".to_owned()),
-        }
+        let victims = match self.plan.pins.get(&fault.id) {
+            Some(names) => recorded(names, class, &scene)?,
+            None => resolve(&fault.target, &scene, self.plan.seed, &fault.id).ok_or("nothing held the role in time")?,
+        };
+        keeps_data(fault.kind, &victims, &scene).map(|()| victims)
     }
 }

@@ -22,6 +22,8 @@ pub enum Event {
     SlotLeft,
     /// Every slot that ran on the victim runs, as a higher incarnation, on another host.
     SlotMoved,
+    /// Another etcd member than before votes for the victim's slot.
+    MemberReplaced,
     /// Another master than before leads.
     MesosMasterChanged,
     /// The process of the master that led before the injection has ended, by itself.
@@ -44,13 +46,14 @@ pub enum Event {
 
 impl Event {
     /// All of them, as files may name them.
-    pub const ALL: [Event; 14] = [
+    pub const ALL: [Event; 15] = [
         Event::EtcdLeaderChanged,
         Event::EtcdLeaderDemoted,
         Event::JupyterMoved,
         Event::SlotReplaced,
         Event::SlotLeft,
         Event::SlotMoved,
+        Event::MemberReplaced,
         Event::MesosMasterChanged,
         Event::MesosMasterExited,
         Event::MesosAgentRecovered,
@@ -71,6 +74,7 @@ impl Event {
             Event::SlotReplaced => "slot-replaced",
             Event::SlotLeft => "slot-left",
             Event::SlotMoved => "slot-moved",
+            Event::MemberReplaced => "member-replaced",
             Event::MesosMasterChanged => "mesos-master-changed",
             Event::MesosMasterExited => "mesos-master-exited",
             Event::MesosAgentRecovered => "mesos-agent-recovered",
@@ -98,6 +102,7 @@ impl Event {
             Event::SlotReplaced => "A higher incarnation of the victim's slot runs.",
             Event::SlotLeft => "No other member's /etc/hosts names the victim's slot any more.",
             Event::SlotMoved => "Every slot that ran on the victim runs, as a higher incarnation, on another host.",
+            Event::MemberReplaced => "Another etcd member than before votes for the victim's slot.",
             Event::MesosMasterChanged => "Another master than before leads.",
             Event::MesosMasterExited => "The process of the master that led before the injection has ended, by itself.",
             Event::MesosAgentRecovered => {

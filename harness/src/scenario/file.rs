@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::event::Event;
-use super::values::{FORMATS, FaultWord, Label, PeersWord, Share, Time, Times};
+use super::values::{FORMATS, FaultWord, Label, PeersWord, Share, Time, Times, WhatWord};
 use super::{Condition, When};
 use crate::document::grammar::Grammar;
 use crate::fault::words::{CLASSES, ClassRow, Numbers};
@@ -144,6 +144,8 @@ pub struct FaultStep {
     pub target: TargetKeys,
     /// Whom an isolated machine can't reach; everyone when left out.
     pub from: Option<PeersWord>,
+    /// What the fault is about; needed where there is a choice, as with `tamper`.
+    pub what: Option<WhatWord>,
     /// How long the fault is held. Without it: until the others have taken over, at most 30 s.
     pub r#for: Option<Time>,
     /// Begins while the previous step's fault is held, or is still being healed.
@@ -203,6 +205,8 @@ pub struct TogetherFault {
     pub target: TargetKeys,
     /// Whom an isolated machine can't reach; everyone when left out.
     pub from: Option<PeersWord>,
+    /// What the fault is about; needed where there is a choice, as with `tamper`.
+    pub what: Option<WhatWord>,
     /// How long the fault is held. Without it: until the others have taken over, at most 30 s.
     pub r#for: Option<Time>,
     /// Events that must be seen, else the verdict is INVALID.
@@ -278,6 +282,8 @@ pub struct StormFaultKeys {
     pub target: TargetKeys,
     /// Whom an isolated machine can't reach; everyone when left out.
     pub from: Option<PeersWord>,
+    /// What the fault is about; needed where there is a choice, as with `tamper`.
+    pub what: Option<WhatWord>,
     /// How long the fault is held; 8s when left out.
     pub r#for: Option<Time>,
     /// Its share among the storm's faults; 1 when left out.

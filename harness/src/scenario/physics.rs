@@ -5,7 +5,7 @@
 
 use super::duration::format_ms;
 use super::event::Event;
-use crate::fault::{FaultKind, Role, Target, TargetClass};
+use crate::fault::{Damage, FaultKind, Role, Target, TargetClass};
 use crate::invariant::Name;
 use crate::topology::TopologyConfig;
 
@@ -69,6 +69,8 @@ impl Limits {
             | TargetClass::NetworkDriver
             | TargetClass::Bird => self.hosts,
             TargetClass::Jupyter | TargetClass::Proxy => 1,
+            // The edge too.
+            TargetClass::Topology => self.hosts + self.masters + self.zookeepers + self.frameworks + 1,
         }
     }
 }
@@ -82,7 +84,16 @@ pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
     // It can't hear its session's end, and finds out by its own clock or when it wakes up.
     let ends_itself = !ends;
     let mut events = vec![];
+    if let FaultKind::Tamper { what } = kind {
+        if what == Damage::EtcdData {
+            events.push(Event::MemberReplaced);
+            events.extend([Event::EtcdLeaderChanged, Event::JupyterMoved].into_iter().filter(|_| leads && !many));
+        }
+        return events;
+    }
     match target.class {
+        // All agents are back, under the ids they had.
+        TargetClass::Topology => events.push(Event::MesosAgentRecovered),
         // Nobody is left to notice, or to lead for certain.
         TargetClass::Node if many => events.extend(ends.then_some(Event::SlotReplaced)),
         TargetClass::Host | TargetClass::Etcd if many => {}
@@ -149,6 +160,7 @@ pub fn floor_ms(kind: FaultKind, event: Event, limits: &Limits) -> Option<(u64, 
         | Event::ZooKeeperQuorumLost
         | Event::SlotReplaced
         | Event::SlotLeft
+        | Event::MemberReplaced
         | Event::MesosAgentRecovered => return None,
     };
     Some((ms, format!("{why} {}", format_ms(ms))))
@@ -195,7 +207,7 @@ pub fn after_undo(kind: FaultKind, event: Event) -> bool {
 pub fn is_held(kind: FaultKind, class: TargetClass) -> bool {
     match kind {
         FaultKind::Kill | FaultKind::Stop => !class.is_of_node(),
-        FaultKind::Restart => false,
-        FaultKind::Pause | FaultKind::Isolate { .. } | FaultKind::Partition => true,
+        FaultKind::Restart | FaultKind::Tamper { .. } => false,
+        FaultKind::Pause | FaultKind::Isolate { .. } | FaultKind::Partition | FaultKind::Blackout => true,
     }
 }

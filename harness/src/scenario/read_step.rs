@@ -9,8 +9,8 @@ use super::file::{
 };
 use super::physics::{Limits, floor_ms, is_held, possible, recovery_floor_ms};
 use super::plan::{HOLD_MAX_MS, RESOLVE_WITHIN_MS};
-use super::read_target::read_target;
-use super::values::{FaultWord, PeersWord, Time};
+use super::read_target::{read_target, takes};
+use super::values::{FaultWord, PeersWord, Time, WhatWord};
 use super::{AbortIf, Act, Bound, Condition, FaultAct, Meanwhile, RecoveryClock, Step};
 use crate::document::diagnose::Diagnosis;
 use crate::document::place::Place;
@@ -47,7 +47,7 @@ impl Reader<'_, '_> {
         self.with_previous(keys.with, &at.key("with"));
         self.rounds(keys.repeat, keys.every.as_ref(), keys.with, at);
         let asked = Asked {
-            named: Named { fault: keys.fault, target: &keys.target, from: keys.from },
+            named: Named { fault: keys.fault, target: &keys.target, from: keys.from, what: keys.what },
             held_for: keys.r#for.as_ref(),
             expect: &keys.expect,
             meanwhile: keys.meanwhile.as_ref(),
@@ -123,8 +123,48 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// `fault`, `target`, `from` and `for`, of a step or of a storm.
+    /// The kind of fault that `fault` and `what` mean.
+    fn about(&mut self, named: Named<'_>, at: &Place) -> Option<FaultKind> {
+        let kind = named.fault.0;
+        let words: Vec<&str> = kind.whats().map(|row| row.word).collect();
+        match named.what {
+            None if words.is_empty() => Some(kind),
+            Some(WhatWord(what)) if what.is_like(kind) => Some(what),
+            None => {
+                let message = format!("{} must say what", kind.row().word);
+                self.d.at(
+                    &at.key("fault"),
+                    message,
+                    format!("add what = \"{}\"; allowed: {}", words[0], words.join(", ")),
+                );
+                None
+            }
+            Some(WhatWord(what)) => {
+                let word = what.what().map_or("", |row| row.word);
+                let message = format!("{} has no 'what' = \"{word}\"", kind.row().word);
+                let help = match words.as_slice() {
+                    [] => format!("leave 'what' out; {} has it", what.row().word),
+                    words => format!("allowed: {}", words.join(", ")),
+                };
+                self.d.at(&at.key("what"), message, help);
+                None
+            }
+        }
+    }
+
+    /// What a majority loses nothing brings back.
+    fn leaves_data(&mut self, act: &FaultAct, at: &Place) {
+        let (all, taken) = (self.limits.number_of(act.target.class), takes(&act.target, self.limits));
+        if act.kind.loses_data() && taken > all.saturating_sub(1) / 2 {
+            let message =
+                format!("{} of {taken} of {all} nodes: what a majority has lost, nothing brings back", act.kind);
+            self.d.at(at, message, "aim at a minority of them");
+        }
+    }
+
+    /// `fault`, `target`, `from`, `what` and `for`, of a step or of a storm.
     pub fn fault(&mut self, named: Named<'_>, held_for: Option<&Time>, at: &Place) -> Option<FaultAct> {
+        let named = Named { fault: FaultWord(self.about(named, at)?), ..named };
         let kind = match (named.fault.0, named.from) {
             (FaultKind::Isolate { .. }, Some(PeersWord(from))) => FaultKind::isolate(from),
             (kind, Some(_)) => {
@@ -142,13 +182,16 @@ impl Reader<'_, '_> {
             self.d.at(&at.key("target"), message, help);
         }
         if held_for.is_some() && !is_held(kind, target.class) {
-            self.d.at(
-                &at.key("for"),
-                format!("{kind} of a {} can't have 'for': nothing is held", target.class),
-                "the system itself brings a killed node back; leave 'for' out, or use fault = \"pause\"",
-            );
+            let help = match kind {
+                FaultKind::Tamper { .. } => "the system itself heals what was damaged; leave 'for' out",
+                _ => "the system itself brings a killed node back; leave 'for' out, or use fault = \"pause\"",
+            };
+            let message = format!("{kind} of a {} can't have 'for': nothing is held", target.class);
+            self.d.at(&at.key("for"), message, help);
         }
-        Some(FaultAct { kind, target, for_ms: held_for.map(|time| time.0) })
+        let act = FaultAct { kind, target, for_ms: held_for.map(|time| time.0) };
+        self.leaves_data(&act, &at.key("target"));
+        Some(act)
     }
 
     fn expect(&mut self, events: &Items<Event>, act: &FaultAct, at: &Place) -> Vec<Event> {
@@ -286,7 +329,7 @@ struct Asked<'k> {
 
 fn asked_of(keys: &TogetherFault) -> Asked<'_> {
     Asked {
-        named: Named { fault: keys.fault, target: &keys.target, from: keys.from },
+        named: Named { fault: keys.fault, target: &keys.target, from: keys.from, what: keys.what },
         held_for: keys.r#for.as_ref(),
         expect: &keys.expect,
         meanwhile: keys.meanwhile.as_ref(),
@@ -300,6 +343,7 @@ pub(super) struct Named<'k> {
     pub fault: FaultWord,
     pub target: &'k TargetKeys,
     pub from: Option<PeersWord>,
+    pub what: Option<WhatWord>,
 }
 
 fn step_of(act: Act, wait: Option<&Time>) -> Step {

@@ -41,7 +41,7 @@ impl Reader<'_, '_> {
             let Some(keys) = keys else {
                 continue;
             };
-            let named = Named { fault: keys.fault, target: &keys.target, from: keys.from };
+            let named = Named { fault: keys.fault, target: &keys.target, from: keys.from, what: keys.what };
             if let Some(act) = self.fault(named, keys.r#for.as_ref(), &at) {
                 if !allow_quorum_loss {
                     self.can_act(&act, &at.key("target"));
@@ -56,8 +56,14 @@ impl Reader<'_, '_> {
     /// A fault that would always take a quorum away would always be skipped.
     fn can_act(&mut self, act: &FaultAct, at: &Place) {
         let class = act.target.class;
-        let votes =
-            matches!(class, TargetClass::Node | TargetClass::MesosMaster | TargetClass::ZooKeeper | TargetClass::Host);
+        let votes = matches!(
+            class,
+            TargetClass::Node
+                | TargetClass::MesosMaster
+                | TargetClass::ZooKeeper
+                | TargetClass::Host
+                | TargetClass::Topology
+        );
         let (all, taken) = (self.limits.number_of(class), takes(&act.target, self.limits));
         let quorum = all / 2 + 1;
         if votes && all.saturating_sub(taken) < quorum {

@@ -5,7 +5,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 use super::event::Event;
 use super::read::read;
 use super::{Act, Condition, RecoveryClock, Scenario, Step};
-use crate::fault::words::FAULTS;
+use crate::fault::words::{FAULTS, WHATS};
 use crate::fault::{FaultKind, Peers, Role, TargetClass};
 use crate::invariant::Name;
 use crate::topology::TopologyConfig;
@@ -193,6 +193,11 @@ fn the_acceptance_suite_makes_every_fault_on_every_kind_of_part() {
             });
             assert!(made, "no step of scenarios/acceptance does {} to a {class}", row.word);
         }
+    }
+    for row in WHATS {
+        let kind = |step: &Step| if let Act::Fault(act) = &step.act { act.kind.what() } else { None };
+        let made = steps.iter().any(|step| kind(step).is_some_and(|what| what.word == row.word));
+        assert!(made, "no step of scenarios/acceptance has what = \"{}\"", row.word);
     }
 }
 

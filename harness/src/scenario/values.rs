@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::duration::{self, parse_ms, parse_range_ms};
 use crate::document::grammar::{Format, LABEL};
-use crate::fault::words::{FAULTS, PEERS};
+use crate::fault::words::{FAULTS, PEERS, WHATS};
 use crate::fault::{FaultKind, Peers};
 
 /// The forms, as the schema names them.
@@ -132,6 +132,11 @@ word_value!(
 word_value!(
     /// Whom an isolated machine can't reach.
     PeersWord(Peers), "value of 'from'", PEERS, peers
+);
+
+word_value!(
+    /// What a fault is about: that fault, with this.
+    WhatWord(FaultKind), "value of 'what'", WHATS, kind
 );
 
 #[cfg(test)]

@@ -63,6 +63,7 @@ pub fn candidates(target: &Target, scene: &Scene<'_>) -> Vec<Victim> {
             let edge = part(TargetClass::Proxy, &scene.shape.edge, None, None, false, scene);
             processes(target.class, edge.into_iter().collect(), scene)
         }
+        TargetClass::Topology => everything(scene),
     };
     all.retain(|victim| !scene.hit.contains(&victim.container));
     if target.beside {
@@ -258,6 +259,16 @@ fn frameworks(role: Role, scene: &Scene<'_>) -> Vec<Victim> {
     };
     let victim = |name: &String| part(TargetClass::Framework, name, None, None, active == Some(name), scene);
     scene.shape.frameworks.iter().filter(fits).filter_map(victim).collect()
+}
+
+/// Every machine, as what it is.
+fn everything(scene: &Scene<'_>) -> Vec<Victim> {
+    let mut all = hosts(Role::All, scene);
+    all.extend(zookeepers(Role::All, scene));
+    all.extend(masters(Role::All, scene));
+    all.extend(frameworks(Role::All, scene));
+    all.extend(part(TargetClass::Topology, &scene.shape.edge, None, None, false, scene));
+    all
 }
 
 /// A running container of the topology itself.

@@ -5,7 +5,7 @@
 use stormbed::outpost::protocol::ContainerState;
 
 use super::Scene;
-use crate::fault::{TargetClass, Victim};
+use crate::fault::{FaultKind, TargetClass, Victim};
 
 /// Whether a majority stays without these victims; else says what would be left.
 ///
@@ -38,8 +38,17 @@ pub fn keeps_quorum(victims: &[Victim], scene: &Scene<'_>) -> Result<(), String>
         | TargetClass::Sshd
         | TargetClass::Jupyter
         | TargetClass::NetworkDriver
-        | TargetClass::Proxy => Ok(()),
+        | TargetClass::Proxy
+        | TargetClass::Topology => Ok(()),
     }
+}
+
+/// Whether this may be done to these victims at all: a majority that has lost its data is lost for good, whatever a file allows.
+///
+/// # Errors
+/// If it may not.
+pub fn keeps_data(kind: FaultKind, victims: &[Victim], scene: &Scene<'_>) -> Result<(), String> {
+    if kind.loses_data() { keeps_quorum(victims, scene) } else { Ok(()) }
 }
 
 /// The scene without some victims.

@@ -8,8 +8,9 @@ use stormbed::clock::Millis;
 use stormbed::outpost::processes::ProcessView;
 use stormbed::outpost::protocol::{ContainerState, MachineView, MasterView, MesosView, ZooKeeperServer, ZooKeeperView};
 
-use super::quorum::keeps_quorum;
+use super::quorum::{keeps_data, keeps_quorum};
 use super::*;
+use crate::fault::{Damage, FaultKind};
 use crate::invariant::truth::{EtcdLeader, MesosLeader, ZooKeeperLeader};
 use crate::observe::observation::{Deep, Fast, PartView, Probe, RunnerView};
 
@@ -102,6 +103,40 @@ fn who(class: TargetClass, role: Role, truth: &Truth, hit: &BTreeSet<String>) ->
     let found = candidates(&Target::new(class, role), &scene);
     assert!(found.iter().all(|victim| victim.class == class));
     found.into_iter().map(|victim| victim.name).collect()
+}
+
+#[test]
+fn a_topology_is_every_machine_as_what_it_is() {
+    let (mut seen, truth, shape, none) = (seen(), truth(), shape(), BTreeSet::new());
+    let parts = seen.fast.parts.result.as_mut().expect("seen");
+    parts.insert("edge".into(), PartView { id: "id-edge".into(), state: ContainerState::Running });
+    let target = Target::new(TargetClass::Topology, Role::All);
+    let resolved = |seen: &Observation| {
+        let scene = Scene { seen, truth: &truth, shape: &shape, hit: &none, previous_host: None };
+        resolve(&target, &scene, 1, "s1").expect("somebody is there")
+    };
+    let victims = resolved(&seen);
+    assert_eq!(victims.len(), 10, "{victims:?}");
+    let class = |name: &str| victims.iter().find(|victim| victim.name == name).map(|victim| victim.class);
+    assert_eq!(class("host-2"), Some(TargetClass::Host));
+    assert_eq!(class("zk-3"), Some(TargetClass::ZooKeeper));
+    assert_eq!(class("master-1"), Some(TargetClass::MesosMaster));
+    assert_eq!(class("edge"), Some(TargetClass::Topology));
+}
+
+#[test]
+fn a_majority_never_loses_its_data_whatever_a_file_allows() {
+    let (seen, truth, shape, none) = (seen(), truth(), shape(), BTreeSet::new());
+    let scene = Scene { seen: &seen, truth: &truth, shape: &shape, hit: &none, previous_host: None };
+    let all = candidates(&Target::new(TargetClass::Node, Role::Any), &scene);
+    let (lost, hosts) = (FaultKind::Tamper { what: Damage::EtcdData }, FaultKind::Tamper { what: Damage::Hosts });
+    assert_eq!(keeps_data(lost, &all[..2], &scene), Ok(()));
+    assert!(keeps_data(lost, &all[..3], &scene).is_err());
+    assert_eq!(keeps_data(hosts, &all, &scene), Ok(()), "that is written again");
+    assert_eq!(keeps_data(FaultKind::Kill, &all, &scene), Ok(()), "they come back with their data");
+    let hit = BTreeSet::from(["c0".to_owned()]);
+    let scene = Scene { hit: &hit, ..scene };
+    assert!(keeps_data(lost, &all[1..3], &scene).is_err(), "one isn't back yet");
 }
 
 #[test]

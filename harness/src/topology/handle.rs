@@ -136,6 +136,7 @@ impl Topology {
             shared_mount: is_host.then_some(cluster.shared_on_host),
             volume: VOLUME.to_owned(),
             brick: is_host.then(brick),
+            slots: is_host.then(|| cluster.slots_on_host.join(&cluster.name)),
             pool: cluster.pool,
             masters: self.plan.endpoints(Role::Master, MASTER_PORT),
             agents: self.plan.endpoints(Role::Host, AGENT_PORT),
