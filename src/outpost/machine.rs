@@ -9,6 +9,7 @@ use std::time::Duration;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use tokio::task::spawn_blocking;
 
+use super::commands::Commands;
 use super::faults::{Faults, Place};
 use super::files::Volume;
 use super::marks::Marks;
@@ -38,6 +39,7 @@ pub struct Machine {
     zookeeper: Ensemble,
     faults: Arc<Faults>,
     marks: Arc<Marks>,
+    commands: Commands,
     /// A cut was made here: looking for cuts costs two processes, and where none was ever made there is none.
     cut: AtomicBool,
 }
@@ -66,6 +68,7 @@ impl Machine {
             ),
             faults: Arc::default(),
             marks: Arc::default(),
+            commands: Commands::default(),
             cut: AtomicBool::new(false),
             hello,
         })
@@ -116,6 +119,7 @@ impl Machine {
     /// Undoes what an outpost before this one was killed over.
     async fn sweep(&self) -> Result<Vec<String>, String> {
         let mut swept = faults::sweep(&self.hello).await?;
+        swept.extend(self.commands.sweep().await?);
         if let Some(engine) = self.nested_engine() {
             swept.extend(faults::thaw_all(engine, &self.hello.cluster).await?);
         }
@@ -196,6 +200,11 @@ impl Hands for Machine {
                 in_time(within, move || Volume::open(&root)?.read_all(&dir).map(Reply::Files)).await
             }
             Call::Machine => self.look().await.map(Reply::Machine),
+            Call::Run { container, words, within_ms } => {
+                let within = Duration::from_millis(within_ms);
+                let ran = self.commands.run(self.nested_engine(), container.as_deref(), &words, within).await;
+                ran.map(Reply::Ran)
+            }
             Call::Inject { fault, act, lease_ms } => {
                 self.cut.fetch_or(matches!(act, Act::Cut(_)), Ordering::Relaxed);
                 let lease = Duration::from_millis(lease_ms);
@@ -212,6 +221,9 @@ impl Hands for Machine {
 
     async fn let_go(&self) {
         self.faults.undo_all(&self.place()).await;
+        if let Err(error) = self.commands.end_all().await {
+            tracing::error!(error, "a command can't be ended");
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //!   [`traces`], [`logs`].
 //! * Acts: [`files`] (the ledger's), [`faults`], and what those need of the machine: [`cut`] (netfilter), [`parts`] (the
 //!   supervisor's), [`processes`], [`tamper`]. [`marks`]: how those show that leave nothing else to be seen.
+//! * [`commands`]: those of the runner's own invariants.
 //! * [`inside`], [`listening`]: files and listening sockets of another process.
 //!
 //! Every look has a bound of its own below a second, so that one stuck part doesn't hide the others; logins, echoes,
@@ -17,6 +18,7 @@
 
 pub mod act;
 pub mod bricks;
+pub mod commands;
 pub mod containers;
 pub mod cut;
 pub mod etcd;

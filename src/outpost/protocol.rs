@@ -14,13 +14,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use super::act::Act;
+pub use super::commands::Ran;
 pub use super::mesos::{AgentView, FrameworkView, MasterState, MasterView, MesosView, TaskView};
 use super::processes::ProcessView;
 use super::traces::FileTrace;
 use crate::config::{Incarnation, Slot};
 
 /// Version of this protocol; both sides come from one build, so a difference is a mistake of assembly.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// A line from the runner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -159,6 +160,16 @@ pub enum Call {
     Sweep,
     /// The processes of this machine's parts, and the cuts in its netfilter rules. Answer: [`Reply::Machine`].
     Machine,
+    /// Run a command to its end, or kill it when its time is over. Answer: [`Reply::Ran`]; an error says that it could not be run, or
+    /// did not end.
+    Run {
+        /// The container (id) of a node of this host; this machine itself when absent.
+        container: Option<String>,
+        /// Program and arguments.
+        words: Vec<String>,
+        /// It has this long: less than the request, so that there is an answer.
+        within_ms: u64,
+    },
     /// The last lines of every log on this machine. Answer: [`Reply::Logs`].
     Logs {
         /// Lines per log.
@@ -250,6 +261,8 @@ pub enum Reply {
     Swept(Vec<String>),
     /// Processes and cuts.
     Machine(MachineView),
+    /// How a command ended.
+    Ran(Ran),
     /// Key → value.
     EtcdRange(BTreeMap<String, String>),
     /// File name → content.

@@ -35,6 +35,10 @@ pub struct Mistakes {
 pub struct Mistake {
     /// `file:line:column`.
     pub place: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
     /// What is wrong.
     pub message: String,
     /// What is allowed, and the nearest name.
@@ -100,6 +104,12 @@ impl<'t> Diagnosis<'t> {
         self.unknown(self.span(place), what, found, allowed);
     }
 
+    /// The document says something at this place, right or wrong.
+    #[must_use]
+    pub fn has(&self, place: &Place) -> bool {
+        self.places.is_some_and(|root| place.is_in(root))
+    }
+
     fn span(&self, place: &Place) -> Range<usize> {
         self.places.map_or(0..1, |root| place.span(root))
     }
@@ -112,6 +122,8 @@ impl<'t> Diagnosis<'t> {
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         Mistake {
             place: format!("{}:{line}:{column}", self.file),
+            line,
+            column,
             message,
             help,
             severity,

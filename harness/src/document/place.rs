@@ -38,6 +38,23 @@ impl Place {
         Self(way)
     }
 
+    /// The document has a value there.
+    #[must_use]
+    pub fn is_in(&self, root: &Spanned<DeTable<'_>>) -> bool {
+        let Some((Segment::Key(key), rest)) = self.0.split_first() else {
+            return self.0.is_empty();
+        };
+        let mut value = root.get_ref().get(key.as_str());
+        for segment in rest {
+            value = match (segment, value.map(Spanned::get_ref)) {
+                (Segment::Key(key), Some(DeValue::Table(table))) => table.get(key.as_str()),
+                (Segment::Item(index), Some(DeValue::Array(items))) => items.get(*index),
+                _ => None,
+            };
+        }
+        value.is_some()
+    }
+
     /// Where it stands. What isn't there stands where the nearest thing around it begins.
     #[must_use]
     pub fn span(&self, root: &Spanned<DeTable<'_>>) -> Range<usize> {

@@ -42,6 +42,12 @@ impl TargetClass {
         matches!(self.place(), Place::Node | Place::InNode(_))
     }
 
+    /// It is a process, not a whole container.
+    #[must_use]
+    pub fn is_program(self) -> bool {
+        !matches!(self.place(), Place::Container | Place::Node)
+    }
+
     /// It lives on a host, whose number says which it is.
     #[must_use]
     pub fn is_by_host(self) -> bool {

@@ -85,8 +85,14 @@ impl DeepTier {
         self.locked().clone()
     }
 
+    /// The newest tick.
+    #[must_use]
+    pub fn seen(&self) -> Option<Arc<Seen>> {
+        self.seen.borrow().clone()
+    }
+
     /// Keeps the newest answer for an invariant of the user's own.
-    pub fn keep_own(&self, name: Name, answer: Probe<Answer>) {
+    pub fn keep_own(&self, name: Name, answer: Probe<Result<Answer, String>>) {
         self.locked().own.insert(name, answer);
     }
 
@@ -158,8 +164,7 @@ impl DeepTier {
     }
 
     fn actors(&self) -> Vec<Actor> {
-        let seen = self.seen.borrow().clone();
-        seen.map(|seen| actors(&seen.truth, &self.world.shape)).unwrap_or_default()
+        self.seen().map(|seen| actors(&seen.truth, &self.world.shape)).unwrap_or_default()
     }
 
     fn locked(&self) -> MutexGuard<'_, Deep> {

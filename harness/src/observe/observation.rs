@@ -171,9 +171,9 @@ pub struct Deep {
     pub reach: BTreeMap<String, Probe<ReachView>>,
     /// The volume.
     pub gluster: Option<Probe<GlusterView>>,
-    /// Newest answers for invariants of the user's own.
+    /// Newest answers for invariants of the user's own ([`Asked`]).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub own: BTreeMap<Name, Probe<Answer>>,
+    pub own: BTreeMap<Name, Probe<Result<Answer, String>>>,
 }
 
 /// One fresh login.

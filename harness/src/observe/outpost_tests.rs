@@ -1,7 +1,6 @@
 //! The client against a fake outpost on an in-memory stream.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use stormbed::outpost::protocol::{Answer, Call, Hello, PROTOCOL_VERSION, Reply, 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::sync::{Mutex, mpsc};
 
+use super::super::fake::{hello, peer};
 use super::super::machines::{Machines, OutpostStream, Verb};
 use super::super::observation::PartView;
 use super::{Outpost, Rhythm};
@@ -26,24 +26,7 @@ impl Machines for Fake {
         vec!["host-1".into()]
     }
     fn hello(&self, _: &str) -> Option<Hello> {
-        Some(Hello {
-            protocol: PROTOCOL_VERSION,
-            heartbeat_timeout_ms: 5_000,
-            cluster: "c".into(),
-            operator_private_key: "secret".into(),
-            jupyter_port: 8888,
-            shared_mount: None,
-            volume: "v".into(),
-            brick: None,
-            slots: None,
-            pool: "198.19.0.0/24".into(),
-            masters: BTreeMap::new(),
-            agents: BTreeMap::new(),
-            zookeepers: BTreeMap::new(),
-            election_path: "/mesos".into(),
-            schedulers_path: "/stormbed/election".into(),
-            log_dir: PathBuf::new(),
-        })
+        Some(hello())
     }
     fn open_outpost<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<OutpostStream, String>> {
         async {
@@ -58,27 +41,6 @@ impl Machines for Fake {
     }
     fn act<'a>(&'a self, _: &'a str, _: Verb) -> BoxFuture<'a, Result<(), String>> {
         async { Ok(()) }.boxed()
-    }
-}
-
-/// The far end: greets, then answers as `answer` says.
-async fn peer(stream: DuplexStream, mut answer: impl FnMut(Request) -> Vec<Answer>) {
-    let (read, mut write) = tokio::io::split(stream);
-    let mut lines = BufReader::new(read).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        let request: Request = serde_json::from_str(&line).expect("the client writes requests");
-        let answers = match &request.call {
-            Call::Hello(_) => vec![Answer::of(request.id, Ok(Reply::Ready { protocol: PROTOCOL_VERSION }))],
-            Call::Heartbeat => vec![Answer::of(request.id, Ok(Reply::Done))],
-            _ => answer(request),
-        };
-        for answer in answers {
-            let mut line = serde_json::to_vec(&answer).expect("answers are plain data");
-            line.push(b'\n');
-            if write.write_all(&line).await.is_err() {
-                return;
-            }
-        }
     }
 }
 

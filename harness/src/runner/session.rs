@@ -21,7 +21,7 @@ use crate::history::History;
 use crate::history::ledger::LedgerOutcome;
 use crate::history::volume::VolumeOutcome;
 use crate::history::witness::Witness;
-use crate::invariant::own::judge;
+use crate::invariant::own::{Question, judge};
 use crate::invariant::{Held, Look, judge_all};
 use crate::observe::observation::{Observation, Shape};
 use crate::observe::observer::{Observer, Seen};
@@ -113,7 +113,7 @@ impl<'a> Session<'a> {
         shared.world.avoid(cut_off(plan, &shape));
         Self {
             history: History::begin(shape, now).with_own(&plan.invariants),
-            _own: own::ask(&plan.invariants, shared.world, &shared.observer.deep()),
+            _own: own::ask(&plan.invariants, shared.world, &shared.observer.deep(), plan.seed),
             faults: named(plan.faults(), &place),
             shared,
             plan,
@@ -371,7 +371,13 @@ fn watched(plan: &Plan, shape: &Shape) -> BTreeSet<String> {
         // Hosts, and what runs on them.
         _ => shape.hosts.clone(),
     };
-    plan.faults().iter().flat_map(|fault| of(fault.target.class)).collect::<BTreeSet<String>>()
+    let broken = plan.faults().into_iter().map(|fault| fault.target.class);
+    // Who holds a program's role shows in the processes, too.
+    let asked = plan.invariants.iter().filter_map(|own| match &own.question {
+        Question::Exec(exec) => Some(exec.on.class).filter(|class| class.is_program()),
+        Question::Http(_) => None,
+    });
+    broken.chain(asked).flat_map(of).collect::<BTreeSet<String>>()
 }
 
 /// Machines that the plan cuts off, which then can't answer for others: the edge, with the proxy.

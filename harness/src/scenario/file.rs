@@ -71,17 +71,20 @@ pub struct InvariantKeys {
     /// Its name, for `recovered`, `meanwhile`, `abort-if` and the report.
     #[schemars(extend("examples" = ["kernels"]))]
     pub name: Label,
-    /// The question, and the answer that is right.
+    /// A question over HTTP, and the answer that is right.
     #[schemars(extend("examples" = ["{ url = \"/api/kernels\", status = 200 }"]))]
-    pub http: HttpKeys,
+    pub http: Option<HttpKeys>,
+    /// A command in the container of whoever holds a role, and what is right of it. An invariant has `http` or `exec`.
+    #[schemars(extend("examples" = ["{ on = { node = \"leader\" }, command = [\"etcdctl\", \"endpoint\", \"health\"] }"]))]
+    pub exec: Option<ExecKeys>,
     /// What it promises, in a sentence.
     #[schemars(length(max = 500))]
     pub about: Option<String>,
     /// What excuses this built-in one excuses it too; nothing does when left out.
     pub like: Option<BuiltIn>,
-    /// Time between two questions; 500ms when left out.
+    /// Time between two questions; 500ms when left out, and 1s between two commands.
     pub every: Option<Time>,
-    /// An answer takes at most this long; 1s when left out.
+    /// An answer takes at most this long; 1s when left out. A command that takes longer is killed.
     pub within: Option<Time>,
 }
 
@@ -99,6 +102,25 @@ pub struct HttpKeys {
     /// A regular expression that is found in the right body.
     #[schemars(length(min = 1, max = 500))]
     pub body: Option<String>,
+}
+
+/// A command.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(title = "exec")]
+pub struct ExecKeys {
+    /// Whose container it runs in: whoever holds the role at that moment; if several do, all of them must be right.
+    #[schemars(extend("examples" = ["{ node = \"leader\" }"]))]
+    pub on: TargetKeys,
+    /// Program and arguments; a shell's line is `["sh", "-c", "…"]`.
+    #[schemars(length(min = 1, max = 50), extend("examples" = ["[\"sh\", \"-c\", \"test -s /etc/hosts\"]"]))]
+    pub command: Items<String>,
+    /// The right exit code; 0 when left out.
+    #[schemars(range(min = 0, max = 255))]
+    pub exit: Option<u8>,
+    /// A regular expression that is found in the right standard output, of which the first 64 KiB count.
+    #[schemars(length(min = 1, max = 500))]
+    pub output: Option<String>,
 }
 
 /// A built-in invariant.

@@ -140,6 +140,50 @@ const FILES: &[(&str, &str)] = &[
         "name = \"x\"\n[[invariant]]\nname = \"a\"\nhttp = { url = \"/api\", body = \"[\" }\n[[step]]\nwatch = \"5s\"\n",
     ),
     (
+        "an invariant that asks nothing",
+        "name = \"x\"\n[[invariant]]\nname = \"a\"\nabout = \"It asks nothing.\"\n[[step]]\nwatch = \"5s\"\n",
+    ),
+    (
+        "an invariant that asks twice",
+        "name = \"x\"\n[[invariant]]\nname = \"a\"\nhttp = { url = \"/api\" }\nexec = { on = { node = \"leader\" }, command = [\"true\"] }\n[[step]]\nwatch = \"5s\"\n",
+    ),
+    (
+        "an invariant whose question is wrong",
+        "name = \"x\"\n[[invariant]]\nname = \"a\"\nhttp = 5\n[[step]]\nwatch = \"5s\"\n",
+    ),
+    (
+        "a command on nobody",
+        "name = \"x\"\n[[invariant]]\nname = \"a\"\nexec = { on = { node = \"ledaer\" }, command = [\"true\"] }\n[[step]]\nwatch = \"5s\"\n",
+    ),
+    (
+        "a command beside nobody",
+        "name = \"x\"\n[[invariant]]\nname = \"a\"\nexec = { on = { node = \"any\", same-host-as = \"previous\" }, command = [\"true\"] }\n[[step]]\nwatch = \"5s\"\n",
+    ),
+    (
+        "a command without words",
+        "name = \"x\"\n[[invariant]]\nname = \"a\"\nexec = { on = { node = \"leader\" }, command = [] }\n[[step]]\nwatch = \"5s\"\n",
+    ),
+    (
+        "a command without a program",
+        "name = \"x\"\n[[invariant]]\nname = \"a\"\nexec = { on = { node = \"leader\" }, command = [\"\", \"x\"] }\n[[step]]\nwatch = \"5s\"\n",
+    ),
+    (
+        "a command that is a line",
+        "name = \"x\"\n[[invariant]]\nname = \"a\"\nexec = { on = { node = \"leader\" }, command = \"etcdctl member list\" }\n[[step]]\nwatch = \"5s\"\n",
+    ),
+    (
+        "a command with a bad pattern",
+        "name = \"x\"\n[[invariant]]\nname = \"a\"\nexec = { on = { zookeeper = \"all\" }, command = [\"true\"], output = \"(\" }\n[[step]]\nwatch = \"5s\"\n",
+    ),
+    (
+        "an exit code that can't be",
+        "name = \"x\"\n[[invariant]]\nname = \"a\"\nexec = { on = { host = 1 }, command = [\"true\"], exit = 256 }\n[[step]]\nwatch = \"5s\"\n",
+    ),
+    (
+        "a command that is run too rarely",
+        "name = \"x\"\n[[invariant]]\nname = \"a\"\nevery = \"1500ms\"\nexec = { on = { node = \"any\" }, command = [\"true\"] }\n[[step]]\nwatch = \"5s\"\n",
+    ),
+    (
         "an invariant that is asked too rarely",
         "name = \"x\"\n[[invariant]]\nname = \"a\"\nevery = \"5s\"\nhttp = { url = \"/api\" }\n[[step]]\nwatch = \"5s\"\n",
     ),

@@ -48,7 +48,8 @@ fn scenario(mut right: Value, limits: &Limits, d: &mut Diagnosis<'_>) -> Option<
     let limits = Limits { nodes: cluster.nodes.unwrap_or(limits.nodes), ..limits.clone() };
     let mut invariants: Vec<Own> = vec![];
     for (index, keys) in keys.invariant.iter().enumerate() {
-        let own = keys.as_ref().map(|keys| read_invariant(keys, &root.key("invariant").item(index), &invariants, d));
+        let own =
+            keys.as_ref().map(|keys| read_invariant(keys, &root.key("invariant").item(index), &invariants, &limits, d));
         invariants.extend(own);
     }
     let mut reader = Reader { limits: &limits, own: &invariants, previous: None, d };

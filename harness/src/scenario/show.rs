@@ -31,7 +31,7 @@ pub fn show(plan: &Plan) -> String {
     }
     for own in &plan.invariants {
         let every = format_ms(own.every_ms);
-        put(&mut out, 1, &format!("own invariant {}: {} asked every {every}", own.name, own.http.url));
+        put(&mut out, 1, &format!("own invariant {}: {} asked every {every}", own.name, own.question));
     }
     for abort in &plan.abort_if {
         put(
