@@ -1,5 +1,8 @@
 //! `stormbed down`
 
+use serde::Serialize;
+
+use super::show::print_json;
 use super::{connect, standing, teller, the_standing};
 use crate::run::{Home, Run, RunError};
 use crate::topology::{TopologyError, down};
@@ -12,6 +15,15 @@ pub struct Down {
     /// Every standing topology, and whatever runs that died left behind.
     #[arg(long, conflicts_with = "run")]
     all: bool,
+    /// Print JSON: {"removed": [run, …]}.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The topologies that stood and are gone.
+#[derive(Debug, Serialize)]
+struct Removed {
+    removed: Vec<String>,
 }
 
 impl Down {
@@ -31,10 +43,24 @@ impl Down {
                 found => vec![found?],
             }
         };
-        for id in ids {
-            down::remove(&engine, home, Run::open(home, &id)?).await?;
+        for id in &ids {
+            down::remove(&engine, home, Run::open(home, id)?).await?;
             tell(&format!("{id} is gone"));
         }
+        if self.json {
+            print_json(&Removed { removed: ids });
+        }
         Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_told_to_programs() {
+        let removed = Removed { removed: vec!["a".into(), "b".into()] };
+        assert_eq!(serde_json::to_string(&removed).expect("plain data"), "{\"removed\":[\"a\",\"b\"]}");
     }
 }

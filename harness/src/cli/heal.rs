@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use stormbed::clock::Clock;
 
+use super::show::{print_json, print_lines};
 use super::{connect, the_standing};
 use crate::engine::Engine;
 use crate::fault::heal::{heal, owes, sweep};
@@ -22,18 +24,34 @@ const OUTPOST_WITHIN: Duration = Duration::from_secs(30);
 pub struct Heal {
     /// The run; the only one that stands when absent.
     run: Option<String>,
+    /// Print JSON: {"run", "mended": [sentence, …]}.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was done to a topology.
+#[derive(Debug, Serialize)]
+struct Healed {
+    run: String,
+    /// A sentence for each.
+    mended: Vec<String>,
+}
+
+impl Healed {
+    fn text(&self) -> String {
+        if self.mended.is_empty() { format!("{}: no fault was left", self.run) } else { self.mended.join("\n") }
+    }
 }
 
 impl Heal {
     pub(super) async fn run(self, home: &Home) -> Result<u8, TopologyError> {
         let engine = connect().await?;
         let id = the_standing(home, self.run.as_deref())?;
-        let done = mend(&engine, home, &id).await?;
-        for text in &done {
-            println!("{text}");
-        }
-        if done.is_empty() {
-            println!("{id}: no fault was left");
+        let healed = Healed { mended: mend(&engine, home, &id).await?, run: id };
+        if self.json {
+            print_json(&healed);
+        } else {
+            print_lines(&healed.text());
         }
         Ok(0)
     }
@@ -71,4 +89,22 @@ async fn mend(engine: &Engine, home: &Home, id: &str) -> Result<Vec<String>, Top
     }
     done.extend(sweep(&outposts).await?);
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_mended_is_told_to_people_and_to_programs() {
+        let healed = |mended: &[&str]| Healed {
+            run: "r".into(),
+            mended: mended.iter().map(|text| (*text).to_owned()).collect(),
+        };
+        assert_eq!(healed(&[]).text(), "r: no fault was left");
+        let two = healed(&["thawed zk-1 (fault s1 of run r)", "host-1: released the part agent"]);
+        assert_eq!(two.text().lines().count(), 2);
+        let json = serde_json::to_value(&two).expect("plain data");
+        assert_eq!((json["run"].as_str(), json["mended"].as_array().map(Vec::len)), (Some("r"), Some(2)));
+    }
 }

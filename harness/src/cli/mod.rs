@@ -85,7 +85,7 @@ enum Command {
     /// Remove a standing topology.
     Down(down::Down),
     /// Remove the cache volume and all images of the testbed.
-    Clean,
+    Clean(clean::Clean),
     /// Build the images, if their inputs changed.
     Images(images::Images),
     /// Check scenario files; start nothing.
@@ -125,7 +125,7 @@ pub async fn main() -> ExitCode {
         Command::Heal(heal) => heal.run(&home).await,
         Command::Guard(guard) => guard.run().await,
         Command::Down(down) => down.run(&home).await,
-        Command::Clean => clean::run(&home).await,
+        Command::Clean(clean) => clean.run(&home).await,
         Command::Images(images) => images.run(&home).await,
         Command::Doctor(doctor) => doctor.run(&home).await,
         Command::Check(check) => check.run(),
@@ -181,4 +181,29 @@ fn up_in(home: &Home, phases: &[Phase]) -> Result<Vec<String>, TopologyError> {
 fn teller() -> impl Fn(&str) + Sync {
     let begin = Instant::now();
     move |line: &str| eprintln!("{:6.1} s  {line}", begin.elapsed().as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Their output is another program's, or a format of its own.
+    const NO_JSON: [&str; 5] = ["ssh", "exec", "attach-shell", "completions", "schema"];
+
+    #[test]
+    fn every_command_with_a_result_has_it_as_json_and_the_documentation_tells_its_shape() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/commands.md");
+        let docs = std::fs::read_to_string(path).expect("the documentation is in the repository");
+        let all = Arguments::command();
+        let shown: Vec<_> = all.get_subcommands().filter(|command| !command.is_hide_set()).collect();
+        assert!(shown.len() > NO_JSON.len());
+        for command in shown {
+            let name = command.get_name();
+            let has = command.get_arguments().any(|argument| argument.get_long() == Some("json"));
+            assert_eq!(has, !NO_JSON.contains(&name), "--json of {name}");
+            assert!(!has || docs.contains(&format!("| `{name} --json` |")), "docs/commands.md: {name} --json");
+        }
+    }
 }

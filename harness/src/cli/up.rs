@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::heal::mend_all;
+use super::show::{print_json, print_lines};
 use super::{EXIT_INTERRUPTED, connect, interrupted, teller};
 use crate::run::{Home, Phase};
 use crate::topology::{Stage, Topology, TopologyConfig, TopologyError, down, up};
@@ -20,6 +23,9 @@ pub struct Up {
     /// Leave a topology that failed to come up standing, to look at it.
     #[arg(long)]
     keep_failed: bool,
+    /// Print JSON: {"run", "jupyter", "token_file"}.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Up {
@@ -45,14 +51,42 @@ impl Up {
         };
         topology.set_phase(Phase::Standing)?;
         tell("the topology stands");
-        show(&topology);
+        show(&topology, self.json);
         Ok(0)
     }
 }
 
-fn show(topology: &Topology) {
-    println!("run      {}", topology.id());
-    println!("jupyter  {}", topology.proxy_url());
-    println!("token    in {}", topology.token_file().display());
-    println!("down     stormbed down");
+/// A topology that stands; keys as `status` has them.
+#[derive(Debug, Serialize)]
+struct Standing<'a> {
+    run: &'a str,
+    jupyter: &'a str,
+    token_file: &'a str,
+}
+
+fn show(topology: &Topology, json: bool) {
+    let (jupyter, token_file) = (topology.proxy_url(), topology.token_file().display().to_string());
+    let standing = Standing { run: topology.id(), jupyter: &jupyter, token_file: &token_file };
+    if json {
+        print_json(&standing);
+    } else {
+        print_lines(&text(&standing));
+    }
+}
+
+fn text(standing: &Standing<'_>) -> String {
+    let Standing { run, jupyter, token_file } = standing;
+    format!("run      {run}\njupyter  {jupyter}\ntoken    in {token_file}\ndown     stormbed down")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_is_told_to_people_and_to_programs() {
+        let standing = Standing { run: "20260101-000000-abc", jupyter: "http://127.0.0.1:1", token_file: "/x/token" };
+        insta::assert_snapshot!(text(&standing));
+        insta::assert_json_snapshot!(standing);
+    }
 }

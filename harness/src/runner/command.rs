@@ -7,6 +7,7 @@ use super::interrupt::Interrupt;
 use super::lanes::{Outcome, run_all};
 use super::{Request, RunError};
 use crate::document;
+use crate::document::diagnose::Mistakes;
 use crate::report::redact::Redactor;
 use crate::report::table::table;
 use crate::report::{Verdict, matrix};
@@ -28,19 +29,37 @@ pub fn scenarios(files: &[PathBuf], config: &TopologyConfig) -> Result<Vec<Scena
     for file in files {
         match checked(file, config) {
             Ok(checked) => scenarios.push(checked.scenario),
-            Err(why) => mistakes += &format!("{}\n", why.trim_end()),
+            Err(why) => mistakes += &format!("{}\n", why.to_string().trim_end()),
         }
     }
     if mistakes.is_empty() { Ok(scenarios) } else { Err(mistakes) }
 }
 
+/// Why a file is no scenario. Shows itself as a user is to read it.
+#[derive(Debug, Clone)]
+pub enum Refused {
+    /// It can't be read at all.
+    File(String),
+    /// Its mistakes.
+    Mistakes(Mistakes),
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(why) => f.write_str(why),
+            Self::Mistakes(all) => write!(f, "{:?}", miette::Report::new(all.clone())),
+        }
+    }
+}
+
 /// Reads one scenario file.
 ///
 /// # Errors
-/// What is to be shown to the user.
-pub fn checked(file: &Path, config: &TopologyConfig) -> Result<Checked, String> {
-    let text = document::text_of(file, "scenario file")?;
-    read(&file.display().to_string(), &text, config).map_err(|wrong| format!("{:?}", miette::Report::new(wrong)))
+/// What is wrong with it.
+pub fn checked(file: &Path, config: &TopologyConfig) -> Result<Checked, Refused> {
+    let text = document::text_of(file, "scenario file").map_err(Refused::File)?;
+    read(&file.display().to_string(), &text, config).map_err(Refused::Mistakes)
 }
 
 /// Draws the plans of so many rounds. A round's seed is one more than the one's before, so that each of them can be had again alone.
