@@ -5,7 +5,8 @@ use std::time::Duration;
 use stormbed::clock::Millis;
 
 use super::coverage::{PERCENT_MIN, moved_before};
-use super::tick::{Key, LATE_MS, Tick, keys, starved};
+use super::starved::{LATE_MS, judged_while};
+use super::tick::{Key, Tick, keys};
 use crate::fault::Fault;
 use crate::invariant::{Judgement, Name, Tier};
 use crate::report::{BrokenInterval, Finding, Verdict};
@@ -157,15 +158,6 @@ fn flapping(ticks: &[Tick], faults: &[Fault], moves: &[Millis], key: Key) -> Opt
             allowed.as_secs_f64()
         ),
     })
-}
-
-/// A missed promise is a FAIL, unless the judge itself was starved meanwhile.
-pub(super) fn judged_while(ticks: &[Tick], from: Millis, to: Millis) -> (Verdict, &'static str) {
-    if starved(ticks, from, to) {
-        (Verdict::Invalid, " (but the runner was starved, over 500 ms late)")
-    } else {
-        (Verdict::Fail, "")
-    }
 }
 
 /// Safety clauses that were seen broken for longer than they tolerate. Nothing excuses them.

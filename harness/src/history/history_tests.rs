@@ -14,6 +14,7 @@ use crate::fault::{FaultKind, Role, Target, TargetClass};
 use crate::invariant::fixture::{Cluster, Roles, hosts_file};
 use crate::invariant::truth::TruthTracker;
 use crate::invariant::{Held, Look, judge_all};
+use crate::observe::cpu::CpuView;
 use crate::report::{ScenarioReport, Verdict};
 use crate::scenario::plan::{Hold, PlannedAct, PlannedStep};
 use crate::scenario::{Bound, Cluster as Asked};
@@ -237,6 +238,28 @@ fn a_missed_bound_is_a_fail_and_a_starved_judge_makes_it_invalid() {
     });
     run.plan = plan(&[(Some(Name::Hosts), 1_000)], &[]);
     run.verdict(Verdict::Invalid, &["hosts", "starved"]);
+}
+
+#[test]
+fn a_bound_missed_on_a_machine_without_cpu_is_invalid_and_a_breach_of_safety_stays_a_fail() {
+    let starved = |others_us: i64, breach: bool| {
+        let mut run = Run::looking(move |now| {
+            let mut cluster = cluster(now);
+            let cpu = CpuView { ran_us: 3_000, waited_us: 9_000, turns: 3, had_us: 500_000, others_us };
+            cluster.seen.runner.cpu = Some(cpu);
+            // The judge's own chain of probes is as slow as everything else.
+            cluster.seen.end = Millis(cluster.seen.end.0 + 400);
+            if breach && (KILL..KILL + 8_000).contains(&now) {
+                cluster.container(0).listening.push(8888);
+            }
+            cluster
+        });
+        run.plan = plan(&[(Some(Name::Hosts), 1_000)], &[]);
+        run
+    };
+    starved(300_000, false).verdict(Verdict::Invalid, &["hosts", "the machine was starved"]);
+    starved(10_000, false).verdict(Verdict::Fail, &["hosts", "must hold 1s"]);
+    starved(300_000, true).verdict(Verdict::Fail, &["safety, jupyter"]);
 }
 
 /// The good run with a second fault 1 s after the first, and a bound on etcd, which is back after 10 s.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use stormbed::clock::Millis;
 
-use super::breaks::{DEEP_GRACE_MS, FAST_GRACE_MS, judged_while};
+use super::breaks::{DEEP_GRACE_MS, FAST_GRACE_MS};
+use super::starved::judged_while;
 use super::tick::{Key, Tick, keys};
 use crate::fault::Fault;
 use crate::invariant::{Judgement, Tier};
@@ -124,6 +125,7 @@ mod tests {
             end,
             late_ms: 0,
             cpu_pressure: None,
+            cpu: None,
             parts: BTreeMap::from([((Name::Jupyter, Tier::Fast), part)]),
             breaches: BTreeMap::new(),
             blind: BTreeSet::new(),

@@ -16,6 +16,7 @@ mod outcome;
 pub mod raft;
 mod recovery;
 mod role;
+mod starved;
 mod tick;
 pub mod volume;
 pub mod witness;
@@ -31,7 +32,7 @@ use stormbed::clock::Millis;
 use crate::fault::Fault;
 use crate::invariant::own::Own;
 use crate::invariant::truth::Truth;
-use crate::invariant::{Judgements, Name, Tier};
+use crate::invariant::{Judgement, Judgements, Name, Tier};
 use crate::observe::observation::{Observation, Shape};
 use crate::report::{Finding, Outcome};
 use crate::scenario::RecoveryClock;
@@ -204,6 +205,12 @@ impl History {
         }
         let (from, why) = first?;
         Some((self.ticks.last()?.end.since(from), why.to_owned()))
+    }
+
+    /// What the last tick shows of every invariant: broken if one of its tiers is, else unknown if one is.
+    #[must_use]
+    pub fn judgements(&self) -> BTreeMap<Name, Judgement> {
+        self.ticks.last().map(Tick::judgements).unwrap_or_default()
     }
 
     /// What doesn't hold in the last tick, for progress and messages.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use stormbed::clock::Millis;
 
-use super::breaks::judged_while;
 use super::recovery::{Window, in_window, recovery};
+use super::starved::{Shares, judged_while};
 use super::tick::{Key, Tick, keys};
 use super::{Ending, FINAL_HOLD_MS, History, breaks, coverage, event, ledger, meanwhile, role, volume, witness};
 use crate::fault::Fault;
@@ -334,11 +334,14 @@ fn missed_bound(ticks: &[Tick], fault: &Fault, bound: &Bound, window: Window, ke
 fn judge_report(ticks: &[Tick]) -> JudgeReport {
     let mut spans: Vec<u64> = ticks.iter().map(|tick| ms(tick.end.since(tick.begin))).collect();
     spans.sort_unstable();
+    let shares = Shares::of(ticks.iter().filter_map(|tick| tick.cpu.as_ref()));
     JudgeReport {
         ticks: u64::try_from(ticks.len()).unwrap_or(u64::MAX),
         late_ms_max: ticks.iter().map(|tick| tick.late_ms).max().unwrap_or(0),
         tick_ms_median: spans.get(spans.len() / 2).copied().unwrap_or(0),
         cpu_pressure_max: ticks.iter().filter_map(|tick| tick.cpu_pressure).max_by(f64::total_cmp),
+        cpu_wait_ms_mean: shares.map(|shares| shares.wait_us / 1e3),
+        cpu_others_percent: shares.map(|shares| shares.others_percent),
     }
 }
 

@@ -192,6 +192,7 @@ mod tests {
             end,
             late_ms: 0,
             cpu_pressure: None,
+            cpu: None,
             parts: BTreeMap::from([(KEY, part)]),
             breaches: BTreeMap::new(),
             blind: BTreeSet::new(),

@@ -7,11 +7,9 @@ use stormbed::clock::Millis;
 use crate::fault::Fault;
 use crate::invariant::excuse::excuses;
 use crate::invariant::truth::Truth;
-use crate::invariant::{Breach, Held, Judgement, Judgements, Name, Part, Tier};
+use crate::invariant::{Breach, Held, Judged, Judgement, Judgements, Name, Part, Tier};
+use crate::observe::cpu::CpuView;
 use crate::observe::observation::Observation;
-
-/// The runner was late by more than this: what it saw late may be its own fault.
-pub const LATE_MS: u64 = 500;
 
 /// An invariant's evidence of one tier.
 pub(super) type Key = (Name, Tier);
@@ -22,6 +20,7 @@ pub(super) struct Tick {
     pub end: Millis,
     pub late_ms: u64,
     pub cpu_pressure: Option<f64>,
+    pub cpu: Option<CpuView>,
     pub parts: BTreeMap<Key, Part>,
     pub breaches: BTreeMap<Name, Breach>,
     /// Invariants whose safety this tick can't tell about.
@@ -55,6 +54,7 @@ impl Tick {
             end: seen.end,
             late_ms: seen.runner.late_ms,
             cpu_pressure: seen.runner.cpu_pressure,
+            cpu: seen.runner.cpu,
             parts,
             breaches,
             blind,
@@ -72,6 +72,7 @@ impl Tick {
             end: Millis(begin + 100),
             late_ms: 0,
             cpu_pressure: None,
+            cpu: None,
             parts: BTreeMap::new(),
             breaches: BTreeMap::new(),
             blind: BTreeSet::new(),
@@ -96,6 +97,13 @@ impl Tick {
         }
     }
 
+    /// Every invariant, both tiers in one.
+    pub fn judgements(&self) -> BTreeMap<Name, Judgement> {
+        let part = |name, tier| self.parts.get(&(name, tier)).cloned();
+        let both = |name| Judged { fast: part(name, Tier::Fast), deep: part(name, Tier::Deep), ..Judged::default() };
+        self.parts.keys().map(|(name, _)| (*name, both(*name).overall())).collect()
+    }
+
     /// What doesn't hold, and why.
     pub fn lacking(&self) -> Vec<(Name, String)> {
         self.parts
@@ -116,11 +124,6 @@ impl Tick {
     pub fn built_in(&self, name: Name) -> Name {
         self.alike.get(&name).copied().unwrap_or(name)
     }
-}
-
-/// Some tick that touches this time was late.
-pub(super) fn starved(ticks: &[Tick], from: Millis, to: Millis) -> bool {
-    ticks.iter().any(|tick| tick.end >= from && tick.begin <= to && tick.late_ms > LATE_MS)
 }
 
 /// All (invariant, tier) that have evidence.

@@ -8,9 +8,10 @@
 //! * [`world`]: all of these in one handle.
 //! * [`fast`], [`deep`]: the two tiers of probes.
 //! * [`own`]: questions of the user's own.
-//! * [`pressure`]: the machine's own condition.
+//! * [`pressure`], [`cpu`]: the machine's own condition.
 //! * [`observer`]: ticks, in order.
 
+pub mod cpu;
 pub mod deep;
 pub mod docker;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use stormbed::outpost::protocol::{
     ContainerState, ContainerView, EtcdView, GlusterView, LoginView, MachineView, MesosView, RoutesView, ZooKeeperView,
 };
 
+use super::cpu::CpuView;
 use crate::fault::TargetClass;
 use crate::invariant::Name;
 use crate::invariant::own::Answer;
@@ -113,6 +114,9 @@ pub struct RunnerView {
     pub cpu_pressure: Option<f64>,
     /// The same for I/O.
     pub io_pressure: Option<f64>,
+    /// Who had the CPUs since the tick before; none where the accounts can't be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<CpuView>,
 }
 
 /// The fast tier.

@@ -10,13 +10,15 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use stormbed::clock::Millis;
+use stormbed::outpost::protocol::ContainerState;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::cpu::{CpuView, Meter};
 use super::deep::DeepTier;
 use super::fast;
-use super::observation::{Fast, Observation, RunnerView};
+use super::observation::{Fast, Observation, PartView, RunnerView};
 use super::pressure::pressure;
 use super::world::World;
 use crate::invariant::truth::{Truth, TruthTracker};
@@ -58,6 +60,8 @@ impl Observer {
         let dropped = Arc::new(AtomicU64::new(0));
         let ticker = Ticker {
             tracker: TruthTracker::new((*world.shape).clone()),
+            meter: Meter::default(),
+            containers: Vec::new(),
             world,
             deep: deep.clone(),
             publish,
@@ -98,6 +102,9 @@ impl Observer {
 struct Ticker {
     world: World,
     tracker: TruthTracker,
+    meter: Meter,
+    /// The topology's own, by id.
+    containers: Vec<String>,
     deep: Arc<DeepTier>,
     publish: watch::Sender<Option<Arc<Seen>>>,
     sender: mpsc::Sender<Arc<Seen>>,
@@ -115,7 +122,8 @@ impl Ticker {
             tokio::select! {
                 () = tokio::time::sleep_until(due), if looks.len() < OVERLAP_MAX => {
                     let late = due.elapsed();
-                    looks.push_back(tokio::spawn(look(self.world.clone(), number, late)));
+                    let cpu = self.meter.read(&self.containers);
+                    looks.push_back(tokio::spawn(look(self.world.clone(), number, late, cpu)));
                     number += 1;
                     // A late tick isn't made up for.
                     due = (due + TICK_EVERY).max(Instant::now());
@@ -131,6 +139,10 @@ impl Ticker {
     fn publish(&mut self, (tick, runner, (begin, end, fast)): Look) {
         let observation = Observation { tick, begin, end, runner, fast, deep: self.deep.newest() };
         let truth = self.tracker.see(&observation);
+        if let Ok(parts) = &observation.fast.parts.result {
+            let uses = |part: &&PartView| matches!(part.state, ContainerState::Running | ContainerState::Paused);
+            self.containers = parts.values().filter(uses).map(|part| part.id.clone()).collect();
+        }
         let seen = Arc::new(Seen { observation, truth });
         self.publish.send_replace(Some(seen.clone()));
         if self.sender.try_send(seen).is_err() {
@@ -139,11 +151,12 @@ impl Ticker {
     }
 }
 
-async fn look(world: World, number: u64, late: Duration) -> Look {
+async fn look(world: World, number: u64, late: Duration, cpu: Option<CpuView>) -> Look {
     let runner = RunnerView {
         late_ms: u64::try_from(late.as_millis()).unwrap_or(u64::MAX),
         cpu_pressure: pressure("cpu"),
         io_pressure: pressure("io"),
+        cpu,
     };
     (number, runner, fast::look(&world).await)
 }

@@ -317,6 +317,12 @@ pub struct JudgeReport {
     pub tick_ms_median: u64,
     /// Highest CPU pressure seen, in percent.
     pub cpu_pressure_max: Option<f64>,
+    /// What the judge waited whenever it wanted a CPU, on average; none where the accounts can't be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_wait_ms_mean: Option<f64>,
+    /// Of all CPU time, others than the topology and the judge took this share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_others_percent: Option<f64>,
 }
 
 #[cfg(test)]
