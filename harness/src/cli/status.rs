@@ -10,7 +10,7 @@ use super::connect;
 use super::show::{print_json, print_lines};
 use crate::engine::Engine;
 use crate::invariant::truth::{Truth, TruthTracker};
-use crate::invariant::{Held, Judgement, Look, Name, judge_all};
+use crate::invariant::{Held, Judged, Judgement, Look, judge_all};
 use crate::observe::fast;
 use crate::observe::jupyter::Jupyter;
 use crate::observe::observation::{Deep, Observation, RunnerView};
@@ -133,17 +133,10 @@ async fn look(engine: &Engine, home: &Home, id: &str) -> Result<View, String> {
     settle(&mut truth, &seen);
     let held = Held::default();
     let judged = judge_all(&Look { seen: &seen, truth: &truth, shape: &world.shape, held: &held });
-    let mut lacking = Vec::new();
-    let mut unseen = Vec::new();
-    for name in Name::ALL {
-        match judged.get(&name).and_then(|judged| judged.fast.as_ref()).map(|part| &part.judgement) {
-            None => unseen.push((name, "one look doesn't tell".to_owned())),
-            Some(Judgement::Holds) => {}
-            Some(Judgement::Broken(why)) => lacking.push((name, why.clone())),
-            Some(Judgement::Unknown(why)) => unseen.push((name, why.clone())),
-        }
-    }
-    Ok(View::of(&world.shape, &seen, &truth, &lacking, &unseen, &[]))
+    let fast = |judged: Judged| judged.fast.map(|part| part.judgement);
+    let untold = || Judgement::Unknown("one look doesn't tell".to_owned());
+    let judged = judged.into_iter().map(|(name, judged)| (name, fast(judged).unwrap_or_else(untold))).collect();
+    Ok(View::of(&world.shape, &seen, &truth, &judged, &[]))
 }
 
 /// A member whose container has run for long isn't settling only because it is seen for the first time.

@@ -24,6 +24,8 @@ pub mod backend;
 pub mod command;
 pub mod docker;
 mod ending;
+#[cfg(test)]
+mod fixture;
 pub mod folder;
 pub mod interrupt;
 pub mod lanes;

@@ -1,12 +1,11 @@
 //! A session on machines that answer as a test tells them to.
 
-use stormbed::clock::Clock;
 use stormbed::outpost::protocol::ContainerState;
 
+use super::super::fixture;
 use super::*;
 use crate::fault::{FaultKind, Role, Target, TargetClass};
 use crate::observe::fake::FakeMachines;
-use crate::observe::jupyter::Jupyter;
 use crate::runner::playing::nowhere;
 use crate::scenario::Cluster;
 use crate::scenario::plan::{Hold, PlannedAct, PlannedStep};
@@ -29,25 +28,8 @@ fn victims() -> Vec<Victim> {
 }
 
 /// Runs a test's body on a session of its own.
-async fn on_session(fake: FakeMachines, body: impl AsyncFnOnce(&mut Session<'_>)) {
-    let clock = Clock::start();
-    let jupyter = Jupyter::new("http://127.0.0.1:9", "t").expect("a client");
-    let world = World::open("r", clock, nowhere(), Arc::new(fake), jupyter);
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let mut run = RunFolder::create(folder.path().join("r")).expect("it can be made");
-    let mut journal = Journal::open(folder.path(), "r", None).expect("it can be made");
-    let (mut observer, progress) = (Observer::start(world.clone()), Progress::detect(clock, None));
-    let shared = Shared {
-        world: &world,
-        observer: &mut observer,
-        folder: &mut run,
-        journal: &mut journal,
-        progress: &progress,
-        teller: &mut Teller::new(folder.path()),
-        interrupt: &Interrupt::default(),
-    };
-    let plan = pausing();
-    body(&mut Session::new(shared, &plan, "1-x".into())).await;
+async fn on_session(machines: FakeMachines, body: impl AsyncFnOnce(&mut Session<'_>)) {
+    fixture::on_session(&pausing(), nowhere(), machines, body).await;
 }
 
 #[tokio::test]

@@ -54,11 +54,13 @@ impl Session<'_> {
             let together = 1 + rest.iter().skip(1).take_while(|step| step.together).count();
             let (now, later) = rest.split_at(together);
             rest = later;
+            self.wait_for_turn(step).await?;
+            // After the waits, however long: what the act is to break must be seen to hold just before it.
             if !step.with_previous && !self.is_swept() {
                 self.enter(&format!("{} sweep", step.id));
                 self.sweep().await?;
+                self.enter(&step.id);
             }
-            self.wait_for_turn(step).await?;
             match &step.act {
                 PlannedAct::Fault { .. } => self.strike(now).await?,
                 PlannedAct::Storm { .. } => went = self.storm(step).await?,

@@ -1,74 +1,22 @@
 //! Steps on an ensemble of three ZooKeeper servers that only an engine knows of.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use stormbed::clock::{Clock, Millis};
-use stormbed::outpost::protocol::{ContainerState, Hello};
+use stormbed::clock::Millis;
+use stormbed::outpost::protocol::ContainerState;
 
-use super::folder::RunFolder;
-use super::interrupt::Interrupt;
+use super::fixture::on_session;
 use super::playing::nowhere;
-use super::session::{Session, Shared, Stop};
+use super::session::{Session, Stop};
 use super::storm::Rules;
-use crate::fault::journal::Journal;
 use crate::fault::life::Stage;
 use crate::fault::{FaultKind, Pick, Role, Target, TargetClass};
 use crate::invariant::{Judged, Judgement, Name, Part};
-use crate::observe::jupyter::Jupyter;
-use crate::observe::machines::{Machines, OutpostStream, Verb};
-use crate::observe::observation::{PartView, Shape};
-use crate::observe::observer::Observer;
-use crate::observe::world::World;
-use crate::progress::Progress;
+use crate::observe::fake::FakeMachines;
+use crate::observe::observation::Shape;
 use crate::scenario::plan::{After, Draw, Hold, Plan, PlannedAct, PlannedStep};
 use crate::scenario::{AbortIf, When};
-use crate::status::live::Teller;
-
-#[derive(Default)]
-struct Ensemble {
-    paused: Arc<Mutex<BTreeSet<String>>>,
-}
-
-impl Machines for Ensemble {
-    fn outposts(&self) -> Vec<String> {
-        Vec::new()
-    }
-    fn hello(&self, _: &str) -> Option<Hello> {
-        None
-    }
-    fn open_outpost<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<OutpostStream, String>> {
-        async { Err("there is none".to_owned()) }.boxed()
-    }
-    fn parts(&self) -> BoxFuture<'_, Result<BTreeMap<String, PartView>, String>> {
-        let paused = self.paused.lock().expect("no test panics with it").clone();
-        let part = |number: u8| {
-            let id = format!("id-zk-{number}");
-            let state = if paused.contains(&id) { ContainerState::Paused } else { ContainerState::Running };
-            (format!("zk-{number}"), PartView { id, state })
-        };
-        let parts = (1..=3).map(part).collect();
-        async { Ok(parts) }.boxed()
-    }
-    fn act<'a>(&'a self, container: &'a str, verb: Verb) -> BoxFuture<'a, Result<(), String>> {
-        let paused = self.paused.clone();
-        async move {
-            // As long as an engine takes, so that what is done at once can be told from what is done one after another.
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            let mut paused = paused.lock().expect("no test panics with it");
-            if verb == Verb::Pause {
-                paused.insert(container.to_owned())
-            } else {
-                paused.remove(container)
-            };
-            Ok(())
-        }
-        .boxed()
-    }
-}
 
 fn pause(id: &str, target: Target) -> PlannedStep {
     let hold = Hold::For { ms: 60_000 };
@@ -85,26 +33,16 @@ fn plan(steps: Vec<PlannedStep>) -> Plan {
 
 /// Runs a test's body on a session of this plan.
 async fn on(plan: Plan, body: impl AsyncFnOnce(&mut Session<'_>)) {
-    let clock = Clock::start();
-    let jupyter = Jupyter::new("http://127.0.0.1:9", "t").expect("a client");
-    let shape = Shape { zookeepers: vec!["zk-1".into(), "zk-2".into(), "zk-3".into()], ..nowhere() };
-    let world = World::open("r", clock, shape, Arc::new(Ensemble::default()), jupyter);
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let mut run = RunFolder::create(folder.path().join("r")).expect("it can be made");
-    let mut journal = Journal::open(folder.path(), "r", None).expect("it can be made");
-    let (mut observer, progress) = (Observer::start(world.clone()), Progress::detect(clock, None));
-    let shared = Shared {
-        world: &world,
-        observer: &mut observer,
-        folder: &mut run,
-        journal: &mut journal,
-        progress: &progress,
-        teller: &mut Teller::new(folder.path()),
-        interrupt: &Interrupt::default(),
-    };
-    let mut session = Session::new(shared, &plan, "1-x".into());
-    body(&mut session).await;
-    session.release().await;
+    let names = ["zk-1", "zk-2", "zk-3"];
+    let shape = Shape { zookeepers: names.map(str::to_owned).to_vec(), ..nowhere() };
+    // As long as an engine takes.
+    let machines =
+        FakeMachines::of(&names.map(|name| (name, ContainerState::Running))).slow(Duration::from_millis(300));
+    on_session(&plan, shape, machines, async |session| {
+        body(session).await;
+        session.release().await;
+    })
+    .await;
 }
 
 fn stages(session: &Session<'_>) -> Vec<Stage> {
@@ -169,6 +107,20 @@ async fn a_round_begins_as_long_after_the_one_before_as_it_says() {
         let begun = session.begun["s1-1"];
         session.wait_for_turn(&steps[1]).await.expect("then");
         assert!(session.now().since(begun) >= Duration::from_millis(700));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_sweep_before_a_round_comes_after_its_waits() {
+    let after = After { step: "s1-1".into(), ms: 700 };
+    let watch = |id: &str| PlannedStep::new(id, PlannedAct::Watch { for_ms: 1 });
+    let steps = vec![watch("s1-1"), PlannedStep { after: Some(after), wait_ms: 400, ..watch("s1-2") }];
+    on(plan(steps), async |session| {
+        session.steps().await.expect("nothing is broken");
+        let (begin, _) = session.swept.expect("nothing was seen well, so that each round sweeps");
+        let waited = begin.since(session.begun["s1-2"]);
+        assert!(waited >= Duration::from_millis(400), "the sweep is {waited:?} after the round's begin");
     })
     .await;
 }

@@ -50,8 +50,9 @@ impl Session<'_> {
             let names: Vec<&str> = lacking.iter().map(|(name, _)| name.as_str()).collect();
             format!("not holding: {}", names.join(" "))
         };
+        let judged = self.history.judgements();
         let (shape, faults) = (&self.shared.world.shape, &self.faults);
-        let view = || View::of(shape, &seen.observation, &seen.truth, &lacking, &[], faults);
+        let view = || View::of(shape, &seen.observation, &seen.truth, &judged, faults);
         self.shared.teller.tell(&self.plan.scenario, &self.phase, view);
         let text = format!("{} · {} · {state}", self.plan.scenario, self.phase);
         self.shared.progress.status(&text);

@@ -17,8 +17,8 @@ use stormbed::config::{Incarnation, Slot};
 use stormbed::outpost::protocol::ContainerState;
 
 use crate::fault::Fault;
-use crate::invariant::Name;
 use crate::invariant::truth::Truth;
+use crate::invariant::{Judgement, Name};
 use crate::observe::observation::{Observation, Shape};
 
 /// A topology, as it was seen.
@@ -30,7 +30,7 @@ pub struct View {
     pub machines: BTreeMap<String, Machine>,
     /// Every slot, in order.
     pub slots: Vec<SlotLine>,
-    /// Every invariant, in order.
+    /// Every invariant, in order; those of the scenario's own last.
     pub health: Vec<Health>,
     /// Faults in force.
     pub faults: Vec<Held>,
@@ -97,13 +97,44 @@ pub enum SlotState {
 
 /// An invariant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "HealthLine", into = "HealthLine")]
 pub struct Health {
     /// Which.
     pub invariant: Name,
-    /// It holds; none if that can't be told.
-    pub holds: Option<bool>,
+    /// Whether it holds.
+    pub judgement: Judgement,
+}
+
+/// The same as `status --json` has it.
+#[derive(Serialize, Deserialize)]
+struct HealthLine {
+    invariant: Name,
+    /// None if that can't be told.
+    holds: Option<bool>,
     /// Why it doesn't, or why that can't be told.
-    pub why: String,
+    why: String,
+}
+
+impl From<Health> for HealthLine {
+    fn from(Health { invariant, judgement }: Health) -> Self {
+        let (holds, why) = match judgement {
+            Judgement::Holds => (Some(true), String::new()),
+            Judgement::Broken(why) => (Some(false), why),
+            Judgement::Unknown(why) => (None, why),
+        };
+        Self { invariant, holds, why }
+    }
+}
+
+impl From<HealthLine> for Health {
+    fn from(HealthLine { invariant, holds, why }: HealthLine) -> Self {
+        let judgement = match holds {
+            Some(true) => Judgement::Holds,
+            Some(false) => Judgement::Broken(why),
+            None => Judgement::Unknown(why),
+        };
+        Self { invariant, judgement }
+    }
 }
 
 /// A fault in force.
@@ -122,17 +153,19 @@ pub struct Held {
 }
 
 impl View {
-    /// What this observation shows. `lacking` are the invariants that don't hold, `unseen` those of which it can't be told, both with
-    /// the reason.
+    /// What this observation shows. Of invariants that `judged` leaves out nothing can be told.
     #[must_use]
     pub fn of(
         shape: &Shape,
         seen: &Observation,
         truth: &Truth,
-        lacking: &[(Name, String)],
-        unseen: &[(Name, String)],
+        judged: &BTreeMap<Name, Judgement>,
         faults: &[Fault],
     ) -> Self {
+        let own = judged.keys().filter(|name| !Name::ALL.contains(name));
+        let unjudged = || Judgement::Unknown("nothing was judged yet".to_owned());
+        let health =
+            |name: &Name| Health { invariant: *name, judgement: judged.get(name).cloned().unwrap_or_else(unjudged) };
         Self {
             leaders: Leaders {
                 etcd: truth.etcd_leader.as_ref().map(|leader| leader.slot),
@@ -144,7 +177,7 @@ impl View {
             },
             machines: machines(shape, seen, truth),
             slots: slots(shape, truth),
-            health: Name::ALL.into_iter().map(|name| health(name, lacking, unseen)).collect(),
+            health: Name::ALL.iter().chain(own).map(health).collect(),
             faults: faults.iter().filter(|fault| fault.life.in_force()).map(|fault| held(fault, seen.end)).collect(),
         }
     }
@@ -193,16 +226,6 @@ fn slots(shape: &Shape, truth: &Truth) -> Vec<SlotLine> {
         }
     };
     shape.addresses.iter().map(line).collect()
-}
-
-fn health(name: Name, lacking: &[(Name, String)], unseen: &[(Name, String)]) -> Health {
-    let among = |list: &[(Name, String)]| list.iter().find(|(found, _)| *found == name).map(|(_, why)| why.clone());
-    let (holds, why) = match (among(lacking), among(unseen)) {
-        (Some(why), _) => (Some(false), why),
-        (None, Some(why)) => (None, why),
-        (None, None) => (Some(true), String::new()),
-    };
-    Health { invariant: name, holds, why }
 }
 
 fn held(fault: &Fault, now: Millis) -> Held {

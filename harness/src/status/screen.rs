@@ -2,7 +2,8 @@
 
 use stormbed::outpost::protocol::ContainerState;
 
-use super::{Machine, SlotState, View};
+use super::{Health, Machine, SlotState, View};
+use crate::invariant::Judgement;
 use crate::report::table::columns;
 
 /// The screen, with a line end after every line.
@@ -57,15 +58,16 @@ fn slot_state(state: SlotState) -> &'static str {
 }
 
 fn health(view: &View) -> String {
-    let of = |holds: Option<bool>| view.health.iter().filter(move |health| health.holds == holds);
-    let names: Vec<&str> = of(Some(true)).map(|health| health.invariant.as_str()).collect();
-    let mut text = if names.is_empty() { String::new() } else { format!("holds: {}\n", names.join(" ")) };
-    for (what, holds) in [("can't be told", None), ("doesn't hold", Some(false))] {
-        for health in of(holds) {
-            text += &format!("{what}: {}: {}\n", health.invariant, health.why);
+    let (mut holding, mut untold, mut broken) = (Vec::new(), String::new(), String::new());
+    for Health { invariant, judgement } in &view.health {
+        match judgement {
+            Judgement::Holds => holding.push(invariant.as_str()),
+            Judgement::Unknown(why) => untold += &format!("can't be told: {invariant}: {why}\n"),
+            Judgement::Broken(why) => broken += &format!("doesn't hold: {invariant}: {why}\n"),
         }
     }
-    text
+    let holds = if holding.is_empty() { String::new() } else { format!("holds: {}\n", holding.join(" ")) };
+    holds + &untold + &broken
 }
 
 fn faults(view: &View) -> String {
@@ -81,7 +83,7 @@ fn faults(view: &View) -> String {
 /// A view for tests.
 #[cfg(test)]
 pub(super) fn sample() -> View {
-    use super::{Health, Held, Leaders, SlotLine};
+    use super::{Held, Leaders, SlotLine};
     use crate::invariant::Name;
     use std::collections::BTreeMap;
 
@@ -98,7 +100,7 @@ pub(super) fn sample() -> View {
         incarnation: (state != SlotState::Down).then_some(3),
         state,
     };
-    let health = |invariant, holds, why: &str| Health { invariant, holds, why: why.into() };
+    let health = |invariant, judgement| Health { invariant, judgement };
     View {
         leaders: Leaders { etcd: Some(1), jupyter: vec![1], mesos: Some("master-1".into()), ..Leaders::default() },
         machines: BTreeMap::from([
@@ -113,9 +115,9 @@ pub(super) fn sample() -> View {
             slot(3, None, SlotState::Down),
         ],
         health: vec![
-            health(Name::Etcd, Some(false), "slot 3 has no member"),
-            health(Name::Jupyter, Some(true), ""),
-            health(Name::Ssh, None, "one look doesn't tell"),
+            health(Name::Etcd, Judgement::Broken("slot 3 has no member".into())),
+            health(Name::Jupyter, Judgement::Holds),
+            health(Name::Ssh, Judgement::Unknown("one look doesn't tell".into())),
         ],
         faults: vec![Held {
             id: "s1".into(),
@@ -140,5 +142,7 @@ mod tests {
     fn a_view_survives_its_file() {
         let text = serde_json::to_string(&sample()).expect("plain data");
         assert_eq!(serde_json::from_str::<View>(&text).expect("it was just written"), sample());
+        let health = "{\"invariant\":\"ssh\",\"holds\":null,\"why\":\"one look doesn't tell\"}";
+        assert!(text.contains(health), "programs read it so: {text}");
     }
 }
