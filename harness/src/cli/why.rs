@@ -95,7 +95,7 @@ fn told<'a>(report: &'a Report, found: Option<&'a Why<'a>>, lines: &[Line], fold
         fault: culprit.map(|culprit| culprit.fault),
         link: culprit.map(|culprit| link(culprit.link)),
         machines: found.map(|found| found.machines.as_slice()).unwrap_or_default(),
-        lines: lines.iter().map(|line| format!("{}: {}", line.log, line.text)).collect(),
+        lines: lines.iter().map(|line| format!("{}: {}{}", line.log, line.text, alike(line))).collect(),
         again: again(found, folder),
     }
 }
@@ -147,10 +147,15 @@ fn screen(report: &Report, found: Option<&Why<'_>>, lines: &[Line], folder: &Pat
     } else {
         put("\naround it".to_owned());
         let width = lines.iter().map(|line| line.log.chars().count()).max().unwrap_or(0);
-        lines.iter().for_each(|line| put(format!("  {:<width$}  {}", line.log, short(&line.text))));
+        lines.iter().for_each(|line| put(format!("  {:<width$}  {}{}", line.log, short(&line.text), alike(line))));
     }
     put(format!("\nagain\n  {}", again(Some(found), folder)));
     text
+}
+
+/// How many say the same.
+fn alike(line: &Line) -> String {
+    if line.alike == 0 { String::new() } else { format!(" ({} more like it)", line.alike) }
 }
 
 /// What fits two lines of a wide screen.
@@ -200,6 +205,7 @@ fn timeline(folder: &Path, started_unix_ms: u64, from: u64, to: u64) -> Vec<Line
         at_unix_ms: started_unix_ms + moment.at,
         log: "timeline".to_owned(),
         text: [Some(moment.what), moment.fault, Some(moment.text)].into_iter().flatten().collect::<Vec<_>>().join(" "),
+        alike: 0,
     };
     moments.map(line).filter(|line| (from..=to).contains(&line.at_unix_ms)).collect()
 }

@@ -1,6 +1,7 @@
 //! The lines of many logs around a moment, in order of their times. Every part writes its times in its own way; all of them write
 //! UTC, because all of them run in containers without a time zone. Pure.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::UNIX_EPOCH;
 
@@ -15,6 +16,8 @@ pub struct Line {
     pub log: String,
     /// The line, its time included.
     pub text: String,
+    /// So many others of its log differ from it in nothing but numbers.
+    pub alike: usize,
 }
 
 /// `2026-11-20T20:24:00.123Z` (ours, Docker's), `2026-11-20 20:24:00,123` (ZooKeeper's), `2026-11-20 20:24:00.123456` (GlusterFS's,
@@ -31,7 +34,7 @@ pub fn between(log: &str, text: &str, from_unix_ms: u64, to_unix_ms: u64) -> Vec
     for line in text.lines() {
         at = time_of(line).or(at);
         if let Some(at_unix_ms) = at.filter(|at| (from_unix_ms..=to_unix_ms).contains(at)) {
-            found.push(Line { at_unix_ms, log: log.to_owned(), text: line.to_owned() });
+            found.push(Line { at_unix_ms, log: log.to_owned(), text: line.to_owned(), alike: 0 });
         }
     }
     found
@@ -46,13 +49,37 @@ fn time_of(line: &str) -> Option<u64> {
     u64::try_from(since.as_millis()).ok()
 }
 
-/// At most so many lines, those nearest to the moment, in order of their times.
+/// At most so many lines, those nearest to the moment, in order of their times. Of lines that say the same again and again, one
+/// stands for all: a server that logs every request would leave no room for anybody else.
 #[must_use]
 pub fn nearest(mut lines: Vec<Line>, moment_unix_ms: u64, most: usize) -> Vec<Line> {
     lines.sort_by_key(|line| line.at_unix_ms.abs_diff(moment_unix_ms));
-    lines.truncate(most);
-    lines.sort_by_key(|line| line.at_unix_ms);
-    lines
+    let mut places: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut different: Vec<Line> = Vec::new();
+    for line in lines {
+        let place = *places.entry((line.log.clone(), shape(&line.text))).or_insert(different.len());
+        match different.get_mut(place) {
+            Some(known) => known.alike += 1 + line.alike,
+            None => different.push(line),
+        }
+    }
+    different.truncate(most);
+    different.sort_by_key(|line| line.at_unix_ms);
+    different
+}
+
+/// A line without its numbers, times and ids.
+fn shape(text: &str) -> String {
+    let mut shape = String::new();
+    for word in text.split_inclusive(|c: char| !c.is_alphanumeric()) {
+        let (word, end) = match word.char_indices().next_back() {
+            Some((at, last)) if !last.is_alphanumeric() => word.split_at(at),
+            _ => (word, ""),
+        };
+        shape.push_str(if word.contains(|c: char| c.is_ascii_digit()) { "#" } else { word });
+        shape.push_str(end);
+    }
+    shape
 }
 
 #[cfg(test)]
@@ -90,5 +117,28 @@ mod tests {
         let far = between("zk-1/output", "2026-11-20 12:00:04,000 x\n", NOON, NOON + 5_000);
         let both = nearest([far.clone(), lines.clone()].concat(), NOON + 4_000, 2);
         assert_eq!(both, [lines[0].clone(), far[0].clone()]);
+    }
+
+    #[test]
+    fn what_says_the_same_again_and_again_stands_once() {
+        let mut text = String::new();
+        for number in 0..50 {
+            text +=
+                &format!("[W 2026-11-20 12:00:00.{number:03} App] 403 GET /api/status (198.18.0.51) {number}.47ms\n");
+        }
+        text += "[W 2026-11-20 12:00:00.900 App] 500 GET /api/status (198.18.0.51) 3.47ms: no kernel\n";
+        let all = between("host-2/jupyter", &text, NOON, NOON + 5_000);
+        let other = between("host-3/jupyter", &text, NOON, NOON + 5_000);
+        let shown = nearest([all, other].concat(), NOON + 40, 10);
+        let told: Vec<_> =
+            shown.iter().map(|line| (line.log.as_str(), line.alike, line.text.contains("403"))).collect();
+        let expected = [
+            ("host-2/jupyter", 49, true),
+            ("host-3/jupyter", 49, true),
+            ("host-2/jupyter", 0, false),
+            ("host-3/jupyter", 0, false),
+        ];
+        assert_eq!(told, expected);
+        assert!(shown[0].text.contains("12:00:00.040"), "the one nearest to the moment: {}", shown[0].text);
     }
 }
