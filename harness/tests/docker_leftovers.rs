@@ -43,6 +43,10 @@ storm = { for = "120s", every = "1s..3s", faults = [
   { fault = "isolate", target = { mesos-master = "any" }, for = "15s" },
   { fault = "isolate", target = { host = "any" }, for = "15s" },
   { fault = "partition", target = { node = "any" }, for = "15s" },
+  { fault = "partition", target = { host = "any" }, for = "15s" },
+  { fault = "loss", share = "30%", target = { mesos-master = "any" }, for = "15s" },
+  { fault = "slow-link", delay = "100ms", target = { node = "any" }, for = "15s" },
+  { fault = "slow-link", rate = "8mbit", target = { zookeeper = "any" }, for = "15s" },
   { fault = "isolate", target = { zookeeper = "any" }, for = "15s" },
   { fault = "isolate", target = { etcd = "any" }, for = "15s" },
   { fault = "pause", target = { etcd = "any" }, for = "15s" },
@@ -61,6 +65,7 @@ const LOOK: &str = r#"
 for table in raw mangle filter nat; do
   iptables-save -t $table 2>/dev/null | grep -o 'STORMBED-[0-9a-f]*' | sed 's/^/rules /'
 done | sort -u
+sed -n 's/^ *\([0-9]*\) .*/queue \1/p' /proc/net/netfilter/nfnetlink_queue 2>/dev/null
 tc qdisc show 2>/dev/null | grep -E 'netem|tbf|htb|ingress|clsact' | sed 's/^/qdisc /'
 for stat in /proc/[0-9]*/stat; do
   sed -n 's/^\([0-9]*\) \((.*)\) T .*/stopped \1 \2/p' "$stat" 2>/dev/null

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cut::Cut;
+use super::link::Link;
 use super::processes::ProcessView;
 use super::tamper::Tamper;
 use crate::supervisor::core::Signal;
@@ -64,11 +65,35 @@ pub enum Act {
     },
     /// Drop packets; undone by removing the rules.
     Cut(Cut),
+    /// Drop a random share of packets; undone likewise.
+    Lose {
+        /// Of which.
+        cut: Box<Cut>,
+        /// How many of a hundred.
+        percent: u8,
+    },
+    /// Let packets arrive late; undone likewise, and what still waits arrives at once.
+    Slow {
+        /// Which.
+        cut: Box<Cut>,
+        /// How late.
+        link: Link,
+    },
     /// Damage what a node keeps. Has no undo: the system must heal it.
     Tamper(Tamper),
 }
 
 impl Act {
+    /// The packets that it is about.
+    #[must_use]
+    pub fn cut(&self) -> Option<&Cut> {
+        match self {
+            Self::Cut(cut) => Some(cut),
+            Self::Lose { cut, .. } | Self::Slow { cut, .. } => Some(cut),
+            _ => None,
+        }
+    }
+
     /// Somebody must end it. What ends by itself, or what the system must bring back, has no undo.
     #[must_use]
     pub fn has_undo(&self) -> bool {
@@ -77,7 +102,9 @@ impl Act {
             | Self::DownPart { .. }
             | Self::FreezeProcess { .. }
             | Self::DownBrick { .. }
-            | Self::Cut(_) => true,
+            | Self::Cut(_)
+            | Self::Lose { .. }
+            | Self::Slow { .. } => true,
             Self::KillContainer { .. }
             | Self::StopContainer { .. }
             | Self::RestartPart { .. }

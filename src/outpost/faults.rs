@@ -4,6 +4,7 @@
 //! Every fault is a lease: when its time is over it is undone here, whether the runner still speaks or not.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -17,13 +18,17 @@ use super::containers::{inspect, list, state};
 use super::etcd::Endpoints;
 use super::marks::{Mark, Marks};
 use super::protocol::{Act, ContainerState, Hello};
-use super::{cut, gluster, parts, processes, tamper, text};
+use super::slow::SlowLinks;
+use super::{crossing, cut, gluster, parts, processes, tamper, text};
 use crate::supervisor::core::Signal;
 
 /// A container that is told to stop has this long before its engine kills it; a node's agent takes 3 s at most.
 const STOP_S: i32 = 8;
 /// Between two tries to undo a fault whose lease is over. Tries end with the fault, or with this process, which ends with its stream.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Connections that are tried to see what a fault does to them.
+const TRIES_MAX: u32 = 150;
 
 /// What faults need of the machine that they are made on.
 #[derive(Debug, Clone)]
@@ -38,6 +43,12 @@ pub struct Place {
     pub etcd: Arc<Endpoints>,
     /// What is seen of faults.
     pub marks: Arc<Marks>,
+    /// Links that are slow.
+    pub links: Arc<SlowLinks>,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Services on other machines.
+    pub peers: Vec<SocketAddrV4>,
 }
 
 /// One fault that is held.
@@ -87,6 +98,9 @@ impl Faults {
             }
             if made.is_err() || !held.act.has_undo() {
                 faults.lock().remove(&fault);
+            }
+            if made.is_ok() && held.act.cut().is_some() {
+                tokio::spawn(cross(place, held.act.clone()));
             }
             made
         });
@@ -180,6 +194,31 @@ async fn make(place: &Place, fault: &str, act: &Act) -> Result<(), String> {
             place.marks.put(fault, Mark::Damaged(damaged));
             Ok(())
         }
+        Act::Lose { cut, percent } => {
+            let (fault, cut, percent) = (fault.to_owned(), cut.clone(), *percent);
+            spawn_blocking(move || cut::lose(&fault, &cut, percent)).await.map_err(text)?
+        }
+        Act::Slow { cut, link } => {
+            let (fault, cut, link, links) = (fault.to_owned(), cut.clone(), *link, Arc::clone(&place.links));
+            let make = move || cut::queue(&fault, &cut, links.open(&cut::chain(&fault), link)?);
+            spawn_blocking(make).await.map_err(text)?
+        }
+    }
+}
+
+/// Has somebody try to cross a cut that stands; it stands all the same if nobody can.
+async fn cross(place: Place, act: Act) {
+    let Some(cut) = act.cut() else {
+        return;
+    };
+    let times = match act {
+        // So many that one is lost and one isn't, but for one time in a thousand.
+        Act::Lose { percent, .. } => (700 / u32::from(percent.min(100 - percent.min(99)).max(1))).min(TRIES_MAX),
+        _ => 1,
+    };
+    let tried = crossing::cross(cut, times, place.engine.as_ref().ok(), &place.cluster, &place.peers).await;
+    if let Err(why) = tried {
+        tracing::warn!(why, "nobody tries to cross a cut");
     }
 }
 
@@ -191,9 +230,15 @@ async fn unmake(place: &Place, fault: &str, act: &Act) -> Result<(), String> {
         Act::DownPart { part, .. } | Act::RestartPart { part } => parts::release(part).await,
         Act::FreezeProcess { process } => processes::go_on(*process),
         Act::DownBrick { .. } | Act::RestartBrick { .. } => gluster::start_bricks(&place.volume).await,
-        Act::Cut(_) => {
-            let fault = fault.to_owned();
-            spawn_blocking(move || cut::unmake(&fault)).await.map_err(text)?
+        Act::Cut(_) | Act::Lose { .. } | Act::Slow { .. } => {
+            let (fault, links) = (fault.to_owned(), Arc::clone(&place.links));
+            let unmake = move || {
+                cut::unmake(&fault)?;
+                // By now nothing comes to it any more.
+                links.close(&cut::chain(&fault));
+                Ok(())
+            };
+            spawn_blocking(unmake).await.map_err(text)?
         }
     }
 }
@@ -265,8 +310,17 @@ mod tests {
         let listener = UnixListener::bind(&socket).unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let engine = Docker::connect_with_unix(&socket.to_string_lossy(), 5, API_DEFAULT_VERSION).unwrap();
-        let (slots, etcd, marks) = (None, Arc::default(), Arc::default());
-        (Place { engine: Ok(engine), volume: String::new(), slots, etcd, marks }, asked)
+        let place = Place {
+            engine: Ok(engine),
+            volume: String::new(),
+            slots: None,
+            etcd: Arc::default(),
+            marks: Arc::default(),
+            links: Arc::default(),
+            cluster: String::new(),
+            peers: vec![],
+        };
+        (place, asked)
     }
 
     #[tokio::test]

@@ -13,8 +13,9 @@ use super::commands::Commands;
 use super::faults::{Faults, Place};
 use super::files::Volume;
 use super::marks::Marks;
-use super::protocol::{Act, Call, Hello, MachineView, Reply};
+use super::protocol::{Call, Hello, MachineView, Reply};
 use super::session::Hands;
+use super::slow::SlowLinks;
 use super::zookeeper::Ensemble;
 use super::{
     bricks, containers, cut, etcd, faults, gluster, logins, logs, mesos, own_time, parts, processes, reach, routes,
@@ -40,6 +41,7 @@ pub struct Machine {
     faults: Arc<Faults>,
     marks: Arc<Marks>,
     commands: Commands,
+    links: Arc<SlowLinks>,
     /// A cut was made here: looking for cuts costs two processes, and where none was ever made there is none.
     cut: AtomicBool,
 }
@@ -69,6 +71,7 @@ impl Machine {
             faults: Arc::default(),
             marks: Arc::default(),
             commands: Commands::default(),
+            links: Arc::default(),
             cut: AtomicBool::new(false),
             hello,
         })
@@ -91,7 +94,7 @@ impl Machine {
     /// The processes that faults can be about, and the cuts.
     async fn look(&self) -> Result<MachineView, String> {
         let cuts = match self.cut.load(Ordering::Relaxed) {
-            true => spawn_blocking(cut::look).await.map_err(text)??,
+            true => self.cuts().await?,
             false => BTreeMap::new(),
         };
         let parts = parts::look().await?.into_iter();
@@ -116,6 +119,18 @@ impl Machine {
         Ok(MachineView { processes, stopped, cuts, marks })
     }
 
+    /// What becomes of the packets that faults are about, by chain.
+    async fn cuts(&self) -> Result<BTreeMap<String, cut::Met>, String> {
+        let mut cuts = spawn_blocking(cut::look).await.map_err(text)??;
+        for (chain, late) in self.links.late() {
+            // Without its rules it is on its way out.
+            if let Some(met) = cuts.get_mut(&chain) {
+                met.late = late;
+            }
+        }
+        Ok(cuts)
+    }
+
     /// Undoes what an outpost before this one was killed over.
     async fn sweep(&self) -> Result<Vec<String>, String> {
         let mut swept = faults::sweep(&self.hello).await?;
@@ -128,12 +143,17 @@ impl Machine {
 
     /// What faults need of this machine.
     fn place(&self) -> Place {
+        let Hello { volume, cluster, zookeepers, masters, agents, .. } = &self.hello;
+        let services = zookeepers.values().chain(masters.values()).chain(agents.values());
         Place {
             engine: self.engine().cloned(),
-            volume: self.hello.volume.clone(),
+            volume: volume.clone(),
             slots: self.hello.slots.clone(),
             etcd: Arc::clone(&self.etcd),
             marks: Arc::clone(&self.marks),
+            links: Arc::clone(&self.links),
+            cluster: cluster.clone(),
+            peers: services.filter_map(|service| service.parse().ok()).collect(),
         }
     }
 
@@ -205,8 +225,9 @@ impl Hands for Machine {
                 let ran = self.commands.run(self.nested_engine(), container.as_deref(), &words, within).await;
                 ran.map(Reply::Ran)
             }
+            Call::Cuts => self.cuts().await.map(Reply::Cuts),
             Call::Inject { fault, act, lease_ms } => {
-                self.cut.fetch_or(matches!(act, Act::Cut(_)), Ordering::Relaxed);
+                self.cut.fetch_or(act.cut().is_some(), Ordering::Relaxed);
                 let lease = Duration::from_millis(lease_ms);
                 self.faults.inject(self.place(), fault, act, lease).await.map(|()| Reply::Done)
             }

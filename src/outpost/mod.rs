@@ -8,8 +8,9 @@
 //! * [`machine`]: which call goes to which of the following.
 //! * Looks: [`containers`], [`etcd`], [`routes`], [`mesos`], [`zookeeper`], [`logins`], [`reach`], [`gluster`], [`bricks`],
 //!   [`traces`], [`logs`].
-//! * Acts: [`files`] (the ledger's), [`faults`], and what those need of the machine: [`cut`] (netfilter), [`parts`] (the
-//!   supervisor's), [`processes`], [`tamper`]. [`marks`]: how those show that leave nothing else to be seen.
+//! * Acts: [`files`] (the ledger's), [`faults`], and what those need of the machine: [`cut`] (made of `netfilter`'s rules, and
+//!   tried by a [`crossing`]), [`slow`] ([`link`]s, by way of `nfqueue`), [`parts`] (the supervisor's), [`processes`], [`tamper`].
+//!   [`marks`]: how those show that leave nothing else to be seen.
 //! * [`commands`]: those of the runner's own invariants.
 //! * [`inside`], [`listening`]: files and listening sockets of another process.
 //!
@@ -20,24 +21,30 @@ pub mod act;
 pub mod bricks;
 pub mod commands;
 pub mod containers;
+pub mod crossing;
 pub mod cut;
 pub mod etcd;
 pub mod faults;
 pub mod files;
 pub mod gluster;
 pub mod inside;
+pub mod link;
 pub mod listening;
 pub mod logins;
 pub mod logs;
 pub mod machine;
 pub mod marks;
 pub mod mesos;
+mod neighbours;
+mod netfilter;
+mod nfqueue;
 pub mod parts;
 pub mod processes;
 pub mod protocol;
 pub mod reach;
 pub mod routes;
 pub mod session;
+pub mod slow;
 pub mod tamper;
 pub mod traces;
 pub mod zookeeper;

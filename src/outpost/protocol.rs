@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::act::Act;
 pub use super::commands::Ran;
+use super::cut::Met;
 pub use super::mesos::{AgentView, FrameworkView, MasterState, MasterView, MesosView, TaskView};
 use super::processes::ProcessView;
 use super::traces::FileTrace;
@@ -170,6 +171,8 @@ pub enum Call {
         /// It has this long: less than the request, so that there is an answer.
         within_ms: u64,
     },
+    /// The cuts alone: quick, right after one was made. Answer: [`Reply::Cuts`].
+    Cuts,
     /// The last lines of every log on this machine. Answer: [`Reply::Logs`].
     Logs {
         /// Lines per log.
@@ -263,6 +266,8 @@ pub enum Reply {
     Machine(MachineView),
     /// How a command ended.
     Ran(Ran),
+    /// What became of packets, as in [`MachineView`].
+    Cuts(BTreeMap<String, Met>),
     /// Key → value.
     EtcdRange(BTreeMap<String, String>),
     /// File name → content.
@@ -410,8 +415,8 @@ pub struct MachineView {
     /// Those of them that are stopped.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub stopped: BTreeSet<String>,
-    /// Packets that each cut has dropped, by its chain (see [`super::cut::chain`]).
-    pub cuts: BTreeMap<String, u64>,
+    /// What became of the packets of each cut, by its chain (see [`super::cut::chain`]).
+    pub cuts: BTreeMap<String, Met>,
     /// Faults that show in none of these, by the runner's names: each was seen to work when it was made, and shows still, or not.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub marks: BTreeMap<String, bool>,

@@ -69,7 +69,11 @@ mod tests {
     fn what_the_user_reads() {
         let checks = [
             Check::ok("engine", "Docker 20.10.24, overlay2, cgroup v1"),
-            Check::costs("netem", "Error: Specified qdisc kind is unknown.", "slow links take another way"),
+            Check::costs(
+                "netfilter queues",
+                "No chain/target/match by that name.",
+                "without them there is no `slow-link`",
+            ),
             Check::missing("memory", "1000 MiB of 2000 MiB can be had", "free some"),
         ];
         insta::assert_snapshot!(screen(&checks, |_, text| text.to_owned()));

@@ -95,20 +95,23 @@ pub fn probe(said: &str) -> Vec<Check> {
         true => Check::ok(name, "works in a container"),
         false => Check::missing(name, told(part), advice),
     };
+    let may = |name, part, advice: &str| match works(part) {
+        true => Check::ok(name, "works in a container"),
+        false => Check::costs(name, told(part), advice),
+    };
     vec![
         need(
             "netfilter",
             "iptables",
             "faults of the network are netfilter rules: load ip_tables or nf_tables (`modprobe ip_tables`)",
         ),
-        match works("netem") {
-            true => Check::ok("netem", "works in a container"),
-            false => Check::costs(
-                "netem",
-                told("netem"),
-                "slow links and loss need another way where a fault has one; `modprobe sch_netem` brings it",
-            ),
-        },
+        may("netfilter chance", "statistic", "without it there is no `loss`: `modprobe xt_statistic`"),
+        may(
+            "netfilter queues",
+            "nfqueue",
+            "without them there is no `slow-link`: `modprobe -a xt_NFQUEUE nfnetlink_queue`",
+        ),
+        may("netfilter cards", "mac", "without it hosts can't be partitioned: `modprobe xt_mac`"),
         need("fuse", "fuse", "GlusterFS mounts need /dev/fuse: `modprobe fuse`"),
         need(
             "xattr",
@@ -172,14 +175,15 @@ mod tests {
 
     #[test]
     fn a_probe_that_says_nothing_proves_nothing() {
-        let good = "iptables works\nnetem works\nfuse works\nxattr works\ncgroup v1\noverlay works\n";
+        let good = "iptables works\nstatistic works\nnfqueue works\nmac works\nfuse works\nxattr works\ncgroup v1\noverlay works\n";
         assert!(probe(good).iter().all(|check| check.state == State::Ok), "{:?}", probe(good));
         let silent: Vec<State> = probe("").iter().map(|check| check.state).collect();
         assert_eq!(silent.iter().filter(|state| **state == State::Missing).count(), 5);
-        assert_eq!(silent.iter().filter(|state| **state == State::Costs).count(), 1, "netem can be done without");
-        let lacks = probe(&good.replace("netem works", "netem Error: Specified qdisc kind is unknown."));
-        let netem = lacks.iter().find(|check| check.name == "netem").expect("it is checked");
-        assert!(netem.found.contains("kind is unknown") && netem.advice.contains("sch_netem"));
+        let costs = silent.iter().filter(|state| **state == State::Costs).count();
+        assert_eq!(costs, 3, "what a few faults need can be done without");
+        let lacks = probe(&good.replace("nfqueue works", "nfqueue iptables: No chain/target/match by that name."));
+        let queues = lacks.iter().find(|check| check.name == "netfilter queues").expect("it is checked");
+        assert!(queues.found.contains("No chain") && queues.advice.contains("slow-link"));
     }
 
     #[test]

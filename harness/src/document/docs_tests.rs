@@ -187,12 +187,19 @@ fn value_of(grammar: &Grammar, schema: &Value) -> String {
     if let Some(words) = words(schema) {
         return words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(" ");
     }
+    // One of something, or a list of that.
+    if let Some([one, list]) = schema["anyOf"].as_array().map(Vec::as_slice)
+        && list["type"] == "array"
+    {
+        return format!("{}, or a list of these", value_of(grammar, one));
+    }
     let (least, most) = (schema["minimum"].as_f64(), schema["maximum"].as_f64());
     match (schema["type"].as_str(), schema["format"].as_str()) {
         (_, Some("time")) => "a time".to_owned(),
         (_, Some("times")) => "a time, or a range of times".to_owned(),
         (_, Some("label")) => "a name".to_owned(),
         (_, Some("share")) => "a share".to_owned(),
+        (_, Some("rate")) => "a rate".to_owned(),
         (_, Some("cidr")) => "a network".to_owned(),
         (Some("string"), _) => "a text".to_owned(),
         (Some("boolean"), _) => "`true` or `false`".to_owned(),

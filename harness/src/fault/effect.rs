@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use stormbed::clock::Millis;
-use stormbed::outpost::cut::chain;
+use stormbed::outpost::cut::{Met, chain};
 use stormbed::outpost::processes::ProcessView;
 use stormbed::outpost::protocol::{ContainerState, ContainerView, MachineView};
 
@@ -12,8 +12,8 @@ use super::work::held;
 use super::{Fault, FaultKind, TargetClass, Victim};
 use crate::observe::observation::{Observation, PartView, Probe};
 
-/// Every victim is seen to be down (kill, stop, blackout), another than before (restart), frozen (pause), cut off (isolate, partition)
-/// or was seen damaged (tamper).
+/// Every victim is seen to be down (kill, stop, blackout), another than before (restart), frozen (pause) or was seen damaged (tamper), or
+/// its packets are seen to be dropped or late.
 #[must_use]
 pub fn effect_seen(fault: &Fault, seen: &Observation) -> bool {
     let Some(began) = fault.life.inject_begin else {
@@ -23,8 +23,10 @@ pub fn effect_seen(fault: &Fault, seen: &Observation) -> bool {
         FaultKind::Kill | FaultKind::Stop | FaultKind::Blackout => every(fault, |victim| is_down(victim, seen, began)),
         FaultKind::Restart => every(fault, |victim| is_another(victim, seen, began)),
         FaultKind::Pause => every(fault, |victim| is_frozen(victim, seen, began) == Some(true)),
-        FaultKind::Isolate { .. } => every(fault, |victim| is_cut(&held(&fault.name, victim), victim, seen, began)),
-        FaultKind::Partition => every(fault, |victim| is_cut(&fault.name, victim, seen, began)),
+        FaultKind::Isolate { .. } | FaultKind::Loss { .. } | FaultKind::SlowLink { .. } => {
+            every(fault, |victim| is_cut(fault.kind, &held(&fault.name, victim), &cut_at(victim, seen), seen, began))
+        }
+        FaultKind::Partition { .. } => is_cut(fault.kind, &fault.name, &hosts(seen), seen, began),
         // The system may have healed it by now.
         FaultKind::Tamper { .. } => every(fault, |victim| mark(fault, victim, seen, began).is_some()),
     }
@@ -41,10 +43,10 @@ pub fn undone_seen(fault: &Fault, seen: &Observation) -> bool {
         FaultKind::Kill | FaultKind::Stop | FaultKind::Blackout => every(fault, |victim| is_back(victim, seen, undone)),
         FaultKind::Restart => every(fault, |victim| is_another(victim, seen, undone) && goes_on(victim)),
         FaultKind::Pause => every(fault, |victim| is_frozen(victim, seen, undone) == Some(false) && goes_on(victim)),
-        FaultKind::Isolate { .. } => {
-            every(fault, |victim| is_uncut(&held(&fault.name, victim), victim, seen, undone) && goes_on(victim))
-        }
-        FaultKind::Partition => every(fault, |victim| is_uncut(&fault.name, victim, seen, undone)),
+        FaultKind::Isolate { .. } | FaultKind::Loss { .. } | FaultKind::SlowLink { .. } => every(fault, |victim| {
+            is_uncut(&held(&fault.name, victim), &cut_at(victim, seen), seen, undone) && goes_on(victim)
+        }),
+        FaultKind::Partition { .. } => is_uncut(&fault.name, &hosts(seen), seen, undone),
         FaultKind::Tamper { .. } => every(fault, |victim| is_healed(fault, victim, seen, undone)),
     }
 }
@@ -56,8 +58,10 @@ pub struct Places {
     pub parts: bool,
     /// Hosts whose containers show it.
     pub containers: BTreeSet<String>,
-    /// Machines whose processes and rules show it.
+    /// Machines whose processes show it.
     pub machines: BTreeSet<String>,
+    /// Machines whose rules show it.
+    pub cuts: BTreeSet<String>,
 }
 
 /// Where this fault's effect shows, of what was seen before.
@@ -65,9 +69,11 @@ pub struct Places {
 pub fn shows_at(fault: &Fault, seen: &Observation) -> Places {
     let mut places = Places::default();
     for victim in &fault.victims {
-        let cuts = matches!(fault.kind, FaultKind::Isolate { .. } | FaultKind::Partition);
+        let cuts = fault.kind.is_of_network();
+        let parts = matches!(fault.kind, FaultKind::Partition { .. });
         match victim.class.place() {
-            _ if cuts => places.machines.extend(cut_at(victim, seen).into_iter().map(str::to_owned)),
+            _ if parts => places.cuts.extend(hosts(seen).into_iter().map(str::to_owned)),
+            _ if cuts => places.cuts.extend(cut_at(victim, seen).into_iter().map(str::to_owned)),
             Place::Container if fault.kind != FaultKind::Restart => places.parts = true,
             Place::Node if !matches!(fault.kind, FaultKind::Tamper { .. }) => {
                 places.containers.extend(victim.host.clone())
@@ -106,16 +112,18 @@ pub fn lapsed(fault: &Fault, seen: &Observation) -> bool {
         }),
         FaultKind::Restart | FaultKind::Tamper { .. } => false,
         FaultKind::Pause => any(&goes_on),
-        FaultKind::Isolate { .. } => any(&|victim| lacks_rules(&held(&fault.name, victim), victim, seen, from)),
-        FaultKind::Partition => any(&|victim| lacks_rules(&fault.name, victim, seen, from)),
+        FaultKind::Isolate { .. } | FaultKind::Loss { .. } | FaultKind::SlowLink { .. } => {
+            any(&|victim| lacks_rules(&held(&fault.name, victim), &cut_at(victim, seen), seen, from))
+        }
+        FaultKind::Partition { .. } => lacks_rules(&fault.name, &hosts(seen), seen, from),
     }
 }
 
 /// The rules are missing on a machine that was looked at.
-fn lacks_rules(name: &str, victim: &Victim, seen: &Observation, after: Millis) -> bool {
+fn lacks_rules(name: &str, machines: &[&str], seen: &Observation, after: Millis) -> bool {
     let chain = chain(name);
     let lacks = |at: &&str| machine(at, seen, after).is_some_and(|view| !view.cuts.contains_key(&chain));
-    cut_at(victim, seen).iter().any(lacks)
+    machines.iter().any(lacks)
 }
 
 fn every(fault: &Fault, test: impl Fn(&Victim) -> bool) -> bool {
@@ -181,24 +189,36 @@ fn is_frozen(victim: &Victim, seen: &Observation, after: Millis) -> Option<bool>
 /// Machines on which a cut's rules stand: every host for what belongs to a node.
 fn cut_at<'a>(victim: &'a Victim, seen: &'a Observation) -> Vec<&'a str> {
     match victim.class.is_of_node() {
-        true => seen.fast.containers.keys().map(String::as_str).collect(),
+        true => hosts(seen),
         false => vec![victim.machine()],
     }
 }
 
-/// The rules are in force wherever they must be, and some packet was dropped.
-fn is_cut(name: &str, victim: &Victim, seen: &Observation, after: Millis) -> bool {
+fn hosts(seen: &Observation) -> Vec<&str> {
+    seen.fast.containers.keys().map(String::as_str).collect()
+}
+
+/// The rules are in force wherever they must be, and packets met them: some were dropped; of loss, others passed; of a slow link, some
+/// came late.
+fn is_cut(kind: FaultKind, name: &str, machines: &[&str], seen: &Observation, after: Millis) -> bool {
     let chain = chain(name);
-    let packets = |at: &&str| machine(at, seen, after)?.cuts.get(&chain).copied();
-    let counts: Vec<Option<u64>> = cut_at(victim, seen).iter().map(packets).collect();
-    counts.iter().all(Option::is_some) && counts.into_iter().flatten().sum::<u64>() > 0
+    let met = |at: &&str| machine(at, seen, after)?.cuts.get(&chain).copied();
+    let Some(all) = machines.iter().map(met).collect::<Option<Vec<Met>>>() else {
+        return false;
+    };
+    let some = |count: fn(&Met) -> u64| all.iter().map(count).sum::<u64>() > 0;
+    match kind {
+        FaultKind::Loss { .. } => some(|met| met.dropped) && some(|met| met.passed),
+        FaultKind::SlowLink { .. } => some(|met| met.passed) && some(|met| met.late),
+        _ => some(|met| met.dropped),
+    }
 }
 
 /// The rules are gone everywhere.
-fn is_uncut(name: &str, victim: &Victim, seen: &Observation, after: Millis) -> bool {
+fn is_uncut(name: &str, machines: &[&str], seen: &Observation, after: Millis) -> bool {
     let chain = chain(name);
     let gone = |at: &&str| machine(at, seen, after).is_some_and(|view| !view.cuts.contains_key(&chain));
-    cut_at(victim, seen).iter().all(gone)
+    machines.iter().all(gone)
 }
 
 /// Whether what was done to the victim shows still; none if it never did, or its machine wasn't looked at.
@@ -314,9 +334,12 @@ fn after_that<T>(probe: &Probe<T>, after: Millis) -> Option<&T> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use stormbed::outpost::cut::Way;
+    use stormbed::outpost::link::Link;
+
     use super::*;
     use crate::fault::life::Stage;
-    use crate::fault::{Damage, Peers, Role, Target, fixture};
+    use crate::fault::{Damage, PeerSet, Peers, Role, Target, fixture};
     use crate::invariant::fixture::{BEGIN, Cluster, host_of, probe};
 
     /// A fault on these victims whose act began just before the observation.
@@ -422,14 +445,37 @@ mod tests {
         let chain = chain(&held("t/s1", &host));
         let mut fault = on(FaultKind::isolate(Peers::Everyone), vec![host]);
         assert!(!effect_seen(&fault, &cluster.seen));
-        cluster.machine("host-2").cuts.insert(chain.clone(), 0);
+        cluster.machine("host-2").cuts.insert(chain.clone(), dropped(0));
         assert!(!effect_seen(&fault, &cluster.seen), "rules that nothing has met prove nothing");
-        cluster.machine("host-2").cuts.insert(chain.clone(), 3);
+        cluster.machine("host-2").cuts.insert(chain.clone(), dropped(3));
         assert!(effect_seen(&fault, &cluster.seen));
         undone(&mut fault);
         assert!(!undone_seen(&fault, &cluster.seen), "the rules are still there");
         cluster.machine("host-2").cuts.clear();
         assert!(undone_seen(&fault, &cluster.seen));
+    }
+
+    fn dropped(dropped: u64) -> Met {
+        Met { dropped, ..Met::default() }
+    }
+
+    #[test]
+    fn loss_drops_some_packets_and_lets_others_pass_and_a_slow_link_is_late() {
+        let mut cluster = Cluster::steady();
+        let host = part(TargetClass::Host, "host-2", &cluster);
+        let chain = chain(&held("t/s1", &host));
+        let (from, way) = (PeerSet::EVERYONE, Way::Both);
+        let loss = on(FaultKind::Loss { from, way, percent: 30 }, vec![host.clone()]);
+        let slow = on(FaultKind::SlowLink { from, link: Link { delay_ms: 9, ..Link::default() } }, vec![host]);
+        let mut shows = |fault: &Fault, dropped, passed, late| {
+            cluster.machine("host-2").cuts.insert(chain.clone(), Met { dropped, passed, late });
+            effect_seen(fault, &cluster.seen)
+        };
+        assert!(!shows(&loss, 4, 0, 0), "that is no loss, nothing passes");
+        assert!(!shows(&loss, 0, 4, 0), "nothing is lost");
+        assert!(shows(&loss, 1, 4, 0));
+        assert!(!shows(&slow, 0, 4, 0), "packets pass the queue by");
+        assert!(shows(&slow, 0, 4, 3));
     }
 
     #[test]
@@ -512,13 +558,13 @@ mod tests {
     #[test]
     fn a_partition_needs_its_rules_on_every_host() {
         let mut cluster = Cluster::steady();
-        let mut fault = on(FaultKind::Partition, vec![slot_0()]);
+        let mut fault = on(FaultKind::PARTITION, vec![slot_0()]);
         let chain = chain("t/s1");
         for (host, packets) in [("host-1", 0), ("host-2", 4)] {
-            cluster.machine(host).cuts.insert(chain.clone(), packets);
+            cluster.machine(host).cuts.insert(chain.clone(), dropped(packets));
         }
         assert!(!effect_seen(&fault, &cluster.seen), "host-3 still lets everything pass");
-        cluster.machine("host-3").cuts.insert(chain.clone(), 0);
+        cluster.machine("host-3").cuts.insert(chain.clone(), dropped(0));
         assert!(effect_seen(&fault, &cluster.seen));
         undone(&mut fault);
         assert!(!undone_seen(&fault, &cluster.seen));

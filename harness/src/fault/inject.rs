@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::work::Work;
-use super::{Fault, FaultKind, blackout, isolate, kill, partition, pause, restart, stop, tamper};
+use super::{
+    Fault, FaultKind, TargetClass, blackout, isolate, kill, loss, partition, pause, restart, slow_link, stop, tamper,
+};
 use crate::observe::observation::Shape;
 use crate::observe::world::World;
 use crate::scenario::physics::is_held;
@@ -16,11 +18,11 @@ pub fn is_undone_by_us(fault: &Fault) -> bool {
     is_held(fault.kind, fault.target.class)
 }
 
-/// Asks the machines whether they can do such a fault at all.
+/// Asks the machines whether they can do such a fault to parts of this kind at all.
 ///
 /// # Errors
 /// What is missing.
-pub async fn available(world: &World, kind: FaultKind) -> Result<(), String> {
+pub async fn available(world: &World, kind: FaultKind, class: TargetClass) -> Result<(), String> {
     match kind {
         // Every engine and every kernel can.
         FaultKind::Kill
@@ -29,7 +31,10 @@ pub async fn available(world: &World, kind: FaultKind) -> Result<(), String> {
         | FaultKind::Pause
         | FaultKind::Tamper { .. }
         | FaultKind::Blackout => Ok(()),
-        FaultKind::Isolate { .. } | FaultKind::Partition => isolate::available(world).await,
+        FaultKind::Isolate { .. } => isolate::available(world).await,
+        FaultKind::Partition { .. } => partition::available(world, class).await,
+        FaultKind::Loss { .. } => loss::available(world).await,
+        FaultKind::SlowLink { .. } => slow_link::available(world).await,
     }
 }
 
@@ -52,7 +57,15 @@ pub fn works(shape: &Shape, fault: &Fault) -> Result<Vec<Work>, String> {
             let works = victims.map(|victim| isolate::works(shape, name, victim, from, way));
             Ok(works.collect::<Result<Vec<_>, _>>()?.concat())
         }
-        FaultKind::Partition => partition::works(shape, fault),
+        FaultKind::Loss { from, way, percent } => {
+            let works = victims.map(|victim| loss::works(shape, name, victim, (from, way), percent));
+            Ok(works.collect::<Result<Vec<_>, _>>()?.concat())
+        }
+        FaultKind::SlowLink { from, link } => {
+            let works = victims.map(|victim| slow_link::works(shape, name, victim, from, link));
+            Ok(works.collect::<Result<Vec<_>, _>>()?.concat())
+        }
+        FaultKind::Partition { shape: split } => partition::works(shape, fault, split),
         FaultKind::Tamper { what } => victims.map(|victim| tamper::work(shape, name, victim, what)).collect(),
         FaultKind::Blackout => Ok(victims.map(blackout::work).collect()),
     }

@@ -2,12 +2,13 @@
 //!
 //! # Layout
 //! * One file per fault, each with what it comes to for a victim: [`kill`], [`stop`], [`restart`], [`pause`], [`isolate`],
-//!   [`partition`], [`tamper`], [`blackout`]. [`place`]: where each kind of part lives.
+//!   [`partition`], [`loss`], [`slow_link`], [`tamper`], [`blackout`]. [`peers`]: from whom; [`place`]: where each kind of part
+//!   lives.
 //! * [`inject`]: made and undone, over all victims; [`work`]: one act on one machine. [`effect`]: that it, or its end, is seen.
 //! * [`life`]: the state machine that no fault escapes.
 //! * [`lease`]: no fault outlives its deadline. [`journal`]: what is owed to the topology if this process dies; [`guard`] pays that
 //!   then, and [`heal`] whatever is still owed later.
-//! * [`words`]: what scenario files call all of it.
+//! * [`words`], and [`packets`]: what scenario files call all of it.
 
 pub mod blackout;
 pub mod effect;
@@ -19,10 +20,14 @@ pub mod journal;
 pub mod kill;
 pub mod lease;
 pub mod life;
+pub mod loss;
+pub mod packets;
 pub mod partition;
 pub mod pause;
+pub mod peers;
 pub mod place;
 pub mod restart;
+pub mod slow_link;
 pub mod stop;
 pub mod tamper;
 pub mod words;
@@ -34,9 +39,12 @@ use serde::{Deserialize, Serialize};
 use stormbed::clock::Millis;
 use stormbed::config::{Incarnation, Slot};
 use stormbed::outpost::cut::Way;
+use stormbed::outpost::link::Link;
 use stormbed::outpost::processes::ProcessView;
 
 use life::Life;
+pub use partition::Split;
+pub use peers::{PeerSet, Peers};
 
 /// What is done to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,13 +61,34 @@ pub enum FaultKind {
     /// Cut a part off; undone by removing the rules.
     Isolate {
         /// From whom.
-        from: Peers,
+        from: PeerSet,
         /// Which packets are dropped.
         #[serde(default = "both", skip_serializing_if = "is_both")]
         way: Way,
     },
-    /// Cut nodes off from all other nodes; undone likewise. Everything else still reaches both sides.
-    Partition,
+    /// Drop a random share of packets; undone by removing the rules.
+    Loss {
+        /// Of what passes to and from these.
+        from: PeerSet,
+        /// Which packets.
+        #[serde(default = "both", skip_serializing_if = "is_both")]
+        way: Way,
+        /// How many of a hundred.
+        percent: u8,
+    },
+    /// Let packets arrive late; undone by removing the rules.
+    SlowLink {
+        /// Those of these peers.
+        from: PeerSet,
+        /// How late.
+        link: Link,
+    },
+    /// Cut parts of one kind off from each other; undone likewise. Everything else still reaches them all.
+    Partition {
+        /// Who doesn't reach whom.
+        #[serde(default, skip_serializing_if = "is_sides")]
+        shape: Split,
+    },
     /// Damage what a node keeps. Nothing is held: the system must heal it.
     Tamper {
         /// What is damaged.
@@ -92,6 +121,11 @@ fn is_both(way: &Way) -> bool {
     *way == Way::Both
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_sides(split: &Split) -> bool {
+    *split == Split::Sides
+}
+
 impl FaultKind {
     /// What it hits has lost for good what it had: nothing but a majority of the others brings it back.
     #[must_use]
@@ -99,45 +133,43 @@ impl FaultKind {
         self == Self::Tamper { what: Damage::EtcdData }
     }
 
+    /// The victims and all others don't reach each other.
+    pub const PARTITION: Self = Self::Partition { shape: Split::Sides };
+
     /// Cut off from these, both ways.
     #[must_use]
     pub fn isolate(from: Peers) -> Self {
-        Self::Isolate { from, way: Way::Both }
+        Self::Isolate { from: from.into(), way: Way::Both }
     }
-}
 
-/// Whom an isolated part can't reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Peers {
-    /// Nobody at all.
-    Everyone,
-    /// The ZooKeeper servers.
-    #[serde(rename = "zookeeper")]
-    ZooKeeper,
-    /// The Mesos masters.
-    Masters,
-    /// The schedulers.
-    Frameworks,
-    /// The hosts.
-    Hosts,
-    /// The edge, and with it every client.
-    Proxy,
+    /// Its victims still speak with everyone, only badly: what that breaks is anybody's guess.
+    #[must_use]
+    pub fn lets_some_pass(self) -> bool {
+        matches!(self, Self::Loss { .. } | Self::SlowLink { .. })
+    }
+
+    /// It keeps packets of its victims from passing as they should.
+    #[must_use]
+    pub fn is_of_network(self) -> bool {
+        matches!(self, Self::Isolate { .. } | Self::Partition { .. }) || self.lets_some_pass()
+    }
 }
 
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.row().word)?;
         match self {
-            FaultKind::Isolate { from, way } => {
-                if *from != Peers::Everyone {
-                    write!(f, " from {}", from.row().word)?;
-                }
-                f.write_str(match way {
-                    Way::Both => "",
-                    Way::In => " (in)",
-                    Way::Out => " (out)",
-                })
+            FaultKind::Loss { percent, .. } => write!(f, " of {percent}%")?,
+            FaultKind::SlowLink { link, .. } => write!(f, " {link}")?,
+            FaultKind::Partition { shape } if *shape != Split::Sides => write!(f, " in a {}", shape.row().word)?,
+            _ => {}
+        }
+        if let Some(from) = self.from().filter(|from| *from != PeerSet::EVERYONE) {
+            write!(f, " from {from}")?;
+        }
+        match self {
+            FaultKind::Isolate { way, .. } | FaultKind::Loss { way, .. } if *way != Way::Both => {
+                write!(f, " ({})", if *way == Way::In { "in" } else { "out" })
             }
             FaultKind::Tamper { .. } => match self.what() {
                 Some(row) => write!(f, " {}", row.word),

@@ -2,8 +2,10 @@
 //! messages, the schema and the documentation are made from these tables, and so is every word that reports use.
 
 use stormbed::outpost::cut::Way;
+use stormbed::outpost::link::Link;
 
-use super::{Damage, FaultKind, Peers, Role, TargetClass};
+pub use super::packets::{PEERS, PeersRow, SPLITS, SplitRow, WAYS, WayRow};
+use super::{Damage, FaultKind, PeerSet, Role, TargetClass};
 use Role::{All, Any, Follower, Leader, Majority, Minority, MinorityWithLeader, NotOfLeader, OfLeader};
 use TargetClass::{
     Bird, Brick, Etcd, Framework, Host, Jupyter, MesosAgent, MesosMaster, NetworkDriver, Node, NodeAgent, Proxy, Sshd,
@@ -89,17 +91,31 @@ pub const FAULTS: &[FaultRow] = &[
     },
     FaultRow {
         word: "isolate",
-        kind: FaultKind::Isolate { from: Peers::Everyone, way: Way::Both },
+        kind: FaultKind::Isolate { from: PeerSet::EVERYONE, way: Way::Both },
         colour: "36",
-        about: "Cuts a part off from everyone, or from those that `from` names.",
+        about: "Cuts a part off from everyone, or from those that `from` names; both ways, or one `way` alone.",
         on: &[Node, Etcd, Sshd, Jupyter, MesosMaster, MesosAgent, ZooKeeper, Framework, Host, Brick, Bird, Proxy],
     },
     FaultRow {
+        word: "loss",
+        kind: FaultKind::Loss { from: PeerSet::EVERYONE, way: Way::Both, percent: 0 },
+        colour: "96",
+        about: "Drops a random `share` of the packets between a part and everyone, or those that `from` names; both ways, or one.",
+        on: &[Node, Etcd, Sshd, Jupyter, MesosMaster, MesosAgent, ZooKeeper, Framework, Host, Brick, Bird, Proxy],
+    },
+    FaultRow {
+        word: "slow-link",
+        kind: FaultKind::SlowLink { from: PeerSet::EVERYONE, link: Link { delay_ms: 0, jitter_ms: 0, rate_kbit: 0 } },
+        colour: "94",
+        about: "What comes to a part arrives by a `delay` later, which varies by its `jitter`, and no faster than a `rate`.",
+        on: &[Node, Etcd, Jupyter, MesosMaster, MesosAgent, ZooKeeper, Framework, Host, Brick, Proxy],
+    },
+    FaultRow {
         word: "partition",
-        kind: FaultKind::Partition,
+        kind: FaultKind::PARTITION,
         colour: "32",
-        about: "Cuts nodes off from all other nodes; everything else still reaches both sides.",
-        on: &[Node],
+        about: "Cuts nodes, or hosts with all that runs on them, off from all others of their kind, or nodes in another `shape`; everything else still reaches all of them.",
+        on: &[Node, Host],
     },
     FaultRow {
         word: "tamper",
@@ -149,59 +165,6 @@ pub const WHATS: &[WhatRow] = &[
         word: "etcd-data",
         kind: FaultKind::Tamper { what: Damage::EtcdData },
         about: "The node's etcd is killed and its data directory removed: it has lost what it had acknowledged. Never of a majority.",
-    },
-];
-
-/// Whom an isolated machine can't reach.
-#[derive(Debug, Clone, Copy)]
-pub struct PeersRow {
-    /// As files write it.
-    pub word: &'static str,
-    /// Whom.
-    pub peers: Peers,
-    /// In a sentence.
-    pub about: &'static str,
-    /// The kinds of parts that can be cut off from them.
-    pub on: &'static [TargetClass],
-}
-
-/// Everyone whom a machine can be cut off from.
-pub const PEERS: &[PeersRow] = &[
-    PeersRow {
-        word: "everyone",
-        peers: Peers::Everyone,
-        about: "Nobody at all can be reached.",
-        on: &[Node, Etcd, Sshd, Jupyter, MesosMaster, MesosAgent, ZooKeeper, Framework, Host, Brick, Bird, Proxy],
-    },
-    PeersRow {
-        word: "zookeeper",
-        peers: Peers::ZooKeeper,
-        about: "The (other) ZooKeeper servers can't be reached; everybody else can.",
-        on: &[MesosMaster, MesosAgent, Framework, ZooKeeper],
-    },
-    PeersRow {
-        word: "masters",
-        peers: Peers::Masters,
-        about: "The Mesos masters can't be reached.",
-        on: &[MesosAgent, Framework, ZooKeeper, Host],
-    },
-    PeersRow {
-        word: "frameworks",
-        peers: Peers::Frameworks,
-        about: "The schedulers can't be reached.",
-        on: &[MesosMaster, ZooKeeper],
-    },
-    PeersRow {
-        word: "hosts",
-        peers: Peers::Hosts,
-        about: "The (other) hosts can't be reached.",
-        on: &[MesosMaster, Framework, Host, Proxy],
-    },
-    PeersRow {
-        word: "proxy",
-        peers: Peers::Proxy,
-        about: "The edge can't be reached, and with it no client: the client's side alone.",
-        on: &[Node, Host],
     },
 ];
 
@@ -418,13 +381,24 @@ impl FaultKind {
         WHATS.iter().filter(move |row| row.kind.is_like(self))
     }
 
-    /// The kinds of parts that it can be done to.
+    /// From whom it cuts its victims off, if it is of that kind.
     #[must_use]
-    pub fn targets(self) -> &'static [TargetClass] {
+    pub fn from(self) -> Option<PeerSet> {
         match self {
-            FaultKind::Isolate { from, .. } => from.row().on,
-            _ => self.row().on,
+            FaultKind::Isolate { from, .. } | FaultKind::Loss { from, .. } | FaultKind::SlowLink { from, .. } => {
+                Some(from)
+            }
+            _ => None,
         }
+    }
+
+    /// The kinds of parts that it can be done to: those that can be cut off from all whom it names.
+    #[must_use]
+    pub fn targets(self) -> Vec<TargetClass> {
+        let from = self.from();
+        let fits =
+            |class: &TargetClass| from.is_none_or(|from| from.iter().all(|peers| peers.row().on.contains(class)));
+        self.row().on.iter().copied().filter(fits).collect()
     }
 }
 
@@ -432,31 +406,21 @@ impl FaultKind {
     /// Why it can't be done to parts of other kinds than those of its row.
     #[must_use]
     pub fn why_not(self, class: TargetClass) -> &'static str {
+        let everyone = self.from() == Some(PeerSet::EVERYONE);
         match (self, class) {
             (FaultKind::Kill | FaultKind::Stop, NodeAgent) => "an agent is process 1 of its node: do it to the node",
             (FaultKind::Restart, class) if class.is_of_node() => "the system itself starts it again: kill it",
-            (FaultKind::Isolate { from: Peers::Everyone, .. }, NodeAgent) => {
-                "an agent speaks through its etcd: isolate that, or the node"
-            }
-            (FaultKind::Isolate { from: Peers::Everyone, .. }, NetworkDriver) => {
-                "it speaks on a socket file only, so there is no packet to drop"
-            }
             (_, Topology) => "only a blackout is of everything at once: do it to a kind of part",
             (FaultKind::Blackout, _) => {
                 "it is of everything at once: target = { topology = \"all\" }, or kill the part"
             }
             (FaultKind::Tamper { .. }, _) => "what can be damaged is what a node keeps: tamper with the node",
-            (FaultKind::Isolate { .. }, _) => "they never speak to each other, or can't be told apart on the wire",
-            _ => "only nodes are cut off from each other alone: isolate it",
+            (FaultKind::Partition { .. }, _) => "only nodes and hosts are cut off from each other alone: isolate it",
+            (_, NodeAgent) if everyone => "an agent speaks through its etcd: do it to that, or to the node",
+            (_, NetworkDriver) if everyone => "it speaks on a socket file only, so there is no packet to drop",
+            (FaultKind::SlowLink { .. }, Sshd | Bird) => "nothing that is promised depends on how fast it answers",
+            _ => "they never speak to each other, or can't be told apart on the wire",
         }
-    }
-}
-
-impl Peers {
-    /// The row of these peers.
-    #[must_use]
-    pub fn row(self) -> &'static PeersRow {
-        PEERS.iter().find(|row| row.peers == self).expect("all peers have a row")
     }
 }
 
@@ -505,6 +469,10 @@ mod tests {
             assert_eq!(row.kind.what().map(|what| what.word), Some(row.word));
             assert!(row.kind.to_string().contains(row.word), "reports say what: {}", row.kind);
         }
+        distinct(&SPLITS.iter().map(|row| row.word).collect::<Vec<_>>());
+        assert!(SPLITS.iter().all(|row| serde_json::json!(row.split) == row.word), "plans and files write the same");
+        distinct(&WAYS.iter().map(|row| row.word).collect::<Vec<_>>());
+        assert!(WAYS.iter().all(|row| serde_json::json!(row.way) == row.word), "plans and files write the same");
         distinct(&CLASSES.iter().map(|row| row.word).collect::<Vec<_>>());
         for row in CLASSES {
             distinct(&row.roles.iter().map(|row| row.word).collect::<Vec<_>>());

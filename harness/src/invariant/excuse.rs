@@ -7,8 +7,8 @@
 //! |---|---|---|---|
 //! | kill, stop node | follower | hosts ssh storage etcd mesos network | 30 s after the injection: the system heals it |
 //! | kill, stop node | leader | the same and jupyter | likewise |
-//! | pause, isolate, partition node | follower | hosts ssh storage etcd network | 15 s after the undo: lease and tables |
-//! | pause, isolate, partition node | leader | the same and jupyter | likewise |
+//! | pause, isolate, partition, loss, slow-link node | follower | hosts ssh storage etcd network | 15 s after the undo: lease and tables |
+//! | pause, isolate, partition, loss, slow-link node | leader | the same and jupyter | likewise |
 //! | any, etcd | follower | hosts ssh storage etcd network | 30 s after a kill or stop, 15 s after an undo |
 //! | any, etcd | leader | the same and jupyter | likewise |
 //! | pause node-agent | follower | hosts ssh etcd network: its lease ends, and it keeps no table | 15 s after the undo |
@@ -24,10 +24,10 @@
 //! | any, framework | standby | nothing | |
 //! | any, network-driver | any | nothing: it is asked when containers start and end | |
 //! | kill, stop, restart brick | any | storage | 30 s after the undo: clients connect again, and it heals |
-//! | pause, isolate brick | any | storage jupyter: a silent brick stalls the volume for 10 s | likewise |
+//! | pause, isolate, loss, slow-link brick | any | storage jupyter: a silent brick stalls the volume for 10 s | likewise |
 //! | any, bird | not the leader's | hosts ssh etcd network: nobody has a route to the host's nodes | 20 s after the undo: BGP, leases, tables |
 //! | any, bird | the leader's | the same and jupyter | likewise |
-//! | any, proxy | | jupyter; cut off also network | 20 s after the undo |
+//! | any, proxy | | jupyter; cut off, or heard badly, also network | 20 s after the undo |
 //! | kill host | not the leader's | hosts ssh storage etcd mesos network | 60 s after the undo: it boots, heals, and its nodes join |
 //! | any other, host | any | the same and jupyter: its silent brick stalls the volume for 10 s | likewise |
 //! | kill host | the leader's | the same and jupyter | likewise |
@@ -37,7 +37,7 @@
 //! | tamper etcd-data | leader | the same and jupyter | likewise |
 //! | blackout | | everything | 90 s after the undo: everything boots, elects, heals and joins |
 //!
-//! Who loses a quorum, loses the leader.
+//! Who loses a quorum, loses the leader. A part that is heard badly (loss, slow-link) may break what one that is cut off breaks, and needn't.
 //!
 //! A node that dies while Mesos or ZooKeeper is in trouble needs them first, and one that takes etcd's quorum along needs another:
 //! it gets twice the time.
@@ -98,7 +98,7 @@ pub fn excused(fault: &Fault) -> &'static [Name] {
         TargetClass::NodeAgent => &[Hosts, Ssh, Etcd, Network],
         TargetClass::Sshd => &[Ssh],
         // Cut off, the edge as a whole.
-        TargetClass::Proxy if matches!(fault.kind, FaultKind::Isolate { .. }) => &[Jupyter, Network],
+        TargetClass::Proxy if fault.kind.is_of_network() => &[Jupyter, Network],
         TargetClass::Jupyter | TargetClass::Proxy => &[Jupyter],
         TargetClass::MesosMaster | TargetClass::MesosAgent => &[Mesos],
         TargetClass::ZooKeeper if led => &[ZooKeeper, Mesos],
@@ -179,8 +179,11 @@ pub fn excuses(faults: &[Fault], from: Millis, to: Millis) -> BTreeMap<Name, Str
 
 #[cfg(test)]
 mod tests {
+    use stormbed::outpost::cut::Way;
+    use stormbed::outpost::link::Link;
+
     use super::*;
-    use crate::fault::{Peers, Target, fixture};
+    use crate::fault::{PeerSet, Peers, Target, fixture};
 
     fn fault(id: &str, kind: FaultKind, class: TargetClass, began: u64) -> Fault {
         let role = Role::Any;
@@ -221,7 +224,7 @@ mod tests {
 
     #[test]
     fn only_a_leaders_loss_excuses_jupyter() {
-        for kind in [FaultKind::Kill, FaultKind::Pause, FaultKind::Partition] {
+        for kind in [FaultKind::Kill, FaultKind::Pause, FaultKind::PARTITION] {
             let follower = fault("s1", kind, TargetClass::Node, 1);
             assert!(!excused(&follower).contains(&Name::Jupyter));
             assert!(excused(&led(follower)).contains(&Name::Jupyter));
@@ -278,6 +281,20 @@ mod tests {
         last.took_quorum = true;
         assert!(excused(&last).contains(&Name::Jupyter));
         assert!(names(std::slice::from_ref(&last), 1_000 + 2 * HEAL_MS).contains(&Name::Etcd));
+    }
+
+    #[test]
+    fn a_part_that_is_heard_badly_excuses_what_one_that_is_cut_off_does() {
+        let from = PeerSet::EVERYONE;
+        let loss = FaultKind::Loss { from, way: Way::Both, percent: 30 };
+        let slow = FaultKind::SlowLink { from, link: Link { delay_ms: 100, ..Link::default() } };
+        for class in FaultKind::isolate(Peers::Everyone).targets() {
+            let excused_by = |kind| (excused(&fault("s1", kind, class, 1)), excused(&led(fault("s1", kind, class, 1))));
+            let cut_off = excused_by(FaultKind::isolate(Peers::Everyone));
+            assert_eq!(excused_by(loss), cut_off, "{class}");
+            assert_eq!(excused_by(slow), cut_off, "{class}");
+        }
+        assert!(excused(&fault("s1", loss, TargetClass::Proxy, 1)).contains(&Name::Network));
     }
 
     #[test]

@@ -56,7 +56,8 @@ pub async fn look(world: &World) -> (Millis, Millis, Fast) {
 pub async fn look_again(world: &World, fast: &mut Fast, at: &Places) {
     let containers: Vec<String> = at.containers.iter().cloned().collect();
     let machines: Vec<String> = at.machines.iter().cloned().collect();
-    let (parts, containers, machines) = tokio::join!(
+    let cuts: Vec<String> = at.cuts.iter().cloned().collect();
+    let (parts, containers, machines, cuts) = tokio::join!(
         async {
             match at.parts {
                 true => Some(bounded(world.clock, LOOK_MAX, world.machines.parts()).await),
@@ -65,12 +66,14 @@ pub async fn look_again(world: &World, fast: &mut Fast, at: &Places) {
         },
         each(world, &containers, &Call::Containers, containers_of),
         each(world, &machines, &Call::Machine, machine_of),
+        each(world, &cuts, &Call::Cuts, cuts_of),
     );
     if let Some(parts) = parts {
         fast.parts = parts;
     }
     fast.containers.extend(containers);
     fast.machines.extend(machines);
+    fast.machines.extend(cuts);
 }
 
 fn containers_of(reply: Reply) -> Option<Vec<ContainerView>> {
@@ -83,6 +86,14 @@ fn containers_of(reply: Reply) -> Option<Vec<ContainerView>> {
 fn machine_of(reply: Reply) -> Option<MachineView> {
     match reply {
         Reply::Machine(seen) => Some(seen),
+        _ => None,
+    }
+}
+
+/// What is seen of a machine whose cuts alone were looked at.
+fn cuts_of(reply: Reply) -> Option<MachineView> {
+    match reply {
+        Reply::Cuts(cuts) => Some(MachineView { cuts, ..MachineView::default() }),
         _ => None,
     }
 }

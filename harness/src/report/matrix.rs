@@ -154,6 +154,6 @@ mod tests {
         assert_eq!(cell("kill", "node"), "3 of 4!");
         assert_eq!(cell("pause", "zookeeper"), "1");
         assert_eq!(cell("isolate", "host"), ".");
-        assert_eq!(cell("partition", "host"), "–");
+        assert_eq!(cell("partition", "zookeeper"), "–");
     }
 }

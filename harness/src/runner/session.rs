@@ -16,7 +16,7 @@ use crate::fault::inject;
 use crate::fault::journal::Journal;
 use crate::fault::life::{Life, Stage};
 use crate::fault::words::CLASSES;
-use crate::fault::{Fault, FaultKind, TargetClass, Victim};
+use crate::fault::{Fault, TargetClass, Victim};
 use crate::history::History;
 use crate::history::ledger::LedgerOutcome;
 use crate::history::volume::VolumeOutcome;
@@ -199,9 +199,9 @@ impl<'a> Session<'a> {
 
     /// Asks the machines whether they can do what the plan wants.
     pub(super) async fn available(&mut self) -> Result<(), Stop> {
-        let kinds: BTreeSet<FaultKind> = self.faults.iter().map(|fault| fault.kind).collect();
-        for kind in kinds {
-            inject::available(self.shared.world, kind).await.map_err(Stop::Broken)?;
+        let kinds: BTreeSet<_> = self.faults.iter().map(|fault| (fault.kind, fault.target.class)).collect();
+        for (kind, class) in kinds {
+            inject::available(self.shared.world, kind, class).await.map_err(Stop::Broken)?;
         }
         Ok(())
     }
@@ -382,8 +382,7 @@ fn watched(plan: &Plan, shape: &Shape) -> BTreeSet<String> {
 
 /// Machines that the plan cuts off, which then can't answer for others: the edge, with the proxy.
 fn cut_off(plan: &Plan, shape: &Shape) -> BTreeSet<String> {
-    let cuts =
-        |fault: &Fault| fault.target.class == TargetClass::Proxy && matches!(fault.kind, FaultKind::Isolate { .. });
+    let cuts = |fault: &Fault| fault.target.class == TargetClass::Proxy && fault.kind.is_of_network();
     plan.faults().iter().any(cuts).then(|| shape.edge.clone()).into_iter().collect()
 }
 
@@ -423,7 +422,7 @@ mod session_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{Role, Target};
+    use crate::fault::{FaultKind, Role, Target};
 
     #[test]
     fn a_fault_is_shown_to_a_tick_as_it_stood_when_the_tick_began() {

@@ -37,7 +37,7 @@ impl Session<'_> {
     /// Begins a write through the leader that this fault has just cut off, if it has.
     pub(super) fn write_stale(&self, index: usize) -> Option<Stale> {
         let fault = &self.faults[index];
-        let cut = fault.kind == FaultKind::Partition && fault.target.role == Role::MinorityWithLeader;
+        let cut = fault.kind == FaultKind::PARTITION && fault.target.role == Role::MinorityWithLeader;
         let victim = fault.victims.first().filter(|_| cut && fault.life.stage >= Stage::Injected)?;
         let slot = victim.node?.0;
         let address = *self.shared.world.shape.addresses.get(&slot)?;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::event::Event;
-use super::values::{FORMATS, FaultWord, Label, PeersWord, Share, Time, Times, WhatWord};
+use super::values::{FORMATS, FaultWord, FromKeys, Label, Rate, Share, SplitWord, Time, Times, WayWord, WhatWord};
 use super::{Condition, When};
 use crate::document::grammar::Grammar;
 use crate::fault::words::{CLASSES, ClassRow, Numbers};
@@ -164,8 +164,20 @@ pub struct FaultStep {
     /// To whom.
     #[schemars(extend("examples" = ["{ node = \"leader\" }"]))]
     pub target: TargetKeys,
-    /// Whom an isolated machine can't reach; everyone when left out.
-    pub from: Option<PeersWord>,
+    /// With whom a part can't speak, or only badly, one or a list; everyone when left out.
+    pub from: Option<FromKeys>,
+    /// Which packets are dropped; both ways when left out.
+    pub way: Option<WayWord>,
+    /// Who doesn't reach whom in a partition; two sides when left out.
+    pub shape: Option<SplitWord>,
+    /// Of a loss: the share of packets that is dropped.
+    pub share: Option<Share>,
+    /// Of a slow link: how much later packets arrive.
+    pub delay: Option<Time>,
+    /// Of a slow link: by how much the delay varies.
+    pub jitter: Option<Time>,
+    /// Of a slow link: how much passes in a second.
+    pub rate: Option<Rate>,
     /// What the fault is about; needed where there is a choice, as with `tamper`.
     pub what: Option<WhatWord>,
     /// How long the fault is held. Without it: until the others have taken over, at most 30 s.
@@ -225,8 +237,20 @@ pub struct TogetherFault {
     /// To whom.
     #[schemars(extend("examples" = ["{ node = \"leader\" }"]))]
     pub target: TargetKeys,
-    /// Whom an isolated machine can't reach; everyone when left out.
-    pub from: Option<PeersWord>,
+    /// With whom a part can't speak, or only badly, one or a list; everyone when left out.
+    pub from: Option<FromKeys>,
+    /// Which packets are dropped; both ways when left out.
+    pub way: Option<WayWord>,
+    /// Who doesn't reach whom in a partition; two sides when left out.
+    pub shape: Option<SplitWord>,
+    /// Of a loss: the share of packets that is dropped.
+    pub share: Option<Share>,
+    /// Of a slow link: how much later packets arrive.
+    pub delay: Option<Time>,
+    /// Of a slow link: by how much the delay varies.
+    pub jitter: Option<Time>,
+    /// Of a slow link: how much passes in a second.
+    pub rate: Option<Rate>,
     /// What the fault is about; needed where there is a choice, as with `tamper`.
     pub what: Option<WhatWord>,
     /// How long the fault is held. Without it: until the others have taken over, at most 30 s.
@@ -302,8 +326,20 @@ pub struct StormFaultKeys {
     /// To whom.
     #[schemars(extend("examples" = ["{ node = \"any\" }"]))]
     pub target: TargetKeys,
-    /// Whom an isolated machine can't reach; everyone when left out.
-    pub from: Option<PeersWord>,
+    /// With whom a part can't speak, or only badly, one or a list; everyone when left out.
+    pub from: Option<FromKeys>,
+    /// Which packets are dropped; both ways when left out.
+    pub way: Option<WayWord>,
+    /// Who doesn't reach whom in a partition; two sides when left out.
+    pub shape: Option<SplitWord>,
+    /// Of a loss: the share of packets that is dropped.
+    pub share: Option<Share>,
+    /// Of a slow link: how much later packets arrive.
+    pub delay: Option<Time>,
+    /// Of a slow link: by how much the delay varies.
+    pub jitter: Option<Time>,
+    /// Of a slow link: how much passes in a second.
+    pub rate: Option<Rate>,
     /// What the fault is about; needed where there is a choice, as with `tamper`.
     pub what: Option<WhatWord>,
     /// How long the fault is held; 8s when left out.

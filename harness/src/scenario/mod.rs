@@ -11,6 +11,7 @@ mod mistakes_tests;
 pub mod physics;
 pub mod plan;
 pub mod read;
+mod read_fault;
 mod read_invariant;
 mod read_step;
 mod read_storm;

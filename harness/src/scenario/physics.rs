@@ -5,7 +5,7 @@
 
 use super::duration::format_ms;
 use super::event::Event;
-use crate::fault::{Damage, FaultKind, Role, Target, TargetClass};
+use crate::fault::{Damage, FaultKind, Peers, Role, Split, Target, TargetClass};
 use crate::invariant::Name;
 use crate::topology::TopologyConfig;
 
@@ -78,20 +78,51 @@ impl Limits {
 /// Events that this fault on this target causes for certain. (Whether a slot or host given by number leads isn't known.)
 #[must_use]
 pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
-    let leads = matches!(target.role, Role::Leader | Role::MinorityWithLeader | Role::OfLeader);
-    let many = matches!(target.role, Role::Majority | Role::All) || target.pick.is_some();
+    match kind {
+        FaultKind::Tamper { what } => damaged(what, target),
+        // Who is heard badly may be heard well enough.
+        FaultKind::Loss { .. } | FaultKind::SlowLink { .. } => vec![],
+        // Who leads in a ring or beside a bridge is anybody's guess, and may go on leading.
+        FaultKind::Partition { shape: Split::Ring | Split::Bridge } => vec![],
+        _ => gone(kind, target),
+    }
+}
+
+fn leads(target: Target) -> bool {
+    matches!(target.role, Role::Leader | Role::MinorityWithLeader | Role::OfLeader)
+}
+
+/// There are several of them, for certain or by chance.
+fn many(target: Target) -> bool {
+    matches!(target.role, Role::Majority | Role::All) || target.pick.is_some()
+}
+
+/// What follows when this is damaged.
+fn damaged(what: Damage, target: Target) -> Vec<Event> {
+    let mut events = vec![];
+    if what == Damage::EtcdData {
+        events.push(Event::MemberReplaced);
+        events.extend(
+            [Event::EtcdLeaderChanged, Event::JupyterMoved].into_iter().filter(|_| leads(target) && !many(target)),
+        );
+    }
+    events
+}
+
+/// What follows when this is gone, frozen or cut off.
+fn gone(kind: FaultKind, target: Target) -> Vec<Event> {
+    let (leads, many) = (leads(target), many(target));
     let ends = matches!(kind, FaultKind::Kill | FaultKind::Stop | FaultKind::Restart);
     // It can't hear its session's end, and finds out by its own clock or when it wakes up.
     let ends_itself = !ends;
+    // Whoever still speaks with these keeps its place among them. One way is enough: nothing is acknowledged any more.
+    let apart = |peers| kind.from().is_none_or(|from| from.cuts(peers));
     let mut events = vec![];
-    if let FaultKind::Tamper { what } = kind {
-        if what == Damage::EtcdData {
-            events.push(Event::MemberReplaced);
-            events.extend([Event::EtcdLeaderChanged, Event::JupyterMoved].into_iter().filter(|_| leads && !many));
-        }
-        return events;
-    }
     match target.class {
+        TargetClass::Node if !apart(Peers::Everyone) => {}
+        TargetClass::Host if !apart(Peers::Everyone) => {
+            events.extend(apart(Peers::Masters).then_some(Event::AgentUnreachable));
+        }
         // All agents are back, under the ids they had.
         TargetClass::Topology => events.push(Event::MesosAgentRecovered),
         // Nobody is left to notice, or to lead for certain.
@@ -106,7 +137,8 @@ pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
             }
             match target.class {
                 // A host that is back within seconds is not given up.
-                TargetClass::Host if kind == FaultKind::Restart => {}
+                // The masters still reach one that the other hosts don't.
+                TargetClass::Host if kind == FaultKind::Restart || kind == FaultKind::PARTITION => {}
                 TargetClass::Host => events.extend([Event::AgentUnreachable, Event::SlotMoved]),
                 _ => {
                     events.extend(ends.then_some(Event::SlotReplaced));
@@ -120,19 +152,21 @@ pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
             events.extend((!ends).then_some(Event::EtcdLeaderDemoted));
         }
         TargetClass::NodeAgent => events.push(Event::SlotLeft),
-        TargetClass::MesosMaster if target.role == Role::Leader => {
+        TargetClass::MesosMaster if target.role == Role::Leader && apart(Peers::ZooKeeper) => {
             events.push(Event::MesosMasterChanged);
             events.extend(ends_itself.then_some(Event::MesosMasterExited));
         }
         TargetClass::MesosAgent => {
-            events.extend((kind != FaultKind::Restart).then_some(Event::AgentUnreachable));
+            let stays_away = kind != FaultKind::Restart && apart(Peers::Masters);
+            events.extend(stays_away.then_some(Event::AgentUnreachable));
             events.extend(ends.then_some(Event::MesosAgentRecovered));
         }
+        TargetClass::ZooKeeper if !apart(Peers::ZooKeeper) => {}
         TargetClass::ZooKeeper if target.role == Role::Leader => events.push(Event::ZooKeeperLeaderChanged),
         TargetClass::ZooKeeper if matches!(target.role, Role::Majority | Role::All) && kind != FaultKind::Restart => {
             events.extend([Event::ZooKeeperQuorumLost, Event::MesosMasterExited]);
         }
-        TargetClass::Framework if target.role == Role::Leader => {
+        TargetClass::Framework if target.role == Role::Leader && apart(Peers::ZooKeeper) => {
             events.push(Event::FrameworkChanged);
             events.extend(ends_itself.then_some(Event::FrameworkExited));
         }
@@ -173,6 +207,7 @@ pub fn recovery_floor_ms(kind: FaultKind, target: Target, name: Name, limits: &L
     let leads = matches!(target.role, Role::Leader | Role::OfLeader | Role::MinorityWithLeader);
     let silent = is_silent(kind);
     let (ms, why) = match (target.class, name) {
+        _ if kind.lets_some_pass() => return None,
         (TargetClass::MesosMaster, Name::Mesos) if leads => (limits.session_ms, "a master's session lasts"),
         (TargetClass::Framework, Name::Mesos) if leads => (limits.session_ms, "a scheduler's session lasts"),
         (TargetClass::ZooKeeper, Name::ZooKeeper) if leads && silent => {
@@ -188,7 +223,7 @@ pub fn recovery_floor_ms(kind: FaultKind, target: Target, name: Name, limits: &L
 
 /// What it hits says nothing, and nobody is told that it is gone.
 fn is_silent(kind: FaultKind) -> bool {
-    matches!(kind, FaultKind::Pause | FaultKind::Partition | FaultKind::Isolate { .. })
+    kind == FaultKind::Pause || (kind.is_of_network() && !kind.lets_some_pass())
 }
 
 /// The event comes only after the fault is undone: what is down, frozen or cut off can't show it.
@@ -208,6 +243,57 @@ pub fn is_held(kind: FaultKind, class: TargetClass) -> bool {
     match kind {
         FaultKind::Kill | FaultKind::Stop => !class.is_of_node(),
         FaultKind::Restart | FaultKind::Tamper { .. } => false,
-        FaultKind::Pause | FaultKind::Isolate { .. } | FaultKind::Partition | FaultKind::Blackout => true,
+        FaultKind::Pause
+        | FaultKind::Blackout
+        | FaultKind::Isolate { .. }
+        | FaultKind::Partition { .. }
+        | FaultKind::Loss { .. }
+        | FaultKind::SlowLink { .. } => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_apart_stay_agents_and_a_ring_or_a_bridge_is_sure_of_nothing() {
+        let host = possible(FaultKind::PARTITION, Target::new(TargetClass::Host, Role::OfLeader));
+        assert_eq!(host, [Event::EtcdLeaderChanged, Event::JupyterMoved, Event::EtcdLeaderDemoted]);
+        for shape in [Split::Ring, Split::Bridge] {
+            assert_eq!(possible(FaultKind::Partition { shape }, Target::new(TargetClass::Node, Role::Leader)), []);
+        }
+    }
+
+    #[test]
+    fn nothing_is_certain_of_a_part_that_is_heard_badly() {
+        let way = stormbed::outpost::cut::Way::Both;
+        let loss = FaultKind::Loss { from: crate::fault::PeerSet::EVERYONE, way, percent: 30 };
+        for class in [TargetClass::Node, TargetClass::MesosMaster, TargetClass::ZooKeeper, TargetClass::MesosAgent] {
+            let target = Target::new(class, Role::Leader);
+            assert_eq!(possible(loss, target), []);
+            let limits = Limits::of(&TopologyConfig::default());
+            assert!(Name::ALL.into_iter().all(|name| recovery_floor_ms(loss, target, name, &limits).is_none()));
+        }
+    }
+
+    #[test]
+    fn whoever_still_reaches_its_own_keeps_its_place() {
+        let caused = |class, role, from: &[Peers]| {
+            let way = stormbed::outpost::cut::Way::In;
+            let kind = FaultKind::Isolate { from: from.iter().copied().collect(), way };
+            possible(kind, Target::new(class, role))
+        };
+        let node = |from| caused(TargetClass::Node, Role::Leader, from);
+        assert!(node(&[Peers::Everyone]).contains(&Event::EtcdLeaderChanged));
+        assert_eq!(node(&[Peers::Proxy]), [], "the other members are still reached");
+        let master = |from| caused(TargetClass::MesosMaster, Role::Leader, from);
+        assert_eq!(master(&[Peers::Frameworks, Peers::Hosts]), []);
+        assert!(master(&[Peers::Frameworks, Peers::ZooKeeper]).contains(&Event::MesosMasterExited));
+        assert_eq!(caused(TargetClass::MesosAgent, Role::Any, &[Peers::ZooKeeper]), []);
+        assert_eq!(caused(TargetClass::MesosAgent, Role::Any, &[Peers::Masters]), [Event::AgentUnreachable]);
+        assert_eq!(caused(TargetClass::Host, Role::OfLeader, &[Peers::Masters]), [Event::AgentUnreachable]);
+        assert_eq!(caused(TargetClass::ZooKeeper, Role::Majority, &[Peers::Masters]), []);
+        assert_eq!(caused(TargetClass::Framework, Role::Leader, &[Peers::Masters]), []);
     }
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use super::duration::format_ms;
 use super::event::Event;
-use super::file::{
-    FaultStep, Items, MeanwhileKeys, Previous, RecoveredKeys, StepKeys, TargetKeys, TogetherFault, TogetherStep,
-};
+use super::file::{FaultStep, Items, MeanwhileKeys, Previous, RecoveredKeys, StepKeys, TogetherFault, TogetherStep};
 use super::physics::{Limits, floor_ms, is_held, possible, recovery_floor_ms};
 use super::plan::{HOLD_MAX_MS, RESOLVE_WITHIN_MS};
+use super::read_fault::Named;
 use super::read_target::{read_target, takes};
-use super::values::{FaultWord, PeersWord, Time, WhatWord};
+use super::values::Time;
 use super::{AbortIf, Act, Bound, Condition, FaultAct, Meanwhile, RecoveryClock, Step};
 use crate::document::diagnose::Diagnosis;
 use crate::document::place::Place;
@@ -47,7 +46,7 @@ impl Reader<'_, '_> {
         self.with_previous(keys.with, &at.key("with"));
         self.rounds(keys.repeat, keys.every.as_ref(), keys.with, at);
         let asked = Asked {
-            named: Named { fault: keys.fault, target: &keys.target, from: keys.from, what: keys.what },
+            named: Named::from(keys),
             held_for: keys.r#for.as_ref(),
             expect: &keys.expect,
             meanwhile: keys.meanwhile.as_ref(),
@@ -123,35 +122,6 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The kind of fault that `fault` and `what` mean.
-    fn about(&mut self, named: Named<'_>, at: &Place) -> Option<FaultKind> {
-        let kind = named.fault.0;
-        let words: Vec<&str> = kind.whats().map(|row| row.word).collect();
-        match named.what {
-            None if words.is_empty() => Some(kind),
-            Some(WhatWord(what)) if what.is_like(kind) => Some(what),
-            None => {
-                let message = format!("{} must say what", kind.row().word);
-                self.d.at(
-                    &at.key("fault"),
-                    message,
-                    format!("add what = \"{}\"; allowed: {}", words[0], words.join(", ")),
-                );
-                None
-            }
-            Some(WhatWord(what)) => {
-                let word = what.what().map_or("", |row| row.word);
-                let message = format!("{} has no 'what' = \"{word}\"", kind.row().word);
-                let help = match words.as_slice() {
-                    [] => format!("leave 'what' out; {} has it", what.row().word),
-                    words => format!("allowed: {}", words.join(", ")),
-                };
-                self.d.at(&at.key("what"), message, help);
-                None
-            }
-        }
-    }
-
     /// What a majority loses nothing brings back.
     fn leaves_data(&mut self, act: &FaultAct, at: &Place) {
         let (all, taken) = (self.limits.number_of(act.target.class), takes(&act.target, self.limits));
@@ -162,24 +132,21 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// `fault`, `target`, `from`, `what` and `for`, of a step or of a storm.
+    /// A fault, its target and `for`, of a step or of a storm.
     pub fn fault(&mut self, named: Named<'_>, held_for: Option<&Time>, at: &Place) -> Option<FaultAct> {
-        let named = Named { fault: FaultWord(self.about(named, at)?), ..named };
-        let kind = match (named.fault.0, named.from) {
-            (FaultKind::Isolate { .. }, Some(PeersWord(from))) => FaultKind::isolate(from),
-            (kind, Some(_)) => {
-                self.d.at(&at.key("from"), format!("{kind} has no 'from'"), "only fault = \"isolate\" says from whom");
-                return None;
-            }
-            (kind, None) => kind,
-        };
+        let kind = self.kind(&named, at)?;
         let has_previous = self.previous.is_some();
         let target = read_target(named.target, &at.key("target"), self.limits, has_previous, self.d)?;
         if !kind.targets().contains(&target.class) {
-            let names: Vec<&str> = kind.targets().iter().map(|class| class.row().word).collect();
+            let targets = kind.targets();
+            let names: Vec<&str> = targets.iter().map(|class| class.row().word).collect();
+            let names = if names.is_empty() { vec!["nothing: no part speaks with all of them"] } else { names };
             let message = format!("{kind} can't be done to a {}", target.class);
             let help = format!("{}; allowed: {}", kind.why_not(target.class), names.join(", "));
             self.d.at(&at.key("target"), message, help);
+        }
+        if let FaultKind::Partition { shape } = kind {
+            self.splits(shape, &target, &at.key("target"));
         }
         if held_for.is_some() && !is_held(kind, target.class) {
             let help = match kind {
@@ -329,21 +296,12 @@ struct Asked<'k> {
 
 fn asked_of(keys: &TogetherFault) -> Asked<'_> {
     Asked {
-        named: Named { fault: keys.fault, target: &keys.target, from: keys.from, what: keys.what },
+        named: Named::from(keys),
         held_for: keys.r#for.as_ref(),
         expect: &keys.expect,
         meanwhile: keys.meanwhile.as_ref(),
         recovered: keys.recovered.as_ref(),
     }
-}
-
-/// A fault as files name it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Named<'k> {
-    pub fault: FaultWord,
-    pub target: &'k TargetKeys,
-    pub from: Option<PeersWord>,
-    pub what: Option<WhatWord>,
 }
 
 fn step_of(act: Act, wait: Option<&Time>) -> Step {

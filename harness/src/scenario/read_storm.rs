@@ -2,7 +2,8 @@
 
 use super::duration::format_ms;
 use super::file::StormKeys;
-use super::read_step::{Named, Reader};
+use super::read_fault::Named;
+use super::read_step::Reader;
 use super::read_target::takes;
 use super::{FaultAct, Storm, StormFault};
 use crate::document::place::Place;
@@ -41,8 +42,7 @@ impl Reader<'_, '_> {
             let Some(keys) = keys else {
                 continue;
             };
-            let named = Named { fault: keys.fault, target: &keys.target, from: keys.from, what: keys.what };
-            if let Some(act) = self.fault(named, keys.r#for.as_ref(), &at) {
+            if let Some(act) = self.fault(Named::from(keys), keys.r#for.as_ref(), &at) {
                 if !allow_quorum_loss {
                     self.can_act(&act, &at.key("target"));
                 }

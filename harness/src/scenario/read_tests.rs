@@ -1,12 +1,14 @@
 //! Scenario files that can run, and messages for those that can't.
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
+use stormbed::outpost::cut::Way;
+use stormbed::outpost::link::Link;
 
 use super::event::Event;
 use super::read::read;
 use super::{Act, Condition, RecoveryClock, Scenario, Step};
 use crate::fault::words::{FAULTS, WHATS};
-use crate::fault::{FaultKind, Peers, Role, TargetClass};
+use crate::fault::{FaultKind, PeerSet, Peers, Role, TargetClass};
 use crate::invariant::Name;
 use crate::topology::TopologyConfig;
 
@@ -116,6 +118,49 @@ meanwhile = { jupyter = "holds", mesos = "degraded" }
     assert_eq!(act.kind, FaultKind::isolate(Peers::ZooKeeper));
     let meanwhile: Vec<_> = step.meanwhile.iter().map(|m| (m.invariant, m.state)).collect();
     assert_eq!(meanwhile, [(Name::Jupyter, Condition::Holds), (Name::Mesos, Condition::Degraded)]);
+}
+
+#[test]
+fn one_way_and_several_peers_are_read_in_steps_in_together_and_in_storms() {
+    let keys = r#"fault = "isolate", from = ["masters", "zookeeper"], way = "out", target = { mesos-agent = "any" }"#;
+    let way = Way::Out;
+    let expected = FaultKind::Isolate { from: [Peers::Masters, Peers::ZooKeeper].into_iter().collect(), way };
+    let kind_of = |act: &Act| match act {
+        Act::Fault(act) => act.kind,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(kind_of(&step(&keys.replace(", f", "\nf").replace(", w", "\nw").replace(", t", "\nt")).act), expected);
+    let together = step(&format!("together = [ {{ {keys} }}, {{ fault = \"kill\", target = {{ node = 1 }} }} ]"));
+    let Act::Together(steps) = &together.act else { panic!("{together:?}") };
+    assert_eq!(kind_of(&steps[0].act), expected);
+    let storm = step(&format!("storm = {{ for = \"60s\", every = \"5s\", faults = [ {{ {keys} }} ] }}"));
+    let Act::Storm(storm) = &storm.act else { panic!("{storm:?}") };
+    assert_eq!(storm.faults[0].act.kind, expected);
+    let plain = step("fault = \"isolate\"\ntarget = { host = 1 }");
+    assert_eq!(kind_of(&plain.act), FaultKind::isolate(Peers::Everyone), "everyone, both ways");
+}
+
+#[test]
+fn losses_and_slow_links_are_read_with_all_that_they_are_told() {
+    let kind = |keys: &str| {
+        let step = step(&format!("target = {{ mesos-master = \"any\" }}\n{keys}"));
+        let Act::Fault(act) = step.act else { panic!("{step:?}") };
+        (act.kind, act.kind.to_string())
+    };
+    let from = [Peers::ZooKeeper, Peers::Hosts].into_iter().collect();
+    let loss = kind("fault = \"loss\"\nshare = \"30%\"\nfrom = [\"hosts\", \"zookeeper\"]\nway = \"in\"");
+    let expected = FaultKind::Loss { from, way: Way::In, percent: 30 };
+    assert_eq!(loss, (expected, "loss of 30% from zookeeper and hosts (in)".to_owned()));
+    let slow = kind("fault = \"slow-link\"\ndelay = \"100ms\"\njitter = \"20ms\"\nrate = \"8mbit\"");
+    let link = Link { delay_ms: 100, jitter_ms: 20, rate_kbit: 8_000 };
+    let expected = FaultKind::SlowLink { from: PeerSet::EVERYONE, link };
+    assert_eq!(slow, (expected, "slow-link by 100 ms±20 ms, at 8000 kbit/s".to_owned()));
+    let (rate, shown) = kind("fault = \"slow-link\"\nrate = \"512kbit\"");
+    assert_eq!(shown, "slow-link at 512 kbit/s");
+    for kind in [loss.0, slow.0, rate] {
+        let text = serde_json::to_string(&kind).expect("plain data");
+        assert_eq!(serde_json::from_str::<FaultKind>(&text).expect("it was just written"), kind, "{text}");
+    }
 }
 
 #[test]

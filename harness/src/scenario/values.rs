@@ -7,8 +7,10 @@ use serde::Deserialize;
 
 use super::duration::{self, parse_ms, parse_range_ms};
 use crate::document::grammar::{Format, LABEL};
-use crate::fault::words::{FAULTS, PEERS, WHATS};
-use crate::fault::{FaultKind, Peers};
+use stormbed::outpost::cut::Way;
+
+use crate::fault::words::{FAULTS, PEERS, SPLITS, WAYS, WHATS};
+use crate::fault::{FaultKind, Peers, Split};
 
 /// The forms, as the schema names them.
 pub const FORMATS: &[Format] = &[
@@ -24,7 +26,17 @@ pub const FORMATS: &[Format] = &[
         check: |text| share(text).map(drop),
         allowed: "a whole percentage from \"1%\" to \"100%\"",
     },
+    Format { name: "rate", check: |text| rate(text).map(drop), allowed: RATES },
 ];
+
+/// Rates that can be asked for, and that a link in user space keeps up with.
+const RATES: &str = "a whole number from 64kbit to 1000mbit, such as \"8mbit\"";
+
+fn rate(text: &str) -> Result<u32, String> {
+    let units = [("kbit", 1), ("mbit", 1_000)];
+    let read = units.iter().find_map(|(unit, kbit)| text.strip_suffix(unit)?.parse::<u32>().ok()?.checked_mul(*kbit));
+    read.filter(|kbit| (64..=1_000_000).contains(kbit)).ok_or_else(|| format!("'{text}' is not such a rate"))
+}
 
 fn time(text: &str) -> Result<u64, String> {
     match parse_ms(text)? {
@@ -92,6 +104,11 @@ text_value!(
     Share(u8), "share", "^[0-9]+%$", |text| share(&text)
 );
 
+text_value!(
+    /// A rate in kilobits per second.
+    Rate(u32), "rate", "^[0-9]+(kbit|mbit)$", |text| rate(&text)
+);
+
 /// Words of a table as a schema: each with what it means.
 pub fn words_schema<'a>(title: &str, words: impl IntoIterator<Item = (&'a str, &'a str)>) -> Schema {
     let choices: Vec<_> =
@@ -133,11 +150,43 @@ word_value!(
     /// Whom an isolated machine can't reach.
     PeersWord(Peers), "value of 'from'", PEERS, peers
 );
+word_value!(
+    /// Which packets are dropped.
+    WayWord(Way), "value of 'way'", WAYS, way
+);
+word_value!(
+    /// Who doesn't reach whom in a partition.
+    SplitWord(Split), "value of 'shape'", SPLITS, split
+);
 
 word_value!(
     /// What a fault is about: that fault, with this.
     WhatWord(FaultKind), "value of 'what'", WHATS, kind
 );
+
+/// One kind of peer, or several.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum FromKeys {
+    /// One.
+    One(PeersWord),
+    /// Several.
+    Several(Vec<Option<PeersWord>>),
+}
+
+impl JsonSchema for FromKeys {
+    fn schema_name() -> Cow<'static, str> {
+        "FromKeys".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let word = generator.subschema_for::<PeersWord>();
+        let several = serde_json::json!({
+            "type": "array", "title": "a list of peers", "items": word, "minItems": 1, "uniqueItems": true,
+            "examples": ["[\"masters\", \"zookeeper\"]"],
+        });
+        json_schema!({ "title": "value of 'from'", "anyOf": [word, several] })
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -149,6 +198,8 @@ mod tests {
         assert!(time("0s").is_err_and(|why| why.contains("no time")));
         assert_eq!(share("50%"), Ok(50));
         assert!(share("0%").is_err() && share("101%").is_err() && share("50").is_err());
+        assert_eq!((rate("8mbit"), rate("512kbit")), (Ok(8_000), Ok(512)));
+        assert!(["63kbit", "8 mbit", "8mb", "5000000mbit"].iter().all(|text| rate(text).is_err()));
         let label = LABEL.check;
         assert!(label("a-1").is_ok() && label("1a").is_err() && label("a-").is_err() && label("").is_err());
     }
