@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::cut::Cut;
 use super::link::Link;
 use super::processes::ProcessView;
+use super::squeeze::Squeeze;
 use super::tamper::Tamper;
 use crate::supervisor::core::Signal;
 
@@ -79,6 +80,15 @@ pub enum Act {
         /// How late.
         link: Link,
     },
+    /// The disk of this machine's brick is full; undone by freeing it.
+    FillDisk,
+    /// A container has little to live on; undone by setting its limits back.
+    Squeeze {
+        /// Full id.
+        container: String,
+        /// What there is little of.
+        squeeze: Squeeze,
+    },
     /// Damage what a node keeps. Has no undo: the system must heal it.
     Tamper(Tamper),
 }
@@ -102,6 +112,8 @@ impl Act {
             | Self::DownPart { .. }
             | Self::FreezeProcess { .. }
             | Self::DownBrick { .. }
+            | Self::FillDisk
+            | Self::Squeeze { .. }
             | Self::Cut(_)
             | Self::Lose { .. }
             | Self::Slow { .. } => true,

@@ -16,10 +16,11 @@ use tokio::task::spawn_blocking;
 
 use super::containers::{inspect, list, state};
 use super::etcd::Endpoints;
+use super::full::{self, Disk};
 use super::marks::{Mark, Marks};
 use super::protocol::{Act, ContainerState, Hello};
 use super::slow::SlowLinks;
-use super::{crossing, cut, gluster, parts, processes, tamper, text};
+use super::{crossing, cut, gluster, parts, processes, squeeze, tamper, text};
 use crate::supervisor::core::Signal;
 
 /// A container that is told to stop has this long before its engine kills it; a node's agent takes 3 s at most.
@@ -39,6 +40,8 @@ pub struct Place {
     pub volume: String,
     /// Where slots keep their data, one directory each.
     pub slots: Option<PathBuf>,
+    /// The disk of its brick, if it has one.
+    pub disk: Option<Disk>,
     /// etcd's members.
     pub etcd: Arc<Endpoints>,
     /// What is seen of faults.
@@ -49,6 +52,12 @@ pub struct Place {
     pub cluster: String,
     /// Services on other machines.
     pub peers: Vec<SocketAddrV4>,
+}
+
+impl Place {
+    fn disk(&self) -> Result<&Disk, String> {
+        self.disk.as_ref().ok_or_else(|| "this machine has no brick".to_owned())
+    }
 }
 
 /// One fault that is held.
@@ -189,6 +198,16 @@ async fn make(place: &Place, fault: &str, act: &Act) -> Result<(), String> {
             let (fault, cut) = (fault.to_owned(), cut.clone());
             spawn_blocking(move || cut::make(&fault, &cut)).await.map_err(text)?
         }
+        Act::FillDisk => {
+            full::make(place.disk()?).await?;
+            place.marks.put(fault, Mark::Shows(true));
+            Ok(())
+        }
+        Act::Squeeze { container, squeeze } => {
+            squeeze::make(place, fault, container, *squeeze).await?;
+            place.marks.put(fault, Mark::Shows(true));
+            Ok(())
+        }
         Act::Tamper(tamper) => {
             let damaged = tamper::make(place, tamper).await?;
             place.marks.put(fault, Mark::Damaged(damaged));
@@ -230,6 +249,16 @@ async fn unmake(place: &Place, fault: &str, act: &Act) -> Result<(), String> {
         Act::DownPart { part, .. } | Act::RestartPart { part } => parts::release(part).await,
         Act::FreezeProcess { process } => processes::go_on(*process),
         Act::DownBrick { .. } | Act::RestartBrick { .. } => gluster::start_bricks(&place.volume).await,
+        Act::Squeeze { .. } => {
+            squeeze::unmake(fault)?;
+            place.marks.put(fault, Mark::Shows(false));
+            Ok(())
+        }
+        Act::FillDisk => {
+            full::unmake(place.disk()?).await?;
+            place.marks.put(fault, Mark::Shows(false));
+            Ok(())
+        }
         Act::Cut(_) | Act::Lose { .. } | Act::Slow { .. } => {
             let (fault, links) = (fault.to_owned(), Arc::clone(&place.links));
             let unmake = move || {
@@ -263,8 +292,12 @@ pub async fn sweep(hello: &Hello) -> Result<Vec<String>, String> {
     let cuts = spawn_blocking(cut::unmake_all).await.map_err(text).flatten()?;
     swept.extend(cuts.into_iter().map(|chain| format!("removed the rules {chain}")));
     swept.extend(parts::release_all().await?.into_iter().map(|part| format!("released the part {part}")));
+    swept.extend(spawn_blocking(squeeze::sweep).await.map_err(text)??);
     if let Some(slots) = hello.slots.clone() {
         swept.extend(spawn_blocking(move || tamper::sweep(&slots)).await.map_err(text)??);
+    }
+    if let Some(disk) = Disk::of(hello) {
+        swept.extend(spawn_blocking(move || full::sweep(&disk)).await.map_err(text)??);
     }
     if hello.brick.is_some() && processes::brick(&hello.volume).is_none() {
         gluster::start_bricks(&hello.volume).await?;
@@ -314,6 +347,7 @@ mod tests {
             engine: Ok(engine),
             volume: String::new(),
             slots: None,
+            disk: None,
             etcd: Arc::default(),
             marks: Arc::default(),
             links: Arc::default(),

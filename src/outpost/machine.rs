@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 use super::commands::Commands;
 use super::faults::{Faults, Place};
 use super::files::Volume;
+use super::full::Disk;
 use super::marks::Marks;
 use super::protocol::{Call, Hello, MachineView, Reply};
 use super::session::Hands;
@@ -149,6 +150,7 @@ impl Machine {
             engine: self.engine().cloned(),
             volume: volume.clone(),
             slots: self.hello.slots.clone(),
+            disk: Disk::of(&self.hello),
             etcd: Arc::clone(&self.etcd),
             marks: Arc::clone(&self.marks),
             links: Arc::clone(&self.links),

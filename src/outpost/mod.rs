@@ -9,8 +9,8 @@
 //! * Looks: [`containers`], [`etcd`], [`routes`], [`mesos`], [`zookeeper`], [`logins`], [`reach`], [`gluster`], [`bricks`],
 //!   [`traces`], [`logs`].
 //! * Acts: [`files`] (the ledger's), [`faults`], and what those need of the machine: [`cut`] (made of `netfilter`'s rules, and
-//!   tried by a [`crossing`]), [`slow`] ([`link`]s, by way of `nfqueue`), [`parts`] (the supervisor's), [`processes`], [`tamper`].
-//!   [`marks`]: how those show that leave nothing else to be seen.
+//!   tried by a [`crossing`]), [`slow`] ([`link`]s, by way of `nfqueue`), [`parts`] (the supervisor's), [`processes`], [`tamper`],
+//!   [`full`] (a brick's disk), [`squeeze`] (control groups). [`marks`]: how those show that leave nothing else to be seen.
 //! * [`commands`]: those of the runner's own invariants.
 //! * [`inside`], [`listening`]: files and listening sockets of another process.
 //!
@@ -26,6 +26,7 @@ pub mod cut;
 pub mod etcd;
 pub mod faults;
 pub mod files;
+pub mod full;
 pub mod gluster;
 pub mod inside;
 pub mod link;
@@ -45,6 +46,7 @@ pub mod reach;
 pub mod routes;
 pub mod session;
 pub mod slow;
+pub mod squeeze;
 pub mod tamper;
 pub mod traces;
 pub mod zookeeper;

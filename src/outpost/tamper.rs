@@ -105,7 +105,7 @@ pub async fn make(place: &Place, tamper: &Tamper) -> Result<Damaged, String> {
     }
 }
 
-async fn process(place: &Place, container: &str) -> Result<i32, String> {
+pub(super) async fn process(place: &Place, container: &str) -> Result<i32, String> {
     let found = inspect(place.engine.as_ref()?, container).await?;
     found.as_ref().and_then(pid).ok_or_else(|| format!("container {container} isn't running"))
 }

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::grammar::{Grammar, words};
-use crate::fault::words::{CLASSES, FAULTS, Numbers, PEERS, WHATS};
+use crate::fault::whats::WHATS;
+use crate::fault::words::{CLASSES, FAULTS, Numbers, PEERS};
 use crate::scenario::event::Event;
 use crate::scenario::file::GRAMMAR as SCENARIO;
 use crate::scenario::read::read;
@@ -200,6 +201,7 @@ fn value_of(grammar: &Grammar, schema: &Value) -> String {
         (_, Some("label")) => "a name".to_owned(),
         (_, Some("share")) => "a share".to_owned(),
         (_, Some("rate")) => "a rate".to_owned(),
+        (_, Some("amount")) => "an amount".to_owned(),
         (_, Some("cidr")) => "a network".to_owned(),
         (Some("string"), _) => "a text".to_owned(),
         (Some("boolean"), _) => "`true` or `false`".to_owned(),

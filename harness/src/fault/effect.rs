@@ -12,8 +12,8 @@ use super::work::held;
 use super::{Fault, FaultKind, TargetClass, Victim};
 use crate::observe::observation::{Observation, PartView, Probe};
 
-/// Every victim is seen to be down (kill, stop, blackout), another than before (restart), frozen (pause) or was seen damaged (tamper), or
-/// its packets are seen to be dropped or late.
+/// Every victim is seen to be down (kill, stop, blackout), another than before (restart), frozen (pause), without space (disk-full), at its
+/// limits (squeeze) or was seen damaged (tamper), or its packets are seen to be dropped or late.
 #[must_use]
 pub fn effect_seen(fault: &Fault, seen: &Observation) -> bool {
     let Some(began) = fault.life.inject_begin else {
@@ -27,6 +27,9 @@ pub fn effect_seen(fault: &Fault, seen: &Observation) -> bool {
             every(fault, |victim| is_cut(fault.kind, &held(&fault.name, victim), &cut_at(victim, seen), seen, began))
         }
         FaultKind::Partition { .. } => is_cut(fault.kind, &fault.name, &hosts(seen), seen, began),
+        FaultKind::DiskFull | FaultKind::Squeeze { .. } => {
+            every(fault, |victim| mark(fault, victim, seen, began) == Some(true))
+        }
         // The system may have healed it by now.
         FaultKind::Tamper { .. } => every(fault, |victim| mark(fault, victim, seen, began).is_some()),
     }
@@ -47,6 +50,9 @@ pub fn undone_seen(fault: &Fault, seen: &Observation) -> bool {
             is_uncut(&held(&fault.name, victim), &cut_at(victim, seen), seen, undone) && goes_on(victim)
         }),
         FaultKind::Partition { .. } => is_uncut(&fault.name, &hosts(seen), seen, undone),
+        FaultKind::DiskFull | FaultKind::Squeeze { .. } => {
+            every(fault, |victim| mark(fault, victim, seen, undone) == Some(false))
+        }
         FaultKind::Tamper { .. } => every(fault, |victim| is_healed(fault, victim, seen, undone)),
     }
 }
@@ -75,7 +81,7 @@ pub fn shows_at(fault: &Fault, seen: &Observation) -> Places {
             _ if parts => places.cuts.extend(hosts(seen).into_iter().map(str::to_owned)),
             _ if cuts => places.cuts.extend(cut_at(victim, seen).into_iter().map(str::to_owned)),
             Place::Container if fault.kind != FaultKind::Restart => places.parts = true,
-            Place::Node if !matches!(fault.kind, FaultKind::Tamper { .. }) => {
+            Place::Node if !matches!(fault.kind, FaultKind::Tamper { .. } | FaultKind::Squeeze { .. }) => {
                 places.containers.extend(victim.host.clone())
             }
             _ => {
@@ -110,6 +116,9 @@ pub fn lapsed(fault: &Fault, seen: &Observation) -> bool {
             Place::Container => runs(victim, seen, from),
             _ => is_another(victim, seen, from),
         }),
+        FaultKind::DiskFull | FaultKind::Squeeze { .. } => {
+            any(&|victim| mark(fault, victim, seen, from) == Some(false))
+        }
         FaultKind::Restart | FaultKind::Tamper { .. } => false,
         FaultKind::Pause => any(&goes_on),
         FaultKind::Isolate { .. } | FaultKind::Loss { .. } | FaultKind::SlowLink { .. } => {
@@ -517,6 +526,23 @@ mod tests {
         assert!(undone_seen(&fault, &cluster.seen));
         cluster.machine(&host_of(0)).marks.insert(mark, true);
         assert!(!undone_seen(&fault, &cluster.seen));
+    }
+
+    #[test]
+    fn a_full_disk_refuses_writes_until_it_takes_them_again() {
+        let mut cluster = Cluster::steady();
+        let mut fault = on(FaultKind::DiskFull, vec![part(TargetClass::Brick, "host-1", &cluster)]);
+        let mark = held("t/s1", &fault.victims[0]);
+        assert!(!effect_seen(&fault, &cluster.seen), "nobody has tried to write");
+        cluster.machine("host-1").marks.insert(mark.clone(), true);
+        assert!(effect_seen(&fault, &cluster.seen));
+        fault.life.step(Stage::Injected, Millis(BEGIN - 1)).expect("legal");
+        fault.life.step(Stage::Seen, Millis(BEGIN - 1)).expect("legal");
+        assert!(!lapsed(&fault, &cluster.seen));
+        cluster.machine("host-1").marks.insert(mark, false);
+        assert!(lapsed(&fault, &cluster.seen), "it was freed before its time");
+        undone(&mut fault);
+        assert!(undone_seen(&fault, &cluster.seen));
     }
 
     #[test]

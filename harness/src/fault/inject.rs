@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 
 use super::work::Work;
 use super::{
-    Fault, FaultKind, TargetClass, blackout, isolate, kill, loss, partition, pause, restart, slow_link, stop, tamper,
+    Fault, FaultKind, TargetClass, blackout, disk_full, isolate, kill, loss, partition, pause, restart, slow_link,
+    squeeze, stop, tamper,
 };
 use crate::observe::observation::Shape;
 use crate::observe::world::World;
@@ -30,6 +31,8 @@ pub async fn available(world: &World, kind: FaultKind, class: TargetClass) -> Re
         | FaultKind::Restart
         | FaultKind::Pause
         | FaultKind::Tamper { .. }
+        | FaultKind::DiskFull
+        | FaultKind::Squeeze { .. }
         | FaultKind::Blackout => Ok(()),
         FaultKind::Isolate { .. } => isolate::available(world).await,
         FaultKind::Partition { .. } => partition::available(world, class).await,
@@ -67,6 +70,8 @@ pub fn works(shape: &Shape, fault: &Fault) -> Result<Vec<Work>, String> {
         }
         FaultKind::Partition { shape: split } => partition::works(shape, fault, split),
         FaultKind::Tamper { what } => victims.map(|victim| tamper::work(shape, name, victim, what)).collect(),
+        FaultKind::Squeeze { what, to } => victims.map(|victim| squeeze::work(name, victim, what, to)).collect(),
+        FaultKind::DiskFull => Ok(victims.map(|victim| disk_full::work(name, victim)).collect()),
         FaultKind::Blackout => Ok(victims.map(blackout::work).collect()),
     }
 }

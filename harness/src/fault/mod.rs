@@ -2,15 +2,16 @@
 //!
 //! # Layout
 //! * One file per fault, each with what it comes to for a victim: [`kill`], [`stop`], [`restart`], [`pause`], [`isolate`],
-//!   [`partition`], [`loss`], [`slow_link`], [`tamper`], [`blackout`]. [`peers`]: from whom; [`place`]: where each kind of part
-//!   lives.
+//!   [`partition`], [`loss`], [`slow_link`], [`tamper`], [`blackout`], [`disk_full`], [`squeeze`]. [`peers`]: from whom;
+//!   [`place`]: where each kind of part lives.
 //! * [`inject`]: made and undone, over all victims; [`work`]: one act on one machine. [`effect`]: that it, or its end, is seen.
 //! * [`life`]: the state machine that no fault escapes.
 //! * [`lease`]: no fault outlives its deadline. [`journal`]: what is owed to the topology if this process dies; [`guard`] pays that
 //!   then, and [`heal`] whatever is still owed later.
-//! * [`words`], and [`packets`]: what scenario files call all of it.
+//! * [`words`], [`packets`] and [`whats`]: what scenario files call all of it.
 
 pub mod blackout;
+pub mod disk_full;
 pub mod effect;
 pub mod guard;
 pub mod heal;
@@ -28,8 +29,10 @@ pub mod peers;
 pub mod place;
 pub mod restart;
 pub mod slow_link;
+pub mod squeeze;
 pub mod stop;
 pub mod tamper;
+pub mod whats;
 pub mod words;
 pub mod work;
 
@@ -94,8 +97,46 @@ pub enum FaultKind {
         /// What is damaged.
         what: Damage,
     },
+    /// A node has little to live on; undone by setting its limits back.
+    Squeeze {
+        /// Of what.
+        what: Means,
+        /// How much is left.
+        to: Amount,
+    },
+    /// The disk of a brick has no space left; undone by giving it back.
+    DiskFull,
     /// SIGKILL to everything at once; undone by starting everything at once.
     Blackout,
+}
+
+/// What a node lives on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Means {
+    /// Processor time.
+    Cpu,
+    /// Memory.
+    Memory,
+}
+
+/// How much is left of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Amount {
+    /// A share of one core.
+    Percent(u8),
+    /// So many mebibytes.
+    Mebibytes(u32),
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Amount::Percent(percent) => write!(f, "{percent}%"),
+            Amount::Mebibytes(mebibytes) => write!(f, "{mebibytes}MB"),
+        }
+    }
 }
 
 /// What is damaged of a node.
@@ -171,10 +212,15 @@ impl fmt::Display for FaultKind {
             FaultKind::Isolate { way, .. } | FaultKind::Loss { way, .. } if *way != Way::Both => {
                 write!(f, " ({})", if *way == Way::In { "in" } else { "out" })
             }
-            FaultKind::Tamper { .. } => match self.what() {
-                Some(row) => write!(f, " {}", row.word),
-                None => Ok(()),
-            },
+            FaultKind::Tamper { .. } | FaultKind::Squeeze { .. } => {
+                if let Some(row) = self.what() {
+                    write!(f, " {}", row.word)?;
+                }
+                match self {
+                    FaultKind::Squeeze { to, .. } => write!(f, " to {to}"),
+                    _ => Ok(()),
+                }
+            }
             _ => Ok(()),
         }
     }

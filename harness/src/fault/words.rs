@@ -5,7 +5,7 @@ use stormbed::outpost::cut::Way;
 use stormbed::outpost::link::Link;
 
 pub use super::packets::{PEERS, PeersRow, SPLITS, SplitRow, WAYS, WayRow};
-use super::{Damage, FaultKind, PeerSet, Role, TargetClass};
+use super::{Amount, Damage, FaultKind, Means, PeerSet, Role, TargetClass};
 use Role::{All, Any, Follower, Leader, Majority, Minority, MinorityWithLeader, NotOfLeader, OfLeader};
 use TargetClass::{
     Bird, Brick, Etcd, Framework, Host, Jupyter, MesosAgent, MesosMaster, NetworkDriver, Node, NodeAgent, Proxy, Sshd,
@@ -125,46 +125,25 @@ pub const FAULTS: &[FaultRow] = &[
         on: &[Node],
     },
     FaultRow {
+        word: "squeeze",
+        kind: FaultKind::Squeeze { what: Means::Cpu, to: Amount::Percent(100) },
+        colour: "92",
+        about: "A node gets little of what it lives on: `what` says of what, `to` how much.",
+        on: &[Node],
+    },
+    FaultRow {
+        word: "disk-full",
+        kind: FaultKind::DiskFull,
+        colour: "93",
+        about: "A brick of the shared volume has no space left: it refuses what needs some, with ENOSPC.",
+        on: &[Brick],
+    },
+    FaultRow {
         word: "blackout",
         kind: FaultKind::Blackout,
         colour: "90",
         about: "Switches everything off at the same moment (SIGKILL), and on again, at the same moment, at the undo.",
         on: &[Topology],
-    },
-];
-
-/// What a fault is about, for faults that must be told.
-#[derive(Debug, Clone, Copy)]
-pub struct WhatRow {
-    /// As files write it.
-    pub word: &'static str,
-    /// The fault, with this for its `what`.
-    pub kind: FaultKind,
-    /// In a sentence.
-    pub about: &'static str,
-}
-
-/// Everything that a fault can be about.
-pub const WHATS: &[WhatRow] = &[
-    WhatRow {
-        word: "hosts",
-        kind: FaultKind::Tamper { what: Damage::Hosts },
-        about: "The node's /etc/hosts is overwritten: no name leads anywhere.",
-    },
-    WhatRow {
-        word: "authorized-keys",
-        kind: FaultKind::Tamper { what: Damage::AuthorizedKeys },
-        about: "The node's authorized_keys is overwritten: nobody may log in.",
-    },
-    WhatRow {
-        word: "lease",
-        kind: FaultKind::Tamper { what: Damage::Lease },
-        about: "The lease of the node's registration is revoked through another member: the others take it for gone.",
-    },
-    WhatRow {
-        word: "etcd-data",
-        kind: FaultKind::Tamper { what: Damage::EtcdData },
-        about: "The node's etcd is killed and its data directory removed: it has lost what it had acknowledged. Never of a majority.",
     },
 ];
 
@@ -370,17 +349,6 @@ impl FaultKind {
         std::mem::discriminant(&self) == std::mem::discriminant(&other)
     }
 
-    /// The row of what it is about, if it must be told.
-    #[must_use]
-    pub fn what(self) -> Option<&'static WhatRow> {
-        self.whats().find(|row| row.kind == self)
-    }
-
-    /// All that this kind of fault can be about.
-    pub fn whats(self) -> impl Iterator<Item = &'static WhatRow> {
-        WHATS.iter().filter(move |row| row.kind.is_like(self))
-    }
-
     /// From whom it cuts its victims off, if it is of that kind.
     #[must_use]
     pub fn from(self) -> Option<PeerSet> {
@@ -414,6 +382,8 @@ impl FaultKind {
             (FaultKind::Blackout, _) => {
                 "it is of everything at once: target = { topology = \"all\" }, or kill the part"
             }
+            (FaultKind::Squeeze { .. }, _) => "only nodes have limits that can be set while they run",
+            (FaultKind::DiskFull, _) => "only bricks have a disk of their own that can be full",
             (FaultKind::Tamper { .. }, _) => "what can be damaged is what a node keeps: tamper with the node",
             (FaultKind::Partition { .. }, _) => "only nodes and hosts are cut off from each other alone: isolate it",
             (_, NodeAgent) if everyone => "an agent speaks through its etcd: do it to that, or to the node",
@@ -464,11 +434,6 @@ mod tests {
         distinct(&FAULTS.iter().map(|row| row.word).collect::<Vec<_>>());
         distinct(&FAULTS.iter().map(|row| row.colour).collect::<Vec<_>>());
         distinct(&PEERS.iter().map(|row| row.word).collect::<Vec<_>>());
-        distinct(&WHATS.iter().map(|row| row.word).collect::<Vec<_>>());
-        for row in WHATS {
-            assert_eq!(row.kind.what().map(|what| what.word), Some(row.word));
-            assert!(row.kind.to_string().contains(row.word), "reports say what: {}", row.kind);
-        }
         distinct(&SPLITS.iter().map(|row| row.word).collect::<Vec<_>>());
         assert!(SPLITS.iter().all(|row| serde_json::json!(row.split) == row.word), "plans and files write the same");
         distinct(&WAYS.iter().map(|row| row.word).collect::<Vec<_>>());

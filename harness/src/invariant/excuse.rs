@@ -24,6 +24,10 @@
 //! | any, framework | standby | nothing | |
 //! | any, network-driver | any | nothing: it is asked when containers start and end | |
 //! | kill, stop, restart brick | any | storage | 30 s after the undo: clients connect again, and it heals |
+//! | squeeze node | follower | hosts ssh storage etcd mesos network: it is slow, or a process of it is killed | 30 s after the undo: as after a death |
+//! | squeeze node | leader | the same and jupyter | likewise |
+//! | disk-full brick | any | storage: the others take the files, and the self-heal has work | likewise |
+//! | disk-full brick | majority, all | storage jupyter: nothing can be saved | likewise |
 //! | pause, isolate, loss, slow-link brick | any | storage jupyter: a silent brick stalls the volume for 10 s | likewise |
 //! | any, bird | not the leader's | hosts ssh etcd network: nobody has a route to the host's nodes | 20 s after the undo: BGP, leases, tables |
 //! | any, bird | the leader's | the same and jupyter | likewise |
@@ -88,7 +92,8 @@ pub fn excused(fault: &Fault) -> &'static [Name] {
     }
     // Without a quorum nobody leads.
     let led = fault.led() || takes_quorum(fault);
-    let ends = matches!(fault.kind, FaultKind::Kill | FaultKind::Stop);
+    // What is squeezed may be killed by the kernel.
+    let ends = matches!(fault.kind, FaultKind::Kill | FaultKind::Stop | FaultKind::Squeeze { .. });
     match fault.target.class {
         TargetClass::Node if ends && led => &[Hosts, Ssh, Jupyter, Storage, Etcd, Mesos, Network],
         TargetClass::Node if ends => &[Hosts, Ssh, Storage, Etcd, Mesos, Network],
@@ -106,6 +111,7 @@ pub fn excused(fault: &Fault) -> &'static [Name] {
         TargetClass::Framework if led => &[Mesos],
         TargetClass::Framework | TargetClass::NetworkDriver => &[],
         // A process that ends closes its connections; one that falls silent keeps everybody waiting.
+        TargetClass::Brick if fault.kind == FaultKind::DiskFull && !takes_quorum(fault) => &[Storage],
         TargetClass::Brick if ends || fault.kind == FaultKind::Restart => &[Storage],
         TargetClass::Brick => &[Storage, Jupyter],
         TargetClass::Bird if led => &[Hosts, Ssh, Jupyter, Etcd, Network],
@@ -135,6 +141,7 @@ pub fn ends(fault: &Fault, others: &[Fault]) -> Option<Millis> {
             let troubled = takes_quorum(fault) || others.iter().any(|other| overlaps(other, began));
             Some(after(began, if troubled { 2 * HEAL_MS } else { HEAL_MS }))
         }
+        class if class.is_of_node() && matches!(fault.kind, FaultKind::Squeeze { .. }) => undone(HEAL_MS),
         class if class.is_of_node() => undone(THAW_MS),
         TargetClass::MesosMaster | TargetClass::Framework => undone(MASTER_MS),
         TargetClass::ZooKeeper if takes_quorum(fault) => undone(ZOOKEEPER_MS + MASTER_MS),
@@ -183,7 +190,7 @@ mod tests {
     use stormbed::outpost::link::Link;
 
     use super::*;
-    use crate::fault::{PeerSet, Peers, Target, fixture};
+    use crate::fault::{Amount, Means, PeerSet, Peers, Target, fixture};
 
     fn fault(id: &str, kind: FaultKind, class: TargetClass, began: u64) -> Fault {
         let role = Role::Any;
@@ -272,6 +279,24 @@ mod tests {
         cut.life.step(Stage::Undone, Millis(9_000)).expect("legal");
         assert_eq!(names(std::slice::from_ref(&cut), 9_000 + BLACKOUT_MS).len(), Name::ALL.len());
         assert_eq!(names(&[cut], 9_001 + BLACKOUT_MS), []);
+    }
+
+    #[test]
+    fn what_is_squeezed_may_die_of_it_and_is_healed_after_the_undo() {
+        let kind = FaultKind::Squeeze { what: Means::Memory, to: Amount::Mebibytes(32) };
+        let mut squeezed = fault("s1", kind, TargetClass::Node, 1_000);
+        assert!(excused(&squeezed).contains(&Name::Mesos) && !excused(&squeezed).contains(&Name::Jupyter));
+        squeezed.life.step(Stage::Undone, Millis(9_000)).expect("legal");
+        assert!(names(std::slice::from_ref(&squeezed), 9_000 + HEAL_MS).contains(&Name::Etcd));
+        assert_eq!(names(&[squeezed], 9_001 + HEAL_MS), []);
+    }
+
+    #[test]
+    fn a_full_disk_excuses_jupyter_only_when_no_majority_has_room() {
+        let mut full = fault("s1", FaultKind::DiskFull, TargetClass::Brick, 1);
+        assert_eq!(excused(&full), [Name::Storage]);
+        full.target.role = Role::All;
+        assert_eq!(excused(&full), [Name::Storage, Name::Jupyter]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use stormbed::clock::Millis;
 use stormbed::config::Slot;
 use stormbed::outpost::protocol::ContainerView;
 
-use crate::fault::{Fault, TargetClass};
+use crate::fault::{Fault, FaultKind, TargetClass};
 use crate::observe::observation::{Observation, Probe, Shape};
 use crate::scenario::physics::is_held;
 use truth::Truth;
@@ -239,7 +239,9 @@ impl Held {
                     TargetClass::Host => &mut held.hosts,
                     TargetClass::Brick => &mut held.bricks,
                     TargetClass::Node | TargetClass::Etcd | TargetClass::NodeAgent => {
-                        let heals = !is_held(fault.kind, victim.class);
+                        // What is squeezed does what it can.
+                        let heals =
+                            !is_held(fault.kind, victim.class) || matches!(fault.kind, FaultKind::Squeeze { .. });
                         held.slots.extend(victim.node.filter(|_| !heals).map(|(slot, _)| slot));
                         continue;
                     }
@@ -339,7 +341,7 @@ mod tests {
     use super::*;
     use crate::fault::fixture::{node, part};
     use crate::fault::life::Stage;
-    use crate::fault::{FaultKind, Peers, Role, Target};
+    use crate::fault::{Peers, Role, Target};
 
     #[test]
     fn a_steady_cluster_keeps_every_promise() {

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::event::Event;
-use super::values::{FORMATS, FaultWord, FromKeys, Label, Rate, Share, SplitWord, Time, Times, WayWord, WhatWord};
+use super::values::{
+    AmountValue, FORMATS, FaultWord, FromKeys, Label, Rate, Share, SplitWord, Time, Times, WayWord, WhatWord,
+};
 use super::{Condition, When};
 use crate::document::grammar::Grammar;
 use crate::fault::words::{CLASSES, ClassRow, Numbers};
@@ -180,6 +182,9 @@ pub struct FaultStep {
     pub rate: Option<Rate>,
     /// What the fault is about; needed where there is a choice, as with `tamper`.
     pub what: Option<WhatWord>,
+    /// How much a squeezed node has left.
+    #[schemars(extend("examples" = ["20%"]))]
+    pub to: Option<AmountValue>,
     /// How long the fault is held. Without it: until the others have taken over, at most 30 s.
     pub r#for: Option<Time>,
     /// Begins while the previous step's fault is held, or is still being healed.
@@ -253,6 +258,9 @@ pub struct TogetherFault {
     pub rate: Option<Rate>,
     /// What the fault is about; needed where there is a choice, as with `tamper`.
     pub what: Option<WhatWord>,
+    /// How much a squeezed node has left.
+    #[schemars(extend("examples" = ["20%"]))]
+    pub to: Option<AmountValue>,
     /// How long the fault is held. Without it: until the others have taken over, at most 30 s.
     pub r#for: Option<Time>,
     /// Events that must be seen, else the verdict is INVALID.
@@ -342,6 +350,9 @@ pub struct StormFaultKeys {
     pub rate: Option<Rate>,
     /// What the fault is about; needed where there is a choice, as with `tamper`.
     pub what: Option<WhatWord>,
+    /// How much a squeezed node has left.
+    #[schemars(extend("examples" = ["20%"]))]
+    pub to: Option<AmountValue>,
     /// How long the fault is held; 8s when left out.
     pub r#for: Option<Time>,
     /// Its share among the storm's faults; 1 when left out.

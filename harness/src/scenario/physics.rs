@@ -80,6 +80,8 @@ impl Limits {
 pub fn possible(kind: FaultKind, target: Target) -> Vec<Event> {
     match kind {
         FaultKind::Tamper { what } => damaged(what, target),
+        // It may get on with what it has.
+        FaultKind::Squeeze { .. } => vec![],
         // Who is heard badly may be heard well enough.
         FaultKind::Loss { .. } | FaultKind::SlowLink { .. } => vec![],
         // Who leads in a ring or beside a bridge is anybody's guess, and may go on leading.
@@ -245,6 +247,8 @@ pub fn is_held(kind: FaultKind, class: TargetClass) -> bool {
         FaultKind::Restart | FaultKind::Tamper { .. } => false,
         FaultKind::Pause
         | FaultKind::Blackout
+        | FaultKind::DiskFull
+        | FaultKind::Squeeze { .. }
         | FaultKind::Isolate { .. }
         | FaultKind::Partition { .. }
         | FaultKind::Loss { .. }

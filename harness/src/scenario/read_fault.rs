@@ -7,10 +7,10 @@ use super::duration::format_ms;
 use super::file::{FaultStep, StormFaultKeys, TargetKeys, TogetherFault};
 use super::read_step::Reader;
 use super::read_target::takes;
-use super::values::{FaultWord, FromKeys, Rate, Share, SplitWord, Time, WayWord, WhatWord};
+use super::values::{AmountValue, FaultWord, FromKeys, Rate, Share, SplitWord, Time, WayWord, WhatWord};
 use crate::document::place::Place;
 use crate::fault::partition::{BRIDGE_MIN, RING_MIN};
-use crate::fault::{FaultKind, PeerSet, Peers, Role, Split, Target, TargetClass};
+use crate::fault::{Amount, FaultKind, Means, PeerSet, Peers, Role, Split, Target, TargetClass};
 
 /// Keys that only some faults have, and which.
 const OWN_KEYS: &[(&str, &[&str])] = &[
@@ -21,6 +21,7 @@ const OWN_KEYS: &[(&str, &[&str])] = &[
     ("delay", &["slow-link"]),
     ("jitter", &["slow-link"]),
     ("rate", &["slow-link"]),
+    ("to", &["squeeze"]),
 ];
 /// A packet that is later than this is one that was lost.
 const DELAY_MAX_MS: u64 = 10_000;
@@ -38,6 +39,7 @@ pub(super) struct Named<'k> {
     delay: Option<&'k Time>,
     jitter: Option<&'k Time>,
     rate: Option<&'k Rate>,
+    to: Option<&'k AmountValue>,
 }
 
 macro_rules! named {
@@ -55,6 +57,7 @@ macro_rules! named {
                     delay: keys.delay.as_ref(),
                     jitter: keys.jitter.as_ref(),
                     rate: keys.rate.as_ref(),
+                    to: keys.to.as_ref(),
                 }
             }
         }
@@ -73,6 +76,7 @@ impl Named<'_> {
             "delay" => self.delay.is_some(),
             "jitter" => self.jitter.is_some(),
             "rate" => self.rate.is_some(),
+            "to" => self.to.is_some(),
             _ => false,
         }
     }
@@ -97,8 +101,26 @@ impl Reader<'_, '_> {
             FaultKind::Partition { .. } => {
                 FaultKind::Partition { shape: named.shape.map_or(Split::Sides, |word| word.0) }
             }
+            FaultKind::Squeeze { what, .. } => FaultKind::Squeeze { what, to: self.left(what, named.to, at)? },
             _ => kind,
         })
+    }
+
+    /// How much a squeeze leaves.
+    fn left(&mut self, what: Means, to: Option<&AmountValue>, at: &Place) -> Option<Amount> {
+        let (word, example) = match what {
+            Means::Cpu => ("cpu", "20%"),
+            Means::Memory => ("memory", "64MB"),
+        };
+        let (place, message) = match (what, to.map(|to| to.0)) {
+            (Means::Cpu, Some(to @ Amount::Percent(_))) | (Means::Memory, Some(to @ Amount::Mebibytes(_))) => {
+                return Some(to);
+            }
+            (_, Some(to)) => (at.key("to"), format!("'{to}' is no amount of {word}")),
+            (_, None) => (at.key("what"), format!("a squeeze of {word} must say to how much")),
+        };
+        self.d.at(&place, message, format!("as in to = \"{example}\""));
+        None
     }
 
     /// The target of a partition fits its shape.
