@@ -39,6 +39,16 @@ enum Program {
     Supervise(stormbed::supervisor::cli::Arguments),
     /// The testbed's probes and faults, over standard input and output.
     Outpost,
+    /// Takes a control group's memory until the kernel ends somebody; started by the outpost.
+    #[command(hide = true)]
+    EatMemory {
+        /// Directory of the control group.
+        #[arg(long, value_name = "DIRECTORY")]
+        group: PathBuf,
+        /// It is of version 2.
+        #[arg(long)]
+        unified: bool,
+    },
 }
 
 /// Where a program's configuration lies.
@@ -115,5 +125,6 @@ async fn run(program: Program) -> Result<(), Failure> {
         Program::Calico(file) => Ok(calico::run(config::load(&file.config)?).await?),
         Program::Supervise(arguments) => supervisor::cli::run(arguments).await,
         Program::Outpost => Ok(outpost::run().await?),
+        Program::EatMemory { group, unified } => Ok(outpost::oom::eat_memory(&group, unified)?),
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::cut::Cut;
 use super::link::Link;
 use super::processes::ProcessView;
-use super::squeeze::Squeeze;
+use super::syncs::{Program, Syncs};
 use super::tamper::Tamper;
 use crate::supervisor::core::Signal;
 
@@ -82,12 +82,26 @@ pub enum Act {
     },
     /// The disk of this machine's brick is full; undone by freeing it.
     FillDisk,
-    /// A container has little to live on; undone by setting its limits back.
-    Squeeze {
+    /// A container has little processor time; undone by setting its limit back.
+    SlowCpu {
         /// Full id.
         container: String,
-        /// What there is little of.
-        squeeze: Squeeze,
+        /// Share of one core that it has.
+        percent: u8,
+    },
+    /// A program's disk is slow, or fails; undone by letting go of the program.
+    BadDisk {
+        /// Which.
+        program: Program,
+        /// What becomes of its syncs.
+        syncs: Syncs,
+    },
+    /// The kernel ends a process of a container for want of memory. Has no undo.
+    OutOfMemory {
+        /// Full id.
+        container: String,
+        /// Which process.
+        process: ProcessView,
     },
     /// Damage what a node keeps. Has no undo: the system must heal it.
     Tamper(Tamper),
@@ -113,7 +127,8 @@ impl Act {
             | Self::FreezeProcess { .. }
             | Self::DownBrick { .. }
             | Self::FillDisk
-            | Self::Squeeze { .. }
+            | Self::SlowCpu { .. }
+            | Self::BadDisk { .. }
             | Self::Cut(_)
             | Self::Lose { .. }
             | Self::Slow { .. } => true,
@@ -121,6 +136,7 @@ impl Act {
             | Self::StopContainer { .. }
             | Self::RestartPart { .. }
             | Self::EndProcess { .. }
+            | Self::OutOfMemory { .. }
             | Self::RestartBrick { .. }
             | Self::Tamper(_) => false,
         }

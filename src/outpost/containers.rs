@@ -14,6 +14,11 @@ use super::{inside, listening, text};
 use crate::clock::unix_ms;
 use crate::config::{LABEL_CLUSTER, LABEL_INCARNATION, LABEL_SLOT};
 
+/// What an engine says when it has run out of tries to freeze a container, and has thawed it.
+const UNLUCKY: &str = "unable to freeze";
+/// So often an engine is asked to freeze a container. One try takes 0.3 s, and one in some tens is unlucky on a busy machine.
+const FREEZE_TRIES: u32 = 5;
+
 /// The cluster's containers of this host in all states, each inspected and looked into at the same time.
 ///
 /// # Errors
@@ -59,6 +64,26 @@ async fn look_at(engine: &Docker, id: String) -> Result<Option<ContainerView>, S
     };
     // /proc of a frozen container answers; a read of it is short, yet not for an async thread.
     tokio::task::spawn_blocking(move || view(id, container).map(Some)).await.map_err(text)?
+}
+
+/// Freezes all processes of a container.
+///
+/// With control groups of version 1 that is a matter of luck: the kernel freezes one process after another, and one that is just being
+/// made or waits for a disk stays behind. `runc` tries some hundred times within milliseconds, thaws them all again and says "unable to
+/// freeze"; its maintainers leave trying again to whoever calls it (github.com/opencontainers/runc, #2791 and #4388).
+///
+/// # Errors
+/// If the engine refuses: it isn't running, is frozen already, or could not be frozen again and again.
+pub async fn freeze(engine: &Docker, id: &str) -> Result<(), Error> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match engine.pause_container(id).await {
+            Err(Error::DockerResponseServerError { message, .. })
+                if message.contains(UNLUCKY) && tries < FREEZE_TRIES => {}
+            done => return done,
+        }
+    }
 }
 
 /// The engine's document of a container; none if there is no such container.

@@ -14,13 +14,14 @@ use bollard::query_parameters::{KillContainerOptionsBuilder, StopContainerOption
 use futures_util::future::join_all;
 use tokio::task::spawn_blocking;
 
-use super::containers::{inspect, list, state};
+use super::containers::{freeze, inspect, list, state};
 use super::etcd::Endpoints;
 use super::full::{self, Disk};
 use super::marks::{Mark, Marks};
 use super::protocol::{Act, ContainerState, Hello};
 use super::slow::SlowLinks;
-use super::{crossing, cut, gluster, parts, processes, squeeze, tamper, text};
+use super::syncs::BadDisks;
+use super::{control_group, cpu, crossing, cut, gluster, oom, parts, processes, syncs, tamper, text};
 use crate::supervisor::core::Signal;
 
 /// A container that is told to stop has this long before its engine kills it; a node's agent takes 3 s at most.
@@ -48,6 +49,10 @@ pub struct Place {
     pub marks: Arc<Marks>,
     /// Links that are slow.
     pub links: Arc<SlowLinks>,
+    /// Programs whose disks are bad.
+    pub disks: Arc<BadDisks>,
+    /// ZooKeeper's servers, `ip:port`.
+    pub zookeepers: Vec<String>,
     /// The cluster's name.
     pub cluster: String,
     /// Services on other machines.
@@ -180,7 +185,7 @@ async fn make(place: &Place, fault: &str, act: &Act) -> Result<(), String> {
             let options = StopContainerOptionsBuilder::new().t(STOP_S).build();
             engine()?.stop_container(container, Some(options)).await.map_err(text)
         }
-        Act::PauseContainer { container } => engine()?.pause_container(container).await.map_err(text),
+        Act::PauseContainer { container } => freeze(engine()?, container).await.map_err(text),
         Act::DownPart { part, signal } => parts::hold(part, *signal).await,
         Act::RestartPart { part } => {
             parts::hold(part, Signal::Kill).await?;
@@ -203,11 +208,17 @@ async fn make(place: &Place, fault: &str, act: &Act) -> Result<(), String> {
             place.marks.put(fault, Mark::Shows(true));
             Ok(())
         }
-        Act::Squeeze { container, squeeze } => {
-            squeeze::make(place, fault, container, *squeeze).await?;
+        Act::SlowCpu { container, percent } => {
+            cpu::make(place, fault, container, *percent).await?;
             place.marks.put(fault, Mark::Shows(true));
             Ok(())
         }
+        Act::BadDisk { program, syncs } => {
+            syncs::make(place, fault, program, *syncs).await?;
+            place.marks.put(fault, Mark::Shows(true));
+            Ok(())
+        }
+        Act::OutOfMemory { container, process } => oom::make(place, fault, container, *process).await,
         Act::Tamper(tamper) => {
             let damaged = tamper::make(place, tamper).await?;
             place.marks.put(fault, Mark::Damaged(damaged));
@@ -244,13 +255,22 @@ async fn cross(place: Place, act: Act) {
 async fn unmake(place: &Place, fault: &str, act: &Act) -> Result<(), String> {
     match act {
         // The system under test brings them back, and heals them.
-        Act::KillContainer { .. } | Act::StopContainer { .. } | Act::EndProcess { .. } | Act::Tamper(_) => Ok(()),
+        Act::KillContainer { .. }
+        | Act::StopContainer { .. }
+        | Act::EndProcess { .. }
+        | Act::OutOfMemory { .. }
+        | Act::Tamper(_) => Ok(()),
         Act::PauseContainer { container } => thaw(place.engine.as_ref()?, container).await,
         Act::DownPart { part, .. } | Act::RestartPart { part } => parts::release(part).await,
         Act::FreezeProcess { process } => processes::go_on(*process),
         Act::DownBrick { .. } | Act::RestartBrick { .. } => gluster::start_bricks(&place.volume).await,
-        Act::Squeeze { .. } => {
-            squeeze::unmake(fault)?;
+        Act::SlowCpu { .. } => {
+            cpu::unmake(fault)?;
+            place.marks.put(fault, Mark::Shows(false));
+            Ok(())
+        }
+        Act::BadDisk { .. } => {
+            syncs::unmake(place, fault).await?;
             place.marks.put(fault, Mark::Shows(false));
             Ok(())
         }
@@ -292,7 +312,8 @@ pub async fn sweep(hello: &Hello) -> Result<Vec<String>, String> {
     let cuts = spawn_blocking(cut::unmake_all).await.map_err(text).flatten()?;
     swept.extend(cuts.into_iter().map(|chain| format!("removed the rules {chain}")));
     swept.extend(parts::release_all().await?.into_iter().map(|part| format!("released the part {part}")));
-    swept.extend(spawn_blocking(squeeze::sweep).await.map_err(text)??);
+    swept.extend(spawn_blocking(control_group::sweep).await.map_err(text)??);
+    swept.extend(spawn_blocking(syncs::sweep).await.map_err(text)?);
     if let Some(slots) = hello.slots.clone() {
         swept.extend(spawn_blocking(move || tamper::sweep(&slots)).await.map_err(text)??);
     }
@@ -333,11 +354,24 @@ mod tests {
 
     /// An engine that does everything it is told, and the paths that it was asked for.
     fn engine(dir: &std::path::Path) -> (Place, Asked) {
+        unlucky_engine(dir, 0)
+    }
+
+    /// An engine that can't freeze anything so many times.
+    fn unlucky_engine(dir: &std::path::Path, times: usize) -> (Place, Asked) {
         let asked = Asked::default();
         let note = Arc::clone(&asked);
         let router = Router::new().fallback(move |uri: Uri| {
-            note.lock().unwrap().push(uri.path().trim_start_matches('/').to_owned());
-            std::future::ready(StatusCode::NO_CONTENT)
+            let mut asked = note.lock().unwrap();
+            asked.push(uri.path().trim_start_matches('/').to_owned());
+            let is_unlucky = asked.len() <= times && uri.path().ends_with("/pause");
+            std::future::ready(match is_unlucky {
+                true => {
+                    let message = r#"{"message":"Cannot pause container a: OCI runtime pause failed: unable to freeze: unknown"}"#;
+                    (StatusCode::INTERNAL_SERVER_ERROR, message)
+                }
+                false => (StatusCode::NO_CONTENT, ""),
+            })
         });
         let socket = dir.join("engine.sock");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -351,6 +385,8 @@ mod tests {
             etcd: Arc::default(),
             marks: Arc::default(),
             links: Arc::default(),
+            disks: Arc::default(),
+            zookeepers: vec![],
             cluster: String::new(),
             peers: vec![],
         };
@@ -372,6 +408,18 @@ mod tests {
         assert!(again.unwrap_err().contains("held already"));
         faults.undo(&engine, "s2", &pause).await.unwrap();
         assert!(faults.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_engine_without_luck_is_asked_to_freeze_again_but_not_for_ever() {
+        let pause = Act::PauseContainer { container: "a".into() };
+        for (times, tries) in [(2, 3), (100, 5)] {
+            let dir = tempfile::tempdir().unwrap();
+            let (place, asked) = unlucky_engine(dir.path(), times);
+            let made = make(&place, "s1", &pause).await;
+            assert_eq!(made.is_ok(), times == 2, "{made:?}");
+            assert_eq!(asked.lock().unwrap().len(), tries);
+        }
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use super::marks::Marks;
 use super::protocol::{Call, Hello, MachineView, Reply};
 use super::session::Hands;
 use super::slow::SlowLinks;
+use super::syncs::BadDisks;
 use super::zookeeper::Ensemble;
 use super::{
     bricks, containers, cut, etcd, faults, gluster, logins, logs, mesos, own_time, parts, processes, reach, routes,
@@ -43,6 +44,7 @@ pub struct Machine {
     marks: Arc<Marks>,
     commands: Commands,
     links: Arc<SlowLinks>,
+    disks: Arc<BadDisks>,
     /// A cut was made here: looking for cuts costs two processes, and where none was ever made there is none.
     cut: AtomicBool,
 }
@@ -73,6 +75,7 @@ impl Machine {
             marks: Arc::default(),
             commands: Commands::default(),
             links: Arc::default(),
+            disks: Arc::default(),
             cut: AtomicBool::new(false),
             hello,
         })
@@ -154,6 +157,8 @@ impl Machine {
             etcd: Arc::clone(&self.etcd),
             marks: Arc::clone(&self.marks),
             links: Arc::clone(&self.links),
+            disks: Arc::clone(&self.disks),
+            zookeepers: zookeepers.values().cloned().collect(),
             cluster: cluster.clone(),
             peers: services.filter_map(|service| service.parse().ok()).collect(),
         }

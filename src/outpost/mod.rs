@@ -10,7 +10,7 @@
 //!   [`traces`], [`logs`].
 //! * Acts: [`files`] (the ledger's), [`faults`], and what those need of the machine: [`cut`] (made of `netfilter`'s rules, and
 //!   tried by a [`crossing`]), [`slow`] ([`link`]s, by way of `nfqueue`), [`parts`] (the supervisor's), [`processes`], [`tamper`],
-//!   [`full`] (a brick's disk), [`squeeze`] (control groups). [`marks`]: how those show that leave nothing else to be seen.
+//!   [`full`] (a brick's disk), [`cpu`] and [`oom`] (limits of a `control_group`), [`syncs`] (a bad disk). [`marks`]: how those show that leave nothing else to be seen.
 //! * [`commands`]: those of the runner's own invariants.
 //! * [`inside`], [`listening`]: files and listening sockets of another process.
 //!
@@ -21,6 +21,8 @@ pub mod act;
 pub mod bricks;
 pub mod commands;
 pub mod containers;
+mod control_group;
+pub mod cpu;
 pub mod crossing;
 pub mod cut;
 pub mod etcd;
@@ -39,6 +41,7 @@ pub mod mesos;
 mod neighbours;
 mod netfilter;
 mod nfqueue;
+pub mod oom;
 pub mod parts;
 pub mod processes;
 pub mod protocol;
@@ -46,7 +49,7 @@ pub mod reach;
 pub mod routes;
 pub mod session;
 pub mod slow;
-pub mod squeeze;
+pub mod syncs;
 pub mod tamper;
 pub mod traces;
 pub mod zookeeper;

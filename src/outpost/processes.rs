@@ -111,10 +111,16 @@ pub fn brick_port(process: ProcessView) -> Result<u16, String> {
 /// If it can't be signalled, or doesn't end.
 pub async fn end(process: ProcessView, signal: Signal) -> Result<(), String> {
     send(process, signal)?;
+    ended(process).await.map_err(|why| format!("{why} after {signal}"))
+}
+
+/// Waits until a process has ended.
+///
+/// # Errors
+/// If it doesn't in time.
+pub async fn ended(process: ProcessView) -> Result<(), String> {
     let gone = || look(process.pid).is_none_or(|seen| seen.view != process);
-    until(END_MAX, gone)
-        .await
-        .map_err(|()| format!("process {} still runs {} s after {signal}", process.pid, END_MAX.as_secs()))
+    until(END_MAX, gone).await.map_err(|()| format!("process {} still runs {} s", process.pid, END_MAX.as_secs()))
 }
 
 /// Stops a process where it is, and waits until the kernel says so.
@@ -149,7 +155,7 @@ pub fn go_on_all() -> Vec<String> {
 }
 
 /// Sends a signal, if it is still the same process.
-fn send(process: ProcessView, signal: Signal) -> Result<(), String> {
+pub(super) fn send(process: ProcessView, signal: Signal) -> Result<(), String> {
     if look(process.pid).is_none_or(|seen| seen.view != process) {
         return Ok(());
     }

@@ -201,7 +201,6 @@ fn value_of(grammar: &Grammar, schema: &Value) -> String {
         (_, Some("label")) => "a name".to_owned(),
         (_, Some("share")) => "a share".to_owned(),
         (_, Some("rate")) => "a rate".to_owned(),
-        (_, Some("amount")) => "an amount".to_owned(),
         (_, Some("cidr")) => "a network".to_owned(),
         (Some("string"), _) => "a text".to_owned(),
         (Some("boolean"), _) => "`true` or `false`".to_owned(),

@@ -13,6 +13,8 @@ use bollard::query_parameters::{
     StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
 
+use stormbed::outpost::containers::freeze;
+
 use super::{Engine, EngineError};
 
 /// What is told to stop has this long: a supervisor ends all its parts within 8 s.
@@ -190,8 +192,7 @@ impl Engine {
     /// # Errors
     /// If the engine refuses (it isn't running, or is frozen already).
     pub async fn pause(&self, container: &str) -> Result<(), EngineError> {
-        self.docker()
-            .pause_container(container)
+        freeze(self.docker(), container)
             .await
             .map_err(|e| EngineError::call(format!("freezing the container {container}"), e))
     }

@@ -12,15 +12,17 @@ use super::work::held;
 use super::{Fault, FaultKind, TargetClass, Victim};
 use crate::observe::observation::{Observation, PartView, Probe};
 
-/// Every victim is seen to be down (kill, stop, blackout), another than before (restart), frozen (pause), without space (disk-full), at its
-/// limits (squeeze) or was seen damaged (tamper), or its packets are seen to be dropped or late.
+/// Every victim is seen to be down (kill, stop, oom, blackout), another than before (restart), frozen (pause), without space (disk-full), short
+/// of something (squeeze) or was seen damaged (tamper), or its packets are seen to be dropped or late.
 #[must_use]
 pub fn effect_seen(fault: &Fault, seen: &Observation) -> bool {
     let Some(began) = fault.life.inject_begin else {
         return false;
     };
     match fault.kind {
-        FaultKind::Kill | FaultKind::Stop | FaultKind::Blackout => every(fault, |victim| is_down(victim, seen, began)),
+        FaultKind::Kill | FaultKind::Stop | FaultKind::Oom | FaultKind::Blackout => {
+            every(fault, |victim| is_down(victim, seen, began))
+        }
         FaultKind::Restart => every(fault, |victim| is_another(victim, seen, began)),
         FaultKind::Pause => every(fault, |victim| is_frozen(victim, seen, began) == Some(true)),
         FaultKind::Isolate { .. } | FaultKind::Loss { .. } | FaultKind::SlowLink { .. } => {
@@ -43,7 +45,9 @@ pub fn undone_seen(fault: &Fault, seen: &Observation) -> bool {
     };
     let goes_on = |victim: &Victim| serves(victim, seen, undone);
     match fault.kind {
-        FaultKind::Kill | FaultKind::Stop | FaultKind::Blackout => every(fault, |victim| is_back(victim, seen, undone)),
+        FaultKind::Kill | FaultKind::Stop | FaultKind::Oom | FaultKind::Blackout => {
+            every(fault, |victim| is_back(victim, seen, undone))
+        }
         FaultKind::Restart => every(fault, |victim| is_another(victim, seen, undone) && goes_on(victim)),
         FaultKind::Pause => every(fault, |victim| is_frozen(victim, seen, undone) == Some(false) && goes_on(victim)),
         FaultKind::Isolate { .. } | FaultKind::Loss { .. } | FaultKind::SlowLink { .. } => every(fault, |victim| {
@@ -77,13 +81,12 @@ pub fn shows_at(fault: &Fault, seen: &Observation) -> Places {
     for victim in &fault.victims {
         let cuts = fault.kind.is_of_network();
         let parts = matches!(fault.kind, FaultKind::Partition { .. });
+        let marks = matches!(fault.kind, FaultKind::Tamper { .. } | FaultKind::Squeeze { .. } | FaultKind::DiskFull);
         match victim.class.place() {
             _ if parts => places.cuts.extend(hosts(seen).into_iter().map(str::to_owned)),
             _ if cuts => places.cuts.extend(cut_at(victim, seen).into_iter().map(str::to_owned)),
-            Place::Container if fault.kind != FaultKind::Restart => places.parts = true,
-            Place::Node if !matches!(fault.kind, FaultKind::Tamper { .. } | FaultKind::Squeeze { .. }) => {
-                places.containers.extend(victim.host.clone())
-            }
+            Place::Container if !marks && fault.kind != FaultKind::Restart => places.parts = true,
+            Place::Node if !marks => places.containers.extend(victim.host.clone()),
             _ => {
                 places.machines.insert(victim.machine().to_owned());
             }
@@ -112,10 +115,12 @@ pub fn lapsed(fault: &Fault, seen: &Observation) -> bool {
     };
     let any = |test: &dyn Fn(&Victim) -> bool| fault.victims.iter().any(test);
     match fault.kind {
-        FaultKind::Kill | FaultKind::Stop | FaultKind::Blackout => any(&|victim| match victim.class.place() {
-            Place::Container => runs(victim, seen, from),
-            _ => is_another(victim, seen, from),
-        }),
+        FaultKind::Kill | FaultKind::Stop | FaultKind::Oom | FaultKind::Blackout => {
+            any(&|victim| match victim.class.place() {
+                Place::Container => runs(victim, seen, from),
+                _ => is_another(victim, seen, from),
+            })
+        }
         FaultKind::DiskFull | FaultKind::Squeeze { .. } => {
             any(&|victim| mark(fault, victim, seen, from) == Some(false))
         }

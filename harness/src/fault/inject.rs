@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::work::Work;
 use super::{
-    Fault, FaultKind, TargetClass, blackout, disk_full, isolate, kill, loss, partition, pause, restart, slow_link,
+    Fault, FaultKind, TargetClass, blackout, disk_full, isolate, kill, loss, oom, partition, pause, restart, slow_link,
     squeeze, stop, tamper,
 };
 use crate::observe::observation::Shape;
@@ -32,12 +32,13 @@ pub async fn available(world: &World, kind: FaultKind, class: TargetClass) -> Re
         | FaultKind::Pause
         | FaultKind::Tamper { .. }
         | FaultKind::DiskFull
-        | FaultKind::Squeeze { .. }
+        | FaultKind::Oom
         | FaultKind::Blackout => Ok(()),
         FaultKind::Isolate { .. } => isolate::available(world).await,
         FaultKind::Partition { .. } => partition::available(world, class).await,
         FaultKind::Loss { .. } => loss::available(world).await,
         FaultKind::SlowLink { .. } => slow_link::available(world).await,
+        FaultKind::Squeeze { what } => squeeze::available(world, what, class).await,
     }
 }
 
@@ -70,7 +71,8 @@ pub fn works(shape: &Shape, fault: &Fault) -> Result<Vec<Work>, String> {
         }
         FaultKind::Partition { shape: split } => partition::works(shape, fault, split),
         FaultKind::Tamper { what } => victims.map(|victim| tamper::work(shape, name, victim, what)).collect(),
-        FaultKind::Squeeze { what, to } => victims.map(|victim| squeeze::work(name, victim, what, to)).collect(),
+        FaultKind::Squeeze { what } => victims.map(|victim| squeeze::work(name, victim, what)).collect(),
+        FaultKind::Oom => victims.map(|victim| oom::work(name, victim)).collect(),
         FaultKind::DiskFull => Ok(victims.map(|victim| disk_full::work(name, victim)).collect()),
         FaultKind::Blackout => Ok(victims.map(blackout::work).collect()),
     }

@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! * One file per fault, each with what it comes to for a victim: [`kill`], [`stop`], [`restart`], [`pause`], [`isolate`],
-//!   [`partition`], [`loss`], [`slow_link`], [`tamper`], [`blackout`], [`disk_full`], [`squeeze`]. [`peers`]: from whom;
+//!   [`partition`], [`loss`], [`slow_link`], [`tamper`], [`blackout`], [`disk_full`], [`squeeze`],
+//!   [`oom`]. [`peers`]: from whom;
 //!   [`place`]: where each kind of part lives.
 //! * [`inject`]: made and undone, over all victims; [`work`]: one act on one machine. [`effect`]: that it, or its end, is seen.
 //! * [`life`]: the state machine that no fault escapes.
@@ -22,6 +23,7 @@ pub mod kill;
 pub mod lease;
 pub mod life;
 pub mod loss;
+pub mod oom;
 pub mod packets;
 pub mod partition;
 pub mod pause;
@@ -45,6 +47,7 @@ use stormbed::outpost::cut::Way;
 use stormbed::outpost::link::Link;
 use stormbed::outpost::processes::ProcessView;
 
+use crate::scenario::duration::format_ms;
 use life::Life;
 pub use partition::Split;
 pub use peers::{PeerSet, Peers};
@@ -97,12 +100,12 @@ pub enum FaultKind {
         /// What is damaged.
         what: Damage,
     },
-    /// A node has little to live on; undone by setting its limits back.
+    /// The kernel ends the processes for want of memory. The system must bring them back.
+    Oom,
+    /// There is little of what a part lives on, or it is bad; undone by giving it back.
     Squeeze {
-        /// Of what.
+        /// Of what, and how much is left.
         what: Means,
-        /// How much is left.
-        to: Amount,
     },
     /// The disk of a brick has no space left; undone by giving it back.
     DiskFull,
@@ -110,33 +113,22 @@ pub enum FaultKind {
     Blackout,
 }
 
-/// What a node lives on.
+/// What a part lives on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Means {
     /// Processor time.
-    Cpu,
-    /// Memory.
-    Memory,
-}
-
-/// How much is left of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Amount {
-    /// A share of one core.
-    Percent(u8),
-    /// So many mebibytes.
-    Mebibytes(u32),
-}
-
-impl fmt::Display for Amount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Amount::Percent(percent) => write!(f, "{percent}%"),
-            Amount::Mebibytes(mebibytes) => write!(f, "{mebibytes}MB"),
-        }
-    }
+    Cpu {
+        /// A share of one core is left.
+        percent: u8,
+    },
+    /// A disk that keeps what it is told to keep, in time.
+    Disk {
+        /// Each sync takes so much longer.
+        delay_ms: u32,
+    },
+    /// A disk that keeps what it is told to keep, at all: every sync fails.
+    Fsync,
 }
 
 /// What is damaged of a node.
@@ -217,7 +209,10 @@ impl fmt::Display for FaultKind {
                     write!(f, " {}", row.word)?;
                 }
                 match self {
-                    FaultKind::Squeeze { to, .. } => write!(f, " to {to}"),
+                    FaultKind::Squeeze { what: Means::Cpu { percent } } => write!(f, " to {percent}%"),
+                    FaultKind::Squeeze { what: Means::Disk { delay_ms } } => {
+                        write!(f, " by {}", format_ms(u64::from(*delay_ms)))
+                    }
                     _ => Ok(()),
                 }
             }

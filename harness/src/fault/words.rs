@@ -5,7 +5,7 @@ use stormbed::outpost::cut::Way;
 use stormbed::outpost::link::Link;
 
 pub use super::packets::{PEERS, PeersRow, SPLITS, SplitRow, WAYS, WayRow};
-use super::{Amount, Damage, FaultKind, Means, PeerSet, Role, TargetClass};
+use super::{Damage, FaultKind, Means, PeerSet, Role, TargetClass};
 use Role::{All, Any, Follower, Leader, Majority, Minority, MinorityWithLeader, NotOfLeader, OfLeader};
 use TargetClass::{
     Bird, Brick, Etcd, Framework, Host, Jupyter, MesosAgent, MesosMaster, NetworkDriver, Node, NodeAgent, Proxy, Sshd,
@@ -126,10 +126,17 @@ pub const FAULTS: &[FaultRow] = &[
     },
     FaultRow {
         word: "squeeze",
-        kind: FaultKind::Squeeze { what: Means::Cpu, to: Amount::Percent(100) },
+        kind: FaultKind::Squeeze { what: Means::Cpu { percent: 100 } },
         colour: "92",
-        about: "A node gets little of what it lives on: `what` says of what, `to` how much.",
-        on: &[Node],
+        about: "There is little of what a part lives on, or it is bad: `what` says of what.",
+        on: &[Node, Etcd, ZooKeeper, Brick],
+    },
+    FaultRow {
+        word: "oom",
+        kind: FaultKind::Oom,
+        colour: "91",
+        about: "The kernel ends the processes for want of memory (OOM); from then on as after a kill.",
+        on: &[Node, Etcd, Sshd, Jupyter],
     },
     FaultRow {
         word: "disk-full",
@@ -360,12 +367,15 @@ impl FaultKind {
         }
     }
 
-    /// The kinds of parts that it can be done to: those that can be cut off from all whom it names.
+    /// The kinds of parts that it can be done to: those that can be cut off from all whom it names, and have what it is about.
     #[must_use]
     pub fn targets(self) -> Vec<TargetClass> {
         let from = self.from();
-        let fits =
-            |class: &TargetClass| from.is_none_or(|from| from.iter().all(|peers| peers.row().on.contains(class)));
+        let what = self.what();
+        let fits = |class: &TargetClass| {
+            from.is_none_or(|from| from.iter().all(|peers| peers.row().on.contains(class)))
+                && what.is_none_or(|row| row.on.contains(class))
+        };
         self.row().on.iter().copied().filter(fits).collect()
     }
 }
@@ -382,7 +392,15 @@ impl FaultKind {
             (FaultKind::Blackout, _) => {
                 "it is of everything at once: target = { topology = \"all\" }, or kill the part"
             }
-            (FaultKind::Squeeze { .. }, _) => "only nodes have limits that can be set while they run",
+            (FaultKind::Squeeze { what: Means::Cpu { .. } }, _) => {
+                "only nodes have limits that can be set while they run"
+            }
+            (FaultKind::Squeeze { what: Means::Fsync }, ZooKeeper) => {
+                "its process, and with it its container, ends at the first sync that fails: kill it"
+            }
+            (FaultKind::Squeeze { .. }, _) => "nothing that it keeps depends on a disk",
+            (FaultKind::Oom, NodeAgent) => "an agent is process 1 of its node: do it to the node",
+            (FaultKind::Oom, _) => "only nodes and their programs have a memory of their own: kill it",
             (FaultKind::DiskFull, _) => "only bricks have a disk of their own that can be full",
             (FaultKind::Tamper { .. }, _) => "what can be damaged is what a node keeps: tamper with the node",
             (FaultKind::Partition { .. }, _) => "only nodes and hosts are cut off from each other alone: isolate it",

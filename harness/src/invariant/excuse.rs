@@ -5,8 +5,8 @@
 //!
 //! | fault | role | excused | until |
 //! |---|---|---|---|
-//! | kill, stop node | follower | hosts ssh storage etcd mesos network | 30 s after the injection: the system heals it |
-//! | kill, stop node | leader | the same and jupyter | likewise |
+//! | kill, stop, oom node | follower | hosts ssh storage etcd mesos network | 30 s after the injection: the system heals it |
+//! | kill, stop, oom node | leader | the same and jupyter | likewise |
 //! | pause, isolate, partition, loss, slow-link node | follower | hosts ssh storage etcd network | 15 s after the undo: lease and tables |
 //! | pause, isolate, partition, loss, slow-link node | leader | the same and jupyter | likewise |
 //! | any, etcd | follower | hosts ssh storage etcd network | 30 s after a kill or stop, 15 s after an undo |
@@ -92,8 +92,9 @@ pub fn excused(fault: &Fault) -> &'static [Name] {
     }
     // Without a quorum nobody leads.
     let led = fault.led() || takes_quorum(fault);
-    // What is squeezed may be killed by the kernel.
-    let ends = matches!(fault.kind, FaultKind::Kill | FaultKind::Stop | FaultKind::Squeeze { .. });
+    // What is squeezed may end of it.
+    let squeezed = matches!(fault.kind, FaultKind::Squeeze { .. });
+    let ends = squeezed || matches!(fault.kind, FaultKind::Kill | FaultKind::Stop | FaultKind::Oom);
     match fault.target.class {
         TargetClass::Node if ends && led => &[Hosts, Ssh, Jupyter, Storage, Etcd, Mesos, Network],
         TargetClass::Node if ends => &[Hosts, Ssh, Storage, Etcd, Mesos, Network],
@@ -112,7 +113,7 @@ pub fn excused(fault: &Fault) -> &'static [Name] {
         TargetClass::Framework | TargetClass::NetworkDriver => &[],
         // A process that ends closes its connections; one that falls silent keeps everybody waiting.
         TargetClass::Brick if fault.kind == FaultKind::DiskFull && !takes_quorum(fault) => &[Storage],
-        TargetClass::Brick if ends || fault.kind == FaultKind::Restart => &[Storage],
+        TargetClass::Brick if !squeezed && ends || fault.kind == FaultKind::Restart => &[Storage],
         TargetClass::Brick => &[Storage, Jupyter],
         TargetClass::Bird if led => &[Hosts, Ssh, Jupyter, Etcd, Network],
         TargetClass::Bird => &[Hosts, Ssh, Etcd, Network],
@@ -190,7 +191,7 @@ mod tests {
     use stormbed::outpost::link::Link;
 
     use super::*;
-    use crate::fault::{Amount, Means, PeerSet, Peers, Target, fixture};
+    use crate::fault::{Means, PeerSet, Peers, Target, fixture};
 
     fn fault(id: &str, kind: FaultKind, class: TargetClass, began: u64) -> Fault {
         let role = Role::Any;
@@ -283,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_is_squeezed_may_die_of_it_and_is_healed_after_the_undo() {
-        let kind = FaultKind::Squeeze { what: Means::Memory, to: Amount::Mebibytes(32) };
+        let kind = FaultKind::Squeeze { what: Means::Cpu { percent: 10 } };
         let mut squeezed = fault("s1", kind, TargetClass::Node, 1_000);
         assert!(excused(&squeezed).contains(&Name::Mesos) && !excused(&squeezed).contains(&Name::Jupyter));
         squeezed.life.step(Stage::Undone, Millis(9_000)).expect("legal");

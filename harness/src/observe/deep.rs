@@ -1,5 +1,5 @@
-//! The deep tier: what costs too much for every tick. Fresh logins in rotation, and a kernel cell, a cross-read, a notebook
-//! and echoes every 5 s; all of them at once, with every ordered pair of logins, in a sweep. Nothing here holds up a tick.
+//! The deep tier: what costs too much for every tick. Fresh logins in rotation, and a kernel's cell, a cross-read, a notebook
+//! and echoes every 5 s; all of them at once, with every ordered pair of logins and a new kernel, in a sweep. Nothing here holds up a tick.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -36,6 +36,8 @@ const VOLUME_EVERY: Duration = Duration::from_secs(10);
 const LOGIN_MAX: Duration = Duration::from_secs(5);
 /// A kernel starts in 0.5–1.5 s on an idle machine.
 const KERNEL_MAX: Duration = Duration::from_secs(7);
+/// To remove it.
+const KERNEL_MORE: Duration = Duration::from_secs(1);
 /// GlusterFS may stall while a brick is away.
 const FILE_MAX: Duration = Duration::from_secs(5);
 /// An echo has its own second; `gluster volume heal info` takes one or two.
@@ -120,7 +122,7 @@ impl DeepTier {
         let hops: Vec<(Actor, Vec<String>)> = actors.iter().map(|from| (from.clone(), names(&actors, from))).collect();
         let logins = stream::iter(hops).map(|(from, names)| self.login(from, names)).buffer_unordered(SWEEP_HOPS);
         logins.collect::<()>().await;
-        tokio::join!(self.kernel(), self.cross_read(), self.notebook(), self.reach());
+        tokio::join!(self.new_kernel(), self.cross_read(), self.notebook(), self.reach());
         self.gluster().await;
     }
 
@@ -208,10 +210,13 @@ impl DeepTier {
     }
 
     async fn kernel(&self) {
-        let probe =
-            bounded(self.world.clock, KERNEL_MAX + Duration::from_secs(1), self.world.jupyter.run_cell(KERNEL_MAX))
-                .await;
-        self.locked().kernel = Some(probe);
+        let cell = self.world.jupyter.run_cell(KERNEL_MAX);
+        self.locked().kernel = Some(bounded(self.world.clock, KERNEL_MAX + KERNEL_MORE, cell).await);
+    }
+
+    async fn new_kernel(&self) {
+        let cell = self.world.jupyter.run_new_cell(KERNEL_MAX);
+        self.locked().kernel = Some(bounded(self.world.clock, KERNEL_MAX + KERNEL_MORE, cell).await);
     }
 
     async fn cross_read(&self) {

@@ -1,11 +1,13 @@
 //! Jupyter through the proxy, from outside, as a user's browser would: status, notebooks, a cell on a kernel.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
 use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -19,6 +21,10 @@ const CONNECT_MAX: Duration = Duration::from_secs(1);
 
 /// As much of a body is looked at.
 const BODY_MAX: usize = 64 * 1024;
+
+/// A kernel runs so many cells, which is half a minute. Starting one takes 1.5 CPU-seconds, and one every 5 s was a sixth of all that a
+/// machine with two cores has.
+const CELLS_MAX: u32 = 6;
 
 /// The cell: it proves where it runs and that it computes.
 const CELL: &str = "import socket; print(socket.gethostname(), sum(range(1000)))";
@@ -42,6 +48,13 @@ pub struct Jupyter {
     http: Client,
     url: String,
     token: String,
+    kernel: Arc<Mutex<Option<Kernel>>>,
+}
+
+/// A kernel that is kept, and how many cells it has run.
+struct Kernel {
+    id: String,
+    cells: u32,
 }
 
 impl fmt::Debug for Jupyter {
@@ -62,7 +75,7 @@ impl Jupyter {
             .no_proxy()
             .build()
             .map_err(|e| format!("no HTTP client: {}", told(&e)))?;
-        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), token: token.to_owned() })
+        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), token: token.to_owned(), kernel: Arc::default() })
     }
 
     /// `/api/status` with and without the token.
@@ -117,27 +130,83 @@ impl Jupyter {
         cell_text(&body["content"]).map(Some)
     }
 
-    /// Starts a kernel, runs a cell on it over its WebSocket, and removes the kernel.
+    /// Runs a cell on a kernel, over its WebSocket: on the one of the last time if there still is one, or else on a new one, which is
+    /// kept for some cells.
     ///
     /// # Errors
     /// If a part of that doesn't work within `bound`.
     pub async fn run_cell(&self, bound: Duration) -> Result<KernelView, String> {
-        let deadline = tokio::time::Instant::now() + bound;
+        let deadline = Instant::now() + bound;
+        let kept = self.kept().take();
+        if let Some(Kernel { id, cells }) = kept {
+            match self.execute_by(&id, deadline).await {
+                Ok(seen) => {
+                    match cells < CELLS_MAX {
+                        true => *self.kept() = Some(Kernel { id, cells: cells + 1 }),
+                        false => self.remove(&id).await,
+                    }
+                    return Ok(seen);
+                }
+                // Whoever leads by now never had that kernel.
+                Err(why) => {
+                    tracing::debug!(%id, why, "the kernel is given up");
+                    self.remove(&id).await;
+                }
+            }
+        }
+        let id = self.start(deadline).await?;
+        let seen = self.execute_by(&id, deadline).await;
+        match seen {
+            Ok(_) => *self.kept() = Some(Kernel { id, cells: 1 }),
+            Err(_) => self.remove(&id).await,
+        }
+        seen
+    }
+
+    /// Starts a kernel, runs a cell on it, and removes it, and the one that was kept as well.
+    ///
+    /// # Errors
+    /// If a part of that doesn't work within `bound`.
+    pub async fn run_new_cell(&self, bound: Duration) -> Result<KernelView, String> {
+        let deadline = Instant::now() + bound;
+        let kept = self.kept().take();
+        if let Some(Kernel { id, .. }) = kept {
+            self.remove(&id).await;
+        }
+        let id = self.start(deadline).await?;
+        let seen = self.execute_by(&id, deadline).await;
+        self.remove(&id).await;
+        seen
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Kernel>> {
+        self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a kernel and returns its id.
+    async fn start(&self, deadline: Instant) -> Result<String, String> {
         let request = self.request(Method::POST, "/api/kernels");
+        let bound = deadline.saturating_duration_since(Instant::now());
         let request = request.json(&json!({"name": "python3"})).timeout(bound);
         let answer = request.send().await.map_err(|e| told(&e))?;
         if answer.status() != StatusCode::CREATED {
             return Err(format!("a new kernel: expected 201, found {}", answer.status()));
         }
         let kernel: Value = answer.json().await.map_err(|e| told(&e))?;
-        let id = kernel["id"].as_str().ok_or("the kernel has no id")?;
-        let text = tokio::time::timeout_at(deadline, self.execute(id)).await;
-        // Whatever came of it: a kernel that stays would eat the node's memory.
-        let gone = self.request(Method::DELETE, &format!("/api/kernels/{id}"));
+        Ok(kernel["id"].as_str().ok_or("the kernel has no id")?.to_owned())
+    }
+
+    /// A kernel that stays would eat the node's memory.
+    async fn remove(&self, kernel: &str) {
+        let gone = self.request(Method::DELETE, &format!("/api/kernels/{kernel}"));
         if let Err(error) = gone.timeout(CONNECT_MAX).send().await {
-            tracing::debug!(%id, why = told(&error), "kernel not removed");
+            tracing::debug!(kernel, why = told(&error), "kernel not removed");
         }
-        let text = text.map_err(|_| format!("the cell did not end within {} s", bound.as_secs()))??;
+    }
+
+    async fn execute_by(&self, kernel: &str, deadline: Instant) -> Result<KernelView, String> {
+        let text = timeout_at(deadline, self.execute(kernel)).await;
+        let text = text.map_err(|_| "the cell did not end in time".to_owned())??;
         let mut words = text.split_whitespace();
         Ok(KernelView { hostname: words.next().unwrap_or_default().to_owned(), computed: words.next() == Some(SUM) })
     }

@@ -12,9 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::event::Event;
-use super::values::{
-    AmountValue, FORMATS, FaultWord, FromKeys, Label, Rate, Share, SplitWord, Time, Times, WayWord, WhatWord,
-};
+use super::values::{FORMATS, FaultWord, FromKeys, Label, Rate, Share, SplitWord, Time, Times, WayWord, WhatWord};
 use super::{Condition, When};
 use crate::document::grammar::Grammar;
 use crate::fault::words::{CLASSES, ClassRow, Numbers};
@@ -155,59 +153,71 @@ pub enum StepKeys {
     Watch(WatchStep),
 }
 
-/// A step that makes one fault.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[schemars(title = "a fault's step")]
-pub struct FaultStep {
-    /// What is done.
-    #[schemars(extend("examples" = ["kill"]))]
-    pub fault: FaultWord,
-    /// To whom.
-    #[schemars(extend("examples" = ["{ node = \"leader\" }"]))]
-    pub target: TargetKeys,
-    /// With whom a part can't speak, or only badly, one or a list; everyone when left out.
-    pub from: Option<FromKeys>,
-    /// Which packets are dropped; both ways when left out.
-    pub way: Option<WayWord>,
-    /// Who doesn't reach whom in a partition; two sides when left out.
-    pub shape: Option<SplitWord>,
-    /// Of a loss: the share of packets that is dropped.
-    pub share: Option<Share>,
-    /// Of a slow link: how much later packets arrive.
-    pub delay: Option<Time>,
-    /// Of a slow link: by how much the delay varies.
-    pub jitter: Option<Time>,
-    /// Of a slow link: how much passes in a second.
-    pub rate: Option<Rate>,
-    /// What the fault is about; needed where there is a choice, as with `tamper`.
-    pub what: Option<WhatWord>,
-    /// How much a squeezed node has left.
-    #[schemars(extend("examples" = ["20%"]))]
-    pub to: Option<AmountValue>,
-    /// How long the fault is held. Without it: until the others have taken over, at most 30 s.
-    pub r#for: Option<Time>,
-    /// Begins while the previous step's fault is held, or is still being healed.
-    pub with: Option<Previous>,
-    /// Time to let pass before the act.
-    pub wait: Option<Time>,
-    /// The moment to wait for before the act.
-    pub when: Option<When>,
-    /// How long to wait for somebody to hold the target's role, or for the moment; 5s when left out.
-    pub resolve_within: Option<Time>,
-    /// The step is made so many times, each after the one before has recovered.
-    #[schemars(range(min = 1, max = 100))]
-    pub repeat: Option<u32>,
-    /// With `repeat`: time between the beginnings of two rounds, or longer if a round takes longer.
-    pub every: Option<Time>,
-    /// Events that must be seen, else the verdict is INVALID.
-    #[serde(default)]
-    #[schemars(extend("uniqueItems" = true, "examples" = ["[\"slot-replaced\"]"]))]
-    pub expect: Items<Event>,
-    /// What must be seen of invariants while the fault is held.
-    pub meanwhile: Option<MeanwhileKeys>,
-    /// How soon invariants must hold again.
-    pub recovered: Option<RecoveredKeys>,
+/// A struct with the keys that say what a fault is, wherever one stands, and keys of its own.
+macro_rules! with_fault {
+    ($(#[$about:meta])* $name:ident { $($(#[$of_key:meta])* $key:ident: $value:ty,)* }) => {
+        $(#[$about])*
+        pub struct $name {
+            /// What is done.
+            #[schemars(extend("examples" = ["kill"]))]
+            pub fault: FaultWord,
+            /// To whom.
+            #[schemars(extend("examples" = ["{ node = \"leader\" }"]))]
+            pub target: TargetKeys,
+            /// With whom a part can't speak, or only badly, one or a list; everyone when left out.
+            pub from: Option<FromKeys>,
+            /// Which packets are dropped; both ways when left out.
+            pub way: Option<WayWord>,
+            /// Who doesn't reach whom in a partition; two sides when left out.
+            pub shape: Option<SplitWord>,
+            /// Of a loss: the share of packets that is dropped.
+            pub share: Option<Share>,
+            /// Of a slow link: how much later packets arrive. Of a squeeze of `disk`: how much longer each sync takes.
+            pub delay: Option<Time>,
+            /// Of a slow link: by how much the delay varies.
+            pub jitter: Option<Time>,
+            /// Of a slow link: how much passes in a second.
+            pub rate: Option<Rate>,
+            /// What the fault is about; needed where there is a choice, as with `tamper`.
+            pub what: Option<WhatWord>,
+            /// Of a squeeze of `cpu`: the share of one core that is left.
+            #[schemars(extend("examples" = ["20%"]))]
+            pub to: Option<Share>,
+            $($(#[$of_key])* pub $key: $value,)*
+        }
+    };
+}
+
+with_fault! {
+    /// A step that makes one fault.
+    #[derive(Debug, Clone, Deserialize, JsonSchema)]
+    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+    #[schemars(title = "a fault's step")]
+    FaultStep {
+        /// How long the fault is held. Without it: until the others have taken over, at most 30 s.
+        r#for: Option<Time>,
+        /// Begins while the previous step's fault is held, or is still being healed.
+        with: Option<Previous>,
+        /// Time to let pass before the act.
+        wait: Option<Time>,
+        /// The moment to wait for before the act.
+        when: Option<When>,
+        /// How long to wait for somebody to hold the target's role, or for the moment; 5s when left out.
+        resolve_within: Option<Time>,
+        /// The step is made so many times, each after the one before has recovered.
+        #[schemars(range(min = 1, max = 100))]
+        repeat: Option<u32>,
+        /// With `repeat`: time between the beginnings of two rounds, or longer if a round takes longer.
+        every: Option<Time>,
+        /// Events that must be seen, else the verdict is INVALID.
+        #[serde(default)]
+        #[schemars(extend("uniqueItems" = true, "examples" = ["[\"slot-replaced\"]"]))]
+        expect: Items<Event>,
+        /// What must be seen of invariants while the fault is held.
+        meanwhile: Option<MeanwhileKeys>,
+        /// How soon invariants must hold again.
+        recovered: Option<RecoveredKeys>,
+    }
 }
 
 /// A step that makes several faults at the same moment.
@@ -231,46 +241,23 @@ pub struct TogetherStep {
     pub every: Option<Time>,
 }
 
-/// One of several faults that are made at the same moment.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[schemars(title = "one of several faults")]
-pub struct TogetherFault {
-    /// What is done.
-    #[schemars(extend("examples" = ["kill"]))]
-    pub fault: FaultWord,
-    /// To whom.
-    #[schemars(extend("examples" = ["{ node = \"leader\" }"]))]
-    pub target: TargetKeys,
-    /// With whom a part can't speak, or only badly, one or a list; everyone when left out.
-    pub from: Option<FromKeys>,
-    /// Which packets are dropped; both ways when left out.
-    pub way: Option<WayWord>,
-    /// Who doesn't reach whom in a partition; two sides when left out.
-    pub shape: Option<SplitWord>,
-    /// Of a loss: the share of packets that is dropped.
-    pub share: Option<Share>,
-    /// Of a slow link: how much later packets arrive.
-    pub delay: Option<Time>,
-    /// Of a slow link: by how much the delay varies.
-    pub jitter: Option<Time>,
-    /// Of a slow link: how much passes in a second.
-    pub rate: Option<Rate>,
-    /// What the fault is about; needed where there is a choice, as with `tamper`.
-    pub what: Option<WhatWord>,
-    /// How much a squeezed node has left.
-    #[schemars(extend("examples" = ["20%"]))]
-    pub to: Option<AmountValue>,
-    /// How long the fault is held. Without it: until the others have taken over, at most 30 s.
-    pub r#for: Option<Time>,
-    /// Events that must be seen, else the verdict is INVALID.
-    #[serde(default)]
-    #[schemars(extend("uniqueItems" = true, "examples" = ["[\"slot-replaced\"]"]))]
-    pub expect: Items<Event>,
-    /// What must be seen of invariants while the fault is held.
-    pub meanwhile: Option<MeanwhileKeys>,
-    /// How soon invariants must hold again.
-    pub recovered: Option<RecoveredKeys>,
+with_fault! {
+    /// One of several faults that are made at the same moment.
+    #[derive(Debug, Clone, Deserialize, JsonSchema)]
+    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+    #[schemars(title = "one of several faults")]
+    TogetherFault {
+        /// How long the fault is held. Without it: until the others have taken over, at most 30 s.
+        r#for: Option<Time>,
+        /// Events that must be seen, else the verdict is INVALID.
+        #[serde(default)]
+        #[schemars(extend("uniqueItems" = true, "examples" = ["[\"slot-replaced\"]"]))]
+        expect: Items<Event>,
+        /// What must be seen of invariants while the fault is held.
+        meanwhile: Option<MeanwhileKeys>,
+        /// How soon invariants must hold again.
+        recovered: Option<RecoveredKeys>,
+    }
 }
 
 /// A step that makes random faults.
@@ -323,41 +310,18 @@ pub struct StormKeys {
     pub faults: Items<StormFaultKeys>,
 }
 
-/// A kind of fault in a storm.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[schemars(title = "a storm's fault")]
-pub struct StormFaultKeys {
-    /// What is done.
-    #[schemars(extend("examples" = ["kill"]))]
-    pub fault: FaultWord,
-    /// To whom.
-    #[schemars(extend("examples" = ["{ node = \"any\" }"]))]
-    pub target: TargetKeys,
-    /// With whom a part can't speak, or only badly, one or a list; everyone when left out.
-    pub from: Option<FromKeys>,
-    /// Which packets are dropped; both ways when left out.
-    pub way: Option<WayWord>,
-    /// Who doesn't reach whom in a partition; two sides when left out.
-    pub shape: Option<SplitWord>,
-    /// Of a loss: the share of packets that is dropped.
-    pub share: Option<Share>,
-    /// Of a slow link: how much later packets arrive.
-    pub delay: Option<Time>,
-    /// Of a slow link: by how much the delay varies.
-    pub jitter: Option<Time>,
-    /// Of a slow link: how much passes in a second.
-    pub rate: Option<Rate>,
-    /// What the fault is about; needed where there is a choice, as with `tamper`.
-    pub what: Option<WhatWord>,
-    /// How much a squeezed node has left.
-    #[schemars(extend("examples" = ["20%"]))]
-    pub to: Option<AmountValue>,
-    /// How long the fault is held; 8s when left out.
-    pub r#for: Option<Time>,
-    /// Its share among the storm's faults; 1 when left out.
-    #[schemars(range(min = 1, max = 1000))]
-    pub weight: Option<u32>,
+with_fault! {
+    /// A kind of fault in a storm.
+    #[derive(Debug, Clone, Deserialize, JsonSchema)]
+    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+    #[schemars(title = "a storm's fault")]
+    StormFaultKeys {
+        /// How long the fault is held; 8s when left out.
+        r#for: Option<Time>,
+        /// Its share among the storm's faults; 1 when left out.
+        #[schemars(range(min = 1, max = 1000))]
+        weight: Option<u32>,
+    }
 }
 
 /// The step before.

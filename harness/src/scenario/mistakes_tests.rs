@@ -58,6 +58,19 @@ const STEPS: &[(&str, &str)] = &[
     ("a blackout of a part", "fault = \"blackout\"\ntarget = { host = \"all\" }"),
     ("a squeeze of nothing", "fault = \"squeeze\"\ntarget = { node = \"any\" }\nto = \"20%\""),
     ("a squeeze to nothing", "fault = \"squeeze\"\nwhat = \"cpu\"\ntarget = { node = \"any\" }"),
+    (
+        "a squeeze of the wrong amount",
+        "fault = \"squeeze\"\nwhat = \"disk\"\ntarget = { etcd = \"any\" }\nto = \"20%\"",
+    ),
+    (
+        "a squeeze that takes no amount",
+        "fault = \"squeeze\"\nwhat = \"fsync\"\ntarget = { etcd = \"any\" }\ndelay = \"1s\"",
+    ),
+    (
+        "a squeeze of what the part doesn't live on",
+        "fault = \"squeeze\"\nwhat = \"fsync\"\ntarget = { zookeeper = \"any\" }",
+    ),
+    ("an oom of a process that has no limit", "fault = \"oom\"\ntarget = { mesos-agent = \"any\" }"),
     ("how much without a squeeze", "fault = \"kill\"\nto = \"20%\"\ntarget = { node = \"any\" }"),
     ("a full disk of a node", "fault = \"disk-full\"\ntarget = { node = \"any\" }"),
     ("everything killed", "fault = \"kill\"\ntarget = { topology = \"all\" }"),

@@ -114,7 +114,7 @@ fn damaged(what: Damage, target: Target) -> Vec<Event> {
 /// What follows when this is gone, frozen or cut off.
 fn gone(kind: FaultKind, target: Target) -> Vec<Event> {
     let (leads, many) = (leads(target), many(target));
-    let ends = matches!(kind, FaultKind::Kill | FaultKind::Stop | FaultKind::Restart);
+    let ends = matches!(kind, FaultKind::Kill | FaultKind::Stop | FaultKind::Oom | FaultKind::Restart);
     // It can't hear its session's end, and finds out by its own clock or when it wakes up.
     let ends_itself = !ends;
     // Whoever still speaks with these keeps its place among them. One way is enough: nothing is acknowledged any more.
@@ -149,7 +149,7 @@ fn gone(kind: FaultKind, target: Target) -> Vec<Event> {
             }
         }
         // One that is killed is back before the others elect, and may win; one that is told to stop hands leadership over.
-        TargetClass::Etcd if leads && kind != FaultKind::Kill => {
+        TargetClass::Etcd if leads && !matches!(kind, FaultKind::Kill | FaultKind::Oom) => {
             events.extend([Event::EtcdLeaderChanged, Event::JupyterMoved]);
             events.extend((!ends).then_some(Event::EtcdLeaderDemoted));
         }
@@ -244,7 +244,7 @@ pub fn after_undo(kind: FaultKind, event: Event) -> bool {
 pub fn is_held(kind: FaultKind, class: TargetClass) -> bool {
     match kind {
         FaultKind::Kill | FaultKind::Stop => !class.is_of_node(),
-        FaultKind::Restart | FaultKind::Tamper { .. } => false,
+        FaultKind::Restart | FaultKind::Oom | FaultKind::Tamper { .. } => false,
         FaultKind::Pause
         | FaultKind::Blackout
         | FaultKind::DiskFull

@@ -7,10 +7,10 @@ use super::duration::format_ms;
 use super::file::{FaultStep, StormFaultKeys, TargetKeys, TogetherFault};
 use super::read_step::Reader;
 use super::read_target::takes;
-use super::values::{AmountValue, FaultWord, FromKeys, Rate, Share, SplitWord, Time, WayWord, WhatWord};
+use super::values::{FaultWord, FromKeys, Rate, Share, SplitWord, Time, WayWord, WhatWord};
 use crate::document::place::Place;
 use crate::fault::partition::{BRIDGE_MIN, RING_MIN};
-use crate::fault::{Amount, FaultKind, Means, PeerSet, Peers, Role, Split, Target, TargetClass};
+use crate::fault::{FaultKind, Means, PeerSet, Peers, Role, Split, Target, TargetClass};
 
 /// Keys that only some faults have, and which.
 const OWN_KEYS: &[(&str, &[&str])] = &[
@@ -18,7 +18,7 @@ const OWN_KEYS: &[(&str, &[&str])] = &[
     ("way", &["isolate", "loss"]),
     ("shape", &["partition"]),
     ("share", &["loss"]),
-    ("delay", &["slow-link"]),
+    ("delay", &["slow-link", "squeeze"]),
     ("jitter", &["slow-link"]),
     ("rate", &["slow-link"]),
     ("to", &["squeeze"]),
@@ -39,7 +39,7 @@ pub(super) struct Named<'k> {
     delay: Option<&'k Time>,
     jitter: Option<&'k Time>,
     rate: Option<&'k Rate>,
-    to: Option<&'k AmountValue>,
+    to: Option<&'k Share>,
 }
 
 macro_rules! named {
@@ -101,26 +101,54 @@ impl Reader<'_, '_> {
             FaultKind::Partition { .. } => {
                 FaultKind::Partition { shape: named.shape.map_or(Split::Sides, |word| word.0) }
             }
-            FaultKind::Squeeze { what, .. } => FaultKind::Squeeze { what, to: self.left(what, named.to, at)? },
+            FaultKind::Squeeze { what } => FaultKind::Squeeze { what: self.squeezed(what, named, at)? },
             _ => kind,
         })
     }
 
     /// How much a squeeze leaves.
-    fn left(&mut self, what: Means, to: Option<&AmountValue>, at: &Place) -> Option<Amount> {
-        let (word, example) = match what {
-            Means::Cpu => ("cpu", "20%"),
-            Means::Memory => ("memory", "64MB"),
+    fn squeezed(&mut self, what: Means, named: &Named<'_>, at: &Place) -> Option<Means> {
+        let (word, key) = match what {
+            Means::Cpu { .. } => ("cpu", Some(("to", "to = \"20%\""))),
+            Means::Disk { .. } => ("disk", Some(("delay", "delay = \"200ms\""))),
+            Means::Fsync => ("fsync", None),
         };
-        let (place, message) = match (what, to.map(|to| to.0)) {
-            (Means::Cpu, Some(to @ Amount::Percent(_))) | (Means::Memory, Some(to @ Amount::Mebibytes(_))) => {
-                return Some(to);
+        let others = ["to", "delay"].into_iter().filter(|other| key.is_none_or(|(own, _)| own != *other));
+        for other in others.filter(|other| named.has(other)) {
+            let help = match key {
+                Some((_, example)) => format!("write {example} instead"),
+                None => "leave it out: every sync fails".to_owned(),
+            };
+            self.d.at(&at.key(other), format!("a squeeze of {word} has no '{other}'"), help);
+            return None;
+        }
+        match (what, named.to, named.delay) {
+            (Means::Cpu { .. }, Some(Share(percent)), _) => Some(Means::Cpu { percent: *percent }),
+            (Means::Disk { .. }, _, Some(delay)) => {
+                let delay_ms = self.delay(delay.0, at)?;
+                Some(Means::Disk { delay_ms })
             }
-            (_, Some(to)) => (at.key("to"), format!("'{to}' is no amount of {word}")),
-            (_, None) => (at.key("what"), format!("a squeeze of {word} must say to how much")),
-        };
-        self.d.at(&place, message, format!("as in to = \"{example}\""));
-        None
+            (Means::Fsync, ..) => Some(what),
+            _ => {
+                let example = key.map_or("", |(_, example)| example);
+                self.d.at(
+                    &at.key("what"),
+                    format!("a squeeze of {word} must say how much"),
+                    format!("as in {example}"),
+                );
+                None
+            }
+        }
+    }
+
+    /// A delay, of packets or syncs.
+    fn delay(&mut self, delay_ms: u64, at: &Place) -> Option<u32> {
+        if delay_ms > DELAY_MAX_MS {
+            let message = format!("a delay of {} is more than {}", format_ms(delay_ms), format_ms(DELAY_MAX_MS));
+            self.d.at(&at.key("delay"), message, "what is later than that doesn't come at all: isolate or pause it");
+            return None;
+        }
+        u32::try_from(delay_ms).ok()
     }
 
     /// The target of a partition fits its shape.
@@ -216,22 +244,14 @@ impl Reader<'_, '_> {
         }
         let ms = |time: Option<&Time>| time.map_or(0, |time| time.0);
         let (delay_ms, jitter_ms) = (ms(named.delay), ms(named.jitter));
-        if delay_ms > DELAY_MAX_MS {
-            let message = format!("a delay of {} is more than {}", format_ms(delay_ms), format_ms(DELAY_MAX_MS));
-            self.d.at(&at.key("delay"), message, "use fault = \"isolate\", or a shorter delay");
-            return None;
-        }
+        let delay = self.delay(delay_ms, at)?;
         if jitter_ms > delay_ms {
             let message = format!("a jitter of {} is more than the delay", format_ms(jitter_ms));
             self.d.at(&at.key("jitter"), message, "no packet arrives before it was sent: at most as much as 'delay'");
             return None;
         }
         let number = |ms| u32::try_from(ms).ok();
-        Some(Link {
-            delay_ms: number(delay_ms)?,
-            jitter_ms: number(jitter_ms)?,
-            rate_kbit: named.rate.map_or(0, |rate| rate.0),
-        })
+        Some(Link { delay_ms: delay, jitter_ms: number(jitter_ms)?, rate_kbit: named.rate.map_or(0, |rate| rate.0) })
     }
 
     /// From whom.

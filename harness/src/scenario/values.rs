@@ -11,7 +11,7 @@ use stormbed::outpost::cut::Way;
 
 use crate::fault::whats::WHATS;
 use crate::fault::words::{FAULTS, PEERS, SPLITS, WAYS};
-use crate::fault::{Amount, FaultKind, Peers, Split};
+use crate::fault::{FaultKind, Peers, Split};
 
 /// The forms, as the schema names them.
 pub const FORMATS: &[Format] = &[
@@ -22,11 +22,6 @@ pub const FORMATS: &[Format] = &[
         allowed: "a range of times such as \"2s..8s\", or one time",
     },
     LABEL,
-    Format {
-        name: "amount",
-        check: |text| amount(text).map(drop),
-        allowed: "a share of one core such as \"20%\", or an amount of memory such as \"64MB\"",
-    },
     Format {
         name: "share",
         check: |text| share(text).map(drop),
@@ -62,14 +57,6 @@ fn times(text: &str) -> Result<(u64, u64), String> {
 fn share(text: &str) -> Result<u8, String> {
     let number = text.strip_suffix('%').and_then(|digits| digits.parse().ok());
     number.filter(|percent| (1..=100).contains(percent)).ok_or_else(|| format!("'{text}' is not a share"))
-}
-
-fn amount(text: &str) -> Result<Amount, String> {
-    let Some(digits) = text.strip_suffix("MB") else {
-        return share(text).map(Amount::Percent);
-    };
-    let number = digits.parse().ok().filter(|mebibytes| (1..=1 << 20).contains(mebibytes));
-    number.map(Amount::Mebibytes).ok_or_else(|| format!("'{text}' is no amount of memory"))
 }
 
 macro_rules! text_value {
@@ -112,10 +99,6 @@ text_value!(
 text_value!(
     /// A name.
     Label(String), "label", "^[a-z]([a-z0-9-]*[a-z0-9])?$", |text| (LABEL.check)(&text).map(|()| text)
-);
-text_value!(
-    /// An amount of something.
-    AmountValue(Amount), "amount", "^[0-9]+(%|MB)$", |text| amount(&text)
 );
 text_value!(
     /// A share in percent.
@@ -218,9 +201,6 @@ mod tests {
         assert!(share("0%").is_err() && share("101%").is_err() && share("50").is_err());
         assert_eq!((rate("8mbit"), rate("512kbit")), (Ok(8_000), Ok(512)));
         assert!(["63kbit", "8 mbit", "8mb", "5000000mbit"].iter().all(|text| rate(text).is_err()));
-        assert_eq!(amount("64MB"), Ok(Amount::Mebibytes(64)));
-        assert_eq!(amount("20%"), Ok(Amount::Percent(20)));
-        assert!(amount("0MB").is_err() && amount("0%").is_err() && amount("64").is_err() && amount("MB").is_err());
         let label = LABEL.check;
         assert!(label("a-1").is_ok() && label("1a").is_err() && label("a-").is_err() && label("").is_err());
     }
