@@ -100,8 +100,8 @@ pub enum Act {
     OutOfMemory {
         /// Full id.
         container: String,
-        /// Which process.
-        process: ProcessView,
+        /// Which process; its process 1 when left out.
+        process: Option<ProcessView>,
     },
     /// Damage what a node keeps. Has no undo: the system must heal it.
     Tamper(Tamper),

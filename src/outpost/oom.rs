@@ -25,12 +25,15 @@ const EATS_MAX: Duration = Duration::from_secs(8);
 /// Whoever has so many points is chosen before everybody who has none (proc_pid_oom_score_adj(5): from -1000 to 1000).
 const CHOSEN: &str = "1000";
 
-/// Has the kernel end this process of the container for want of memory. Returns when it has ended.
+/// Has the kernel end this process of the container, or its process 1, for want of memory. Returns when it has ended.
 ///
 /// # Errors
 /// If the kernel can't be brought to it. Nothing is held in either case.
-pub async fn make(place: &Place, fault: &str, container: &str, victim: ProcessView) -> Result<(), String> {
-    let group = Group::of(super::tamper::process(place, container).await?, "memory")?;
+pub async fn make(place: &Place, fault: &str, container: &str, process: Option<ProcessView>) -> Result<(), String> {
+    let init = super::tamper::process(place, container).await?;
+    let first = || processes::look(u32::try_from(init).ok()?).map(|seen| seen.view);
+    let victim = process.or_else(first).ok_or_else(|| format!("container {container} has ended"))?;
+    let group = Group::of(init, "memory")?;
     let limits = [vec![choice(victim)?], limits(&group)?].concat();
     let eaten = match control_group::set(fault, &limits) {
         Ok(()) => eat(&group).await,

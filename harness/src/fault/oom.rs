@@ -11,7 +11,8 @@ use super::work::Work;
 /// What ends one victim.
 pub(super) fn work(fault: &str, victim: &Victim) -> Result<Work, String> {
     let process = match victim.class.place() {
-        Place::Node | Place::InNode(_) => victim.process()?,
+        Place::Node => None,
+        Place::InNode(_) => Some(victim.process()?),
         _ => return Err(format!("the memory of {} is not limited", victim.name)),
     };
     Ok(Work::at_victim(fault, victim, Act::OutOfMemory { container: victim.container.clone(), process }))

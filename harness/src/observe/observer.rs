@@ -1,4 +1,4 @@
-//! The observer: a fast tick every 250 ms, the newest deep results beside it, the truth that they show, in order.
+//! The observer: a fast tick every 250 ms (500 ms while the machine is busy), the newest deep results beside it, the truth that they show, in order.
 //!
 //! Ticks overlap: one that waits for something frozen does not hold up the next. They are published in the order in which
 //! they began.
@@ -25,6 +25,11 @@ use crate::invariant::truth::{Truth, TruthTracker};
 
 /// Between the beginnings of two ticks.
 pub const TICK_EVERY: Duration = Duration::from_millis(250);
+/// The same while programs wait for a processor for more than [`BUSY`] percent of the time. Whoever asks as often as ever while answers
+/// take ever longer asks them all at once in the end, and it is the asking that is slow then.
+const TICK_EVERY_BUSY: Duration = Duration::from_millis(500);
+/// A topology of five nodes that is watched keeps two cores at about 75 % (pressure stall information, `some avg10`).
+const BUSY: f64 = 80.0;
 /// A tick takes 3 s if nobody answers at all.
 const OVERLAP_MAX: usize = 12;
 /// Observations that wait for the runner: it is busy for some seconds when it injects on a slow machine.
@@ -126,7 +131,7 @@ impl Ticker {
                     looks.push_back(tokio::spawn(look(self.world.clone(), number, late, cpu)));
                     number += 1;
                     // A late tick isn't made up for.
-                    due = (due + TICK_EVERY).max(Instant::now());
+                    due = (due + every(pressure("cpu"))).max(Instant::now());
                 }
                 Some(done) = looks.next() => match done {
                     Ok(look) => self.publish(look),
@@ -151,6 +156,11 @@ impl Ticker {
     }
 }
 
+/// Between the beginnings of two ticks on a machine with this pressure.
+fn every(cpu_pressure: Option<f64>) -> Duration {
+    if cpu_pressure.is_some_and(|percent| percent > BUSY) { TICK_EVERY_BUSY } else { TICK_EVERY }
+}
+
 async fn look(world: World, number: u64, late: Duration, cpu: Option<CpuView>) -> Look {
     let runner = RunnerView {
         late_ms: u64::try_from(late.as_millis()).unwrap_or(u64::MAX),
@@ -159,4 +169,15 @@ async fn look(world: World, number: u64, late: Duration, cpu: Option<CpuView>) -
         cpu,
     };
     (number, runner, fast::look(&world).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_machine_is_asked_half_as_often() {
+        assert_eq!(every(Some(99.0)), 2 * every(Some(50.0)));
+        assert_eq!(every(None), TICK_EVERY, "a kernel without that figure tells nothing");
+    }
 }
