@@ -53,6 +53,12 @@ storm = { for = "120s", every = "1s..3s", faults = [
   { fault = "pause", target = { mesos-agent = "any" }, for = "15s" },
   { fault = "stop", target = { brick = "any" }, for = "15s" },
   { fault = "pause", target = { brick = "any" }, for = "15s" },
+  { fault = "disk-full", target = { brick = "any" }, for = "15s" },
+  { fault = "squeeze", what = "cpu", to = "20%", target = { node = "any" }, for = "15s" },
+  { fault = "squeeze", what = "disk", delay = "100ms", target = { etcd = "any" }, for = "15s" },
+  { fault = "squeeze", what = "disk", delay = "100ms", target = { zookeeper = "any" }, for = "15s" },
+  { fault = "squeeze", what = "fsync", target = { brick = "any" }, for = "15s" },
+  { fault = "oom", target = { etcd = "any" } },
   { fault = "stop", target = { bird = "any" }, for = "15s" },
   { fault = "isolate", target = { proxy = "any" }, for = "15s" } ] }
 "#;
@@ -70,6 +76,11 @@ tc qdisc show 2>/dev/null | grep -E 'netem|tbf|htb|ingress|clsact' | sed 's/^/qd
 for stat in /proc/[0-9]*/stat; do
   sed -n 's/^\([0-9]*\) \((.*)\) T .*/stopped \1 \2/p' "$stat" 2>/dev/null
 done
+for comm in /proc/[0-9]*/comm; do
+  grep -qsx strace "$comm" && echo "tracer $comm"
+done
+ls /run/stormbed/limits 2>/dev/null | sed 's/^/limit /'
+grep -ls 'reserve 1000TB' /var/lib/glusterd/vols/*/*.vol | sed 's/^/full /'
 if command -v docker >/dev/null && [ -S /var/run/docker.sock ]; then
   docker ps --all --filter status=paused --format 'frozen {{.Names}}'
   for id in $(docker ps --quiet --no-trunc); do
@@ -215,7 +226,9 @@ async fn nothing_stays_broken_when_a_run_is_killed() -> Result<(), Failure> {
     })?;
     let said = String::from_utf8_lossy(&next.stdout);
     let mended =
-        ["removed the rules", "released the part", "thawed", "started "].iter().find(|word| said.contains(**word));
+        ["removed the rules", "released the part", "thawed", "started ", "set back", "ended the tracer", "freed"]
+            .iter()
+            .find(|word| said.contains(**word));
     assert_eq!(mended, None, "the next run found something to mend: {said}");
     drop(standing);
     let ours = home.directory().display().to_string();

@@ -48,6 +48,15 @@ enum Program {
         /// It is of version 2.
         #[arg(long)]
         unified: bool,
+        /// So often the kernel has ended somebody there before.
+        #[arg(long)]
+        before: u64,
+        /// Whom it is to end.
+        #[arg(long, value_name = "PID")]
+        victim: u32,
+        /// When that one started, in clock ticks.
+        #[arg(long, value_name = "TICKS")]
+        started: u64,
     },
 }
 
@@ -125,6 +134,9 @@ async fn run(program: Program) -> Result<(), Failure> {
         Program::Calico(file) => Ok(calico::run(config::load(&file.config)?).await?),
         Program::Supervise(arguments) => supervisor::cli::run(arguments).await,
         Program::Outpost => Ok(outpost::run().await?),
-        Program::EatMemory { group, unified } => Ok(outpost::oom::eat_memory(&group, unified)?),
+        Program::EatMemory { group, unified, before, victim, started } => {
+            let victim = outpost::processes::ProcessView { pid: victim, started_ticks: started };
+            Ok(outpost::oom::eat_memory(&group, unified, before, victim)?)
+        }
     }
 }

@@ -36,9 +36,42 @@ pub fn sums(brick: &Path, dirs: &[PathBuf]) -> Result<BTreeMap<String, String>, 
     Ok(sums)
 }
 
+/// Where GlusterFS's index translator notes what others must heal: a file for each entry, named by its id, links of one base file.
+const INDEX: &str = ".glusterfs/indices/xattrop";
+/// What the base file's name begins with.
+const BASE: &str = "xattrop-";
+
+/// How many entries the brick holds for others to heal from.
+///
+/// # Errors
+/// If its index can't be read.
+pub fn held(brick: &Path) -> Result<u64, String> {
+    let index = brick.join(INDEX);
+    let entries = match fs::read_dir(&index) {
+        Ok(entries) => entries,
+        // It was never written to.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(format!("{}: {error}", index.display())),
+    };
+    let is_entry = |entry: &fs::DirEntry| !entry.file_name().to_string_lossy().starts_with(BASE);
+    Ok(entries.flatten().filter(is_entry).count() as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_of_the_index_are_counted_without_its_base() {
+        let brick = tempfile::tempdir().unwrap();
+        assert_eq!(held(brick.path()), Ok(0));
+        let index = brick.path().join(INDEX);
+        fs::create_dir_all(&index).unwrap();
+        for name in ["xattrop-8a1f", "41aa3deb-5e06-4745-b201-e05d6002a5ec"] {
+            fs::write(index.join(name), "").unwrap();
+        }
+        assert_eq!(held(brick.path()), Ok(1));
+    }
 
     #[test]
     fn a_files_sum_follows_its_content() {

@@ -7,21 +7,23 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::cut::chain;
+use super::processes::{self, ProcessView};
 use crate::files::replace;
 use crate::mounts::TABLE;
 
 /// What limits were, by fault. A machine that is started again has other control groups, and needs none of it.
 const KEPT: &str = "/run/stormbed/limits";
 
-/// A limit of a control group: its file, and what is written there.
+/// A limit of a control group, or of a process: its file, and what is written there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Limit {
     pub file: PathBuf,
     pub text: String,
+    /// Whose it is: what is set back later must not meet another one with its id.
+    pub of: Option<ProcessView>,
 }
 
 /// A control group.
@@ -43,7 +45,7 @@ impl Group {
 
     /// A limit of this group.
     pub fn limit(&self, file: &str, text: impl ToString) -> Limit {
-        Limit { file: self.dir.join(file), text: text.to_string() }
+        Limit { file: self.dir.join(file), text: text.to_string(), of: None }
     }
 
     /// What one of its files says.
@@ -62,7 +64,7 @@ impl Group {
 
 /// Sets limits, one after another, having noted what they were.
 pub(super) fn set(fault: &str, limits: &[Limit]) -> Result<(), String> {
-    let before = limits.iter().map(|limit| Ok(Limit { file: limit.file.clone(), text: read(&limit.file)? }));
+    let before = limits.iter().map(|limit| Ok(Limit { text: read(&limit.file)?, ..limit.clone() }));
     let before: Vec<Limit> = before.collect::<Result<_, String>>()?;
     let kept = serde_json::to_string(&before).map_err(super::text)?;
     replace(&kept_at(fault), kept, 0o600).map_err(|error| format!("{KEPT}: {error}"))?;
@@ -78,6 +80,11 @@ pub(super) fn set_back(fault: &str) -> Result<(), String> {
 pub(super) fn sweep() -> Result<Vec<String>, String> {
     let mut swept = Vec::new();
     for entry in fs::read_dir(KEPT).into_iter().flatten().flatten() {
+        // What was being written when its outpost ended comes before any limit that was changed.
+        if entry.path().extension().is_some() {
+            let _ = fs::remove_file(entry.path());
+            continue;
+        }
         restore(&entry.path())?;
         swept.push(format!("set back the limits of {}", entry.file_name().display()));
     }
@@ -97,15 +104,26 @@ fn restore(kept: &Path) -> Result<(), String> {
         Err(error) => return Err(failed(&error)),
     };
     let before: Vec<Limit> = serde_json::from_str(&before).map_err(|error| failed(&error))?;
-    before.iter().rev().filter(|limit| limit.file.exists()).try_for_each(write)?;
+    let wrong: Vec<String> = before.iter().rev().filter(|limit| limit.is_there()).filter_map(left).collect();
+    if !wrong.is_empty() {
+        return Err(wrong.join("; "));
+    }
     fs::remove_file(kept).map_err(|error| failed(&error))
 }
 
+/// Why a limit can't be set back; that its container, or its process, has ended meanwhile is no reason.
+fn left(limit: &Limit) -> Option<String> {
+    write(limit).err().filter(|_| limit.is_there())
+}
+
 fn write(limit: &Limit) -> Result<(), String> {
-    match fs::write(&limit.file, &limit.text) {
-        // Its container, or its process, has ended since.
-        Err(error) if !limit.file.exists() || error.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(()),
-        done => done.map_err(|error| format!("{} to {}: {error}", limit.text, limit.file.display())),
+    fs::write(&limit.file, &limit.text).map_err(|error| format!("{} to {}: {error}", limit.text, limit.file.display()))
+}
+
+impl Limit {
+    fn is_there(&self) -> bool {
+        let lives = |view: ProcessView| processes::look(view.pid).is_some_and(|seen| seen.view == view);
+        self.file.exists() && self.of.is_none_or(lives)
     }
 }
 
@@ -159,10 +177,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("limit");
         fs::write(&file, "now").unwrap();
-        let limit = |text: &str| Limit { file: file.clone(), text: text.to_owned() };
-        let gone = Limit { file: dir.path().join("none/limit"), text: "1".to_owned() };
+        let limit = |text: &str| Limit { file: file.clone(), text: text.to_owned(), of: None };
+        let gone = Limit { file: dir.path().join("none/limit"), ..limit("1") };
+        let another = ProcessView { pid: std::process::id(), started_ticks: 1 };
+        let of_another = Limit { of: Some(another), ..limit("another's") };
         let kept = dir.path().join("kept");
-        fs::write(&kept, serde_json::to_string(&[limit("first"), limit("second"), gone]).unwrap()).unwrap();
+        fs::write(&kept, serde_json::to_string(&[of_another, limit("first"), limit("second"), gone]).unwrap()).unwrap();
         restore(&kept).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "first");
         assert!(!kept.exists());

@@ -255,11 +255,8 @@ async fn cross(place: Place, act: Act) {
 async fn unmake(place: &Place, fault: &str, act: &Act) -> Result<(), String> {
     match act {
         // The system under test brings them back, and heals them.
-        Act::KillContainer { .. }
-        | Act::StopContainer { .. }
-        | Act::EndProcess { .. }
-        | Act::OutOfMemory { .. }
-        | Act::Tamper(_) => Ok(()),
+        Act::KillContainer { .. } | Act::StopContainer { .. } | Act::EndProcess { .. } | Act::Tamper(_) => Ok(()),
+        Act::OutOfMemory { .. } => oom::unmake(fault),
         Act::PauseContainer { container } => thaw(place.engine.as_ref()?, container).await,
         Act::DownPart { part, .. } | Act::RestartPart { part } => parts::release(part).await,
         Act::FreezeProcess { process } => processes::go_on(*process),
@@ -308,12 +305,14 @@ async fn thaw(engine: &Docker, container: &str) -> Result<(), String> {
 /// # Errors
 /// If the machine can't be looked at, or something can't be undone.
 pub async fn sweep(hello: &Hello) -> Result<Vec<String>, String> {
-    let mut swept = spawn_blocking(processes::go_on_all).await.map_err(text)?;
+    // Whoever is traced doesn't go on by itself.
+    let (mut swept, mount) = (spawn_blocking(syncs::sweep).await.map_err(text)?, hello.shared_mount.clone());
+    swept.extend(spawn_blocking(move || syncs::sweep_files(mount.as_deref())).await.map_err(text)?);
+    swept.extend(spawn_blocking(processes::go_on_all).await.map_err(text)?);
     let cuts = spawn_blocking(cut::unmake_all).await.map_err(text).flatten()?;
     swept.extend(cuts.into_iter().map(|chain| format!("removed the rules {chain}")));
     swept.extend(parts::release_all().await?.into_iter().map(|part| format!("released the part {part}")));
     swept.extend(spawn_blocking(control_group::sweep).await.map_err(text)??);
-    swept.extend(spawn_blocking(syncs::sweep).await.map_err(text)?);
     if let Some(slots) = hello.slots.clone() {
         swept.extend(spawn_blocking(move || tamper::sweep(&slots)).await.map_err(text)??);
     }

@@ -198,7 +198,12 @@ impl Hands for Machine {
                 logins::look(key, from, names, within).await.map(Reply::Logins)
             }
             Call::Reach { to } => reach::look(self.containers().await?, to).await,
-            Call::Gluster => gluster::look(&self.hello.volume).await.map(Reply::Gluster),
+            Call::Gluster => gluster::look(&self.hello.volume, own_time(within)).await.map(Reply::Gluster),
+            Call::Held => {
+                let serves = processes::brick(&self.hello.volume).is_some();
+                let brick = self.hello.brick.clone().filter(|_| serves);
+                blocking(move || brick.map(|brick| bricks::held(&brick)).transpose().map(Reply::Held)).await
+            }
             Call::BrickSums { dirs } => {
                 let brick = self.hello.brick.clone().ok_or("this machine has no brick")?;
                 blocking(move || bricks::sums(&brick, &dirs).map(Reply::BrickSums)).await

@@ -21,7 +21,7 @@ const LEFT_BYTES: u64 = 4 << 20;
 /// A bite.
 const BITE_BYTES: usize = 64 << 10;
 /// What can be freed is freed first: files in memory are read again, from a disk.
-const EATS_MAX: Duration = Duration::from_secs(8);
+const EATS_MAX: Duration = Duration::from_secs(4);
 /// Whoever has so many points is chosen before everybody who has none (proc_pid_oom_score_adj(5): from -1000 to 1000).
 const CHOSEN: &str = "1000";
 
@@ -34,15 +34,25 @@ pub async fn make(place: &Place, fault: &str, container: &str, process: Option<P
     let first = || processes::look(u32::try_from(init).ok()?).map(|seen| seen.view);
     let victim = process.or_else(first).ok_or_else(|| format!("container {container} has ended"))?;
     let group = Group::of(init, "memory")?;
+    let (file, key) = counter(&group);
+    let before = group.count(file, key)?;
     let limits = [vec![choice(victim)?], limits(&group)?].concat();
     let eaten = match control_group::set(fault, &limits) {
-        Ok(()) => eat(&group).await,
+        Ok(()) => eat(&group, before, victim).await,
         failed => failed,
     };
-    control_group::set_back(fault)?;
+    unmake(fault)?;
     eaten?;
     let another = |why| format!("the kernel has ended another process for want of memory: {why}");
     processes::ended(victim).await.map_err(another)
+}
+
+/// Sets what was limited back.
+///
+/// # Errors
+/// If it can't be.
+pub fn unmake(fault: &str) -> Result<(), String> {
+    control_group::set_back(fault)
 }
 
 /// Whom the kernel is to end, if it must end one.
@@ -50,7 +60,7 @@ fn choice(victim: ProcessView) -> Result<Limit, String> {
     match processes::look(victim.pid) {
         Some(seen) if seen.view == victim => {
             let file = format!("/proc/{}/oom_score_adj", victim.pid).into();
-            Ok(Limit { file, text: CHOSEN.to_owned() })
+            Ok(Limit { file, text: CHOSEN.to_owned(), of: Some(victim) })
         }
         _ => Err(format!("process {} has ended", victim.pid)),
     }
@@ -73,17 +83,18 @@ fn counter(group: &Group) -> (&'static str, &'static str) {
     (if group.unified { "memory.events" } else { "memory.oom_control" }, "oom_kill")
 }
 
-/// Runs the eater in the group until the kernel has ended somebody.
-async fn eat(group: &Group) -> Result<(), String> {
+/// Runs the eater in the group until the kernel has ended somebody, which it had done so often before.
+async fn eat(group: &Group, before: u64, victim: ProcessView) -> Result<(), String> {
     let (file, key) = counter(group);
-    let before = group.count(file, key)?;
     let program = std::env::current_exe().map_err(text)?;
+    let [before_text, pid, started] =
+        [before, victim.pid.into(), victim.started_ticks].map(|number| number.to_string());
     // In the group before it is a program: what it is made of counts there too.
     let mut eater = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "sh", "-c", "echo $$ > \"$1\" && shift && exec \"$@\"", "sh"])
         .arg(group.dir.join("cgroup.procs"))
         .arg(program)
-        .args(["eat-memory", "--group"])
+        .args(["eat-memory", "--before", &before_text, "--victim", &pid, "--started", &started, "--group"])
         .arg(&group.dir)
         .args(group.unified.then_some("--unified"))
         .stdin(Stdio::null())
@@ -94,7 +105,7 @@ async fn eat(group: &Group) -> Result<(), String> {
     let ended = timeout(EATS_MAX, eater.wait()).await;
     let _ = eater.kill().await;
     match group.count(file, key) {
-        // A group that is gone went with its process 1, which was ended.
+        // A group that is gone went with its process 1, which was the victim, or didn't end of this.
         Err(_) if !group.dir.exists() => Ok(()),
         Ok(now) if now > before => Ok(()),
         Ok(_) => Err(match ended {
@@ -105,16 +116,17 @@ async fn eat(group: &Group) -> Result<(), String> {
     }
 }
 
-/// Takes memory, bite by bite, until the kernel has ended somebody of the group.
+/// Takes memory of a control group, bite by bite, until the kernel has ended somebody there more often than `before`, or the victim is
+/// gone, by whatever.
 ///
 /// # Errors
 /// If the group can't be looked at.
-pub fn eat_memory(dir: &Path, unified: bool) -> Result<(), String> {
+pub fn eat_memory(dir: &Path, unified: bool, before: u64, victim: ProcessView) -> Result<(), String> {
     let group = Group { dir: dir.to_owned(), unified };
     let (file, key) = counter(&group);
-    let before = group.count(file, key)?;
+    let lives = || processes::look(victim.pid).is_some_and(|seen| seen.view == victim);
     let mut eaten: Vec<Vec<u8>> = Vec::new();
-    while group.count(file, key)? == before {
+    while group.count(file, key)? == before && lives() {
         // Written to: a page that nobody has written to is nobody's.
         eaten.push(vec![1; BITE_BYTES]);
     }
@@ -155,15 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn an_eater_ends_when_the_kernel_has_chosen() {
+    fn an_eater_ends_when_the_kernel_has_chosen_or_the_victim_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let counter = dir.path().join("memory.oom_control");
-        std::fs::write(&counter, "oom_kill 3\n").unwrap();
-        let path = dir.path().to_owned();
-        let eater = std::thread::spawn(move || eat_memory(&path, false));
-        std::thread::sleep(Duration::from_millis(5));
-        crate::files::replace(&counter, "oom_kill 4\n", 0o600).unwrap();
-        eater.join().unwrap().unwrap();
-        assert!(eat_memory(&dir.path().join("none"), false).is_err());
+        std::fs::write(dir.path().join("memory.oom_control"), "oom_kill 4\n").unwrap();
+        let own = processes::look(std::process::id()).unwrap().view;
+        eat_memory(dir.path(), false, 3, own).unwrap();
+        let gone = ProcessView { started_ticks: own.started_ticks + 1, ..own };
+        eat_memory(dir.path(), false, 4, gone).unwrap();
+        assert!(eat_memory(&dir.path().join("none"), false, 4, own).is_err());
     }
 }

@@ -22,7 +22,7 @@ use super::traces::FileTrace;
 use crate::config::{Incarnation, Slot};
 
 /// Version of this protocol; both sides come from one build, so a difference is a mistake of assembly.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// A line from the runner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -98,6 +98,8 @@ pub enum Call {
     },
     /// Heal state and brick state of the volume. Answer: [`Reply::Gluster`].
     Gluster,
+    /// How many entries this host's own brick holds for others to heal from; none while it doesn't serve. Answer: [`Reply::Held`].
+    Held,
     /// Checksums of the files in these directories on this host's own brick, past GlusterFS. Answer: [`Reply::BrickSums`].
     BrickSums {
         /// Relative to the volume.
@@ -258,6 +260,8 @@ pub enum Reply {
     },
     /// Heal and bricks.
     Gluster(GlusterView),
+    /// Entries.
+    Held(Option<u64>),
     /// Path relative to the volume → SHA-256.
     BrickSums(BTreeMap<String, String>),
     /// What was left behind and is undone now, one phrase each; empty on a clean machine.
@@ -438,7 +442,7 @@ pub struct LoginView {
 pub struct GlusterView {
     /// Entries that wait for heal, over all bricks.
     pub heal_pending: u64,
-    /// Entries in split brain.
+    /// Entries in split brain. While many wait for heal nobody looks which of them are: they still wait when the others don't.
     pub split_brain: u64,
     /// Bricks online.
     pub bricks_online: u32,

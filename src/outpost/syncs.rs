@@ -19,18 +19,27 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+use super::cut::chain;
 use super::faults::Place;
 use super::processes::{self, ProcessView};
 use super::{tamper, text};
 
 /// Whoever writes anything syncs it within this time; somebody makes it write.
 const MEETS_MAX: Duration = Duration::from_secs(8);
+/// Between two writes that make it do so.
+const PROVOKE_EVERY: Duration = Duration::from_secs(1);
+/// After a tracer that failed.
+const AGAIN: Duration = Duration::from_millis(500);
 /// Between two looks: for a new process, and for a sync.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The tracer.
 const TRACER: &str = "strace";
+/// How it is told what becomes of syncs.
+const INJECT: &str = "inject=fsync,fdatasync:";
 /// What it says of a sync that it has touched.
 const TOUCHED: [&str; 2] = ["(DELAYED)", "(INJECTED)"];
+/// What is traced.
+const SYNCS: [&str; 2] = ["fsync", "fdatasync"];
 /// Files that are written to have a brick sync begin so.
 const PROBE: &str = ".stormbed-sync-";
 
@@ -104,16 +113,17 @@ pub async fn make(place: &Place, fault: &str, program: &Program, syncs: Syncs) -
         close(before);
     }
     let end = Instant::now() + MEETS_MAX;
-    let mut provoked = false;
+    let mut provoke_at = Instant::now();
     while tracer.touched.load(Ordering::Relaxed) == 0 {
         if Instant::now() >= end {
-            let said = tracer.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let max = MEETS_MAX.as_secs();
-            return Err(format!("{} has synced nothing for {max} s {said}", name(program)).trim_end().to_owned());
+            let (said, max) = (tracer.said(), MEETS_MAX.as_secs());
+            let said = if said.is_empty() { said } else { format!(": {said}") };
+            return Err(format!("{} was not seen to sync anything for {max} s{said}", name(program)));
         }
-        if !provoked && is_traced(traced) {
-            provoked = true;
-            provoke(place, program);
+        // Once isn't enough: its threads come under the tracer's eye one after another.
+        if Instant::now() >= provoke_at && is_traced(traced) {
+            provoke_at = Instant::now() + PROVOKE_EVERY;
+            provoke(place, program, fault);
         }
         sleep(LOOK_EVERY).await;
     }
@@ -137,7 +147,8 @@ pub async fn unmake(place: &Place, fault: &str) -> Result<(), String> {
 pub fn sweep() -> Vec<String> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let is_tracer = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == TRACER);
+    let line = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let is_tracer = |pid: &u32| line(*pid).split('\0').any(|word| word.starts_with(INJECT));
     let found = pids.filter(is_tracer).filter_map(processes::look);
     let ended = found.filter(|seen| processes::send(seen.view, Signal::SIGKILL).is_ok());
     ended.map(|seen| format!("ended the tracer {}", seen.view.pid)).collect()
@@ -162,10 +173,11 @@ impl Tracer {
     /// Traces whoever has the program's place, until it is told to end.
     fn keep(&self, find: impl Fn() -> Option<ProcessView>, syncs: Syncs) {
         while !self.over.load(Ordering::Relaxed) {
-            if let Some(process) = find()
-                && let Err(why) = self.trace(process, syncs)
-            {
+            let traced = find().map_or(Ok(()), |process| self.trace(process, syncs));
+            if let Err(why) = traced {
+                tracing::warn!(why, "a program with a bad disk can't be traced");
                 self.say(why);
+                std::thread::sleep(AGAIN);
             }
             std::thread::sleep(LOOK_EVERY);
         }
@@ -187,16 +199,28 @@ impl Tracer {
             match TOUCHED.iter().any(|word| line.contains(word)) {
                 true => drop(self.touched.fetch_add(1, Ordering::Relaxed)),
                 // A sync that is under way is no word of its own.
-                false if line.starts_with(TRACER) => self.say(line),
-                false => {}
+                false if SYNCS.iter().any(|word| line.contains(word)) => {}
+                false => self.say(line),
             }
         }
-        let child = self.child().take();
-        child.map_or(Ok(()), |mut child| child.wait().map(drop).map_err(text))
+        let Some(mut child) = self.child().take() else {
+            return Ok(());
+        };
+        let status = child.wait().map_err(text)?;
+        let ended =
+            self.over.load(Ordering::Relaxed) || processes::look(process.pid).is_none_or(|seen| seen.view != process);
+        match status.success() || ended {
+            true => Ok(()),
+            false => Err(format!("{TRACER} of process {} ended with {status}: {}", process.pid, self.said())),
+        }
     }
 
     fn child(&self) -> MutexGuard<'_, Option<Child>> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn said(&self) -> String {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn say(&self, line: String) {
@@ -207,8 +231,8 @@ impl Tracer {
 /// The tracer of one process and all its threads, which ends with the thread that starts it.
 fn command(pid: u32, syncs: Syncs) -> Command {
     let what = match syncs {
-        Syncs::Late { delay_ms } => format!("inject=fsync,fdatasync:delay_enter={delay_ms}ms"),
-        Syncs::Failing => "inject=fsync,fdatasync:error=EIO".to_owned(),
+        Syncs::Late { delay_ms } => format!("{INJECT}delay_enter={delay_ms}ms"),
+        Syncs::Failing => format!("{INJECT}error=EIO"),
     };
     let mut command = Command::new("setpriv");
     command
@@ -252,7 +276,7 @@ async fn finder(
 
 /// Has the program write something, so that what its disk does shows at once. etcd always has something to write: the testbed's
 /// own entries.
-fn provoke(place: &Place, program: &Program) {
+fn provoke(place: &Place, program: &Program, fault: &str) {
     match program {
         Program::InNode { .. } => {}
         // A new session is an entry in every server's log.
@@ -267,8 +291,9 @@ fn provoke(place: &Place, program: &Program) {
             let Some(mount) = place.disk.as_ref().map(|disk| disk.mount.clone()) else {
                 return;
             };
+            let path = mount.join(format!("{PROBE}{}", chain(fault)));
             spawn_blocking(move || {
-                if let Err(why) = write(&mount) {
+                if let Err(why) = write(&path) {
                     tracing::warn!(why, "a file can't be synced");
                 }
             });
@@ -276,15 +301,23 @@ fn provoke(place: &Place, program: &Program) {
     }
 }
 
-fn write(mount: &Path) -> Result<(), String> {
-    let path = mount.join(format!("{PROBE}{}", std::process::id()));
+fn write(path: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-    let written = fs::File::create(&path).and_then(|file| {
+    let written = fs::File::create(path).and_then(|file| {
         std::io::Write::write_all(&mut &file, b"sync")?;
         file.sync_all()
     });
-    fs::remove_file(&path).map_err(failed)?;
+    fs::remove_file(path).map_err(failed)?;
     written.map_err(failed)
+}
+
+/// Removes the files that such writes have left. Returns which.
+#[must_use]
+pub fn sweep_files(mount: Option<&Path>) -> Vec<String> {
+    let all = mount.map(fs::read_dir).into_iter().flatten().flatten().flatten();
+    let ours = all.filter(|entry| entry.file_name().to_string_lossy().starts_with(PROBE));
+    let gone = ours.filter(|entry| fs::remove_file(entry.path()).is_ok());
+    gone.map(|entry| format!("removed {}", entry.path().display())).collect()
 }
 
 fn name(program: &Program) -> String {
@@ -292,5 +325,55 @@ fn name(program: &Program) -> String {
         Program::Init => "process 1".to_owned(),
         Program::Brick => "the brick".to_owned(),
         Program::InNode { program, .. } => program.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tracer_ends_with_whoever_started_it_and_is_known_by_what_it_is_told() {
+        let words = |syncs| {
+            let command = command(7, syncs);
+            let words = command.get_args().map(|word| word.to_string_lossy().into_owned());
+            words.collect::<Vec<_>>()
+        };
+        let late = words(Syncs::Late { delay_ms: 200 });
+        assert_eq!(late[..3], ["--pdeathsig", "KILL", TRACER]);
+        assert!(
+            late.contains(&"inject=fsync,fdatasync:delay_enter=200ms".to_owned())
+                && late.ends_with(&["-p".into(), "7".into()])
+        );
+        assert!(words(Syncs::Failing).contains(&"inject=fsync,fdatasync:error=EIO".to_owned()));
+        assert!([late, words(Syncs::Failing)].iter().all(|words| words.iter().any(|word| word.starts_with(INJECT))));
+    }
+
+    #[test]
+    fn whoever_has_the_programs_place_is_traced_until_it_is_told_to_end() {
+        let tracer = Arc::<Tracer>::default();
+        let told = Arc::clone(&tracer);
+        // There is no such process: whatever tracer this machine has, it fails.
+        let nobody = ProcessView { pid: 4_194_305, started_ticks: 1 };
+        let thread = std::thread::spawn(move || told.keep(move || Some(nobody), Syncs::Failing));
+        std::thread::sleep(LOOK_EVERY * 2);
+        let begun = Instant::now();
+        close(BadDisk { tracer: Arc::clone(&tracer), thread });
+        assert!(begun.elapsed() < AGAIN * 4, "it was told to end");
+        assert_eq!(tracer.touched.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn files_that_were_left_are_removed_and_no_others() {
+        let mount = tempfile::tempdir().unwrap();
+        let path = mount.path().join(format!("{PROBE}x"));
+        write(&path).unwrap();
+        assert!(!path.exists());
+        for name in [".stormbed-sync-left", "kept"] {
+            fs::write(mount.path().join(name), "").unwrap();
+        }
+        assert_eq!(sweep_files(Some(mount.path())).len(), 1);
+        assert!(mount.path().join("kept").exists());
+        assert!(sweep_files(None).is_empty());
     }
 }

@@ -353,7 +353,7 @@ mod tests {
 
     use super::*;
     use crate::fault::life::Stage;
-    use crate::fault::{Damage, PeerSet, Peers, Role, Target, fixture};
+    use crate::fault::{Damage, Means, PeerSet, Peers, Role, Target, fixture};
     use crate::invariant::fixture::{BEGIN, Cluster, host_of, probe};
 
     /// A fault on these victims whose act began just before the observation.
@@ -548,6 +548,25 @@ mod tests {
         assert!(lapsed(&fault, &cluster.seen), "it was freed before its time");
         undone(&mut fault);
         assert!(undone_seen(&fault, &cluster.seen));
+    }
+
+    #[test]
+    fn a_bad_disk_shows_where_its_program_is_traced_and_an_oom_as_a_kill() {
+        let mut cluster = Cluster::steady();
+        let late = FaultKind::Squeeze { what: Means::Disk { delay_ms: 100 } };
+        let fault = on(late, vec![part(TargetClass::ZooKeeper, "zk-1", &cluster)]);
+        let places = shows_at(&fault, &cluster.seen);
+        assert!(places.machines.contains("zk-1") && !places.parts, "the engine knows nothing of it: {places:?}");
+        assert!(!effect_seen(&fault, &cluster.seen));
+        let view = cluster.machine("host-1").clone();
+        cluster.seen.fast.machines.insert("zk-1".into(), probe(view));
+        cluster.machine("zk-1").marks.insert(held("t/s1", &fault.victims[0]), true);
+        assert!(effect_seen(&fault, &cluster.seen));
+        let oom = on(FaultKind::Oom, vec![slot_0()]);
+        assert!(shows_at(&oom, &cluster.seen).containers.contains(&host_of(0)));
+        assert!(!effect_seen(&oom, &cluster.seen));
+        cluster.container(0).state = ContainerState::Exited;
+        assert!(effect_seen(&oom, &cluster.seen));
     }
 
     #[test]

@@ -398,7 +398,7 @@ impl FaultKind {
             (FaultKind::Squeeze { what: Means::Fsync }, ZooKeeper) => {
                 "its process, and with it its container, ends at the first sync that fails: kill it"
             }
-            (FaultKind::Squeeze { .. }, _) => "nothing that it keeps depends on a disk",
+            (FaultKind::Squeeze { .. }, _) => "it syncs nothing itself: do it to what keeps data on a disk",
             (FaultKind::Oom, NodeAgent) => "an agent is process 1 of its node: do it to the node",
             (FaultKind::Oom, _) => "only nodes and their programs have a memory of their own: kill it",
             (FaultKind::DiskFull, _) => "only bricks have a disk of their own that can be full",

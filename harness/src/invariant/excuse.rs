@@ -9,11 +9,11 @@
 //! | kill, stop, oom node | leader | the same and jupyter | likewise |
 //! | pause, isolate, partition, loss, slow-link node | follower | hosts ssh storage etcd network | 15 s after the undo: lease and tables |
 //! | pause, isolate, partition, loss, slow-link node | leader | the same and jupyter | likewise |
-//! | any, etcd | follower | hosts ssh storage etcd network | 30 s after a kill or stop, 15 s after an undo |
+//! | any, etcd | follower | hosts ssh storage etcd network | 30 s after a kill, stop or oom, and after the undo of a squeeze, which may end it again and again; 15 s after any other undo |
 //! | any, etcd | leader | the same and jupyter | likewise |
 //! | pause node-agent | follower | hosts ssh etcd network: its lease ends, and it keeps no table | 15 s after the undo |
 //! | pause node-agent | leader | the same and jupyter | likewise |
-//! | any, sshd | any | ssh | 30 s after a kill or stop, 15 s after an undo |
+//! | any, sshd | any | ssh | 30 s after a kill, stop or oom, 15 s after an undo |
 //! | any, jupyter | any | jupyter | likewise |
 //! | any, mesos-master | any | mesos | 20 s after the undo (a restart: its end): a session, and everybody registers again |
 //! | any, mesos-agent | any | mesos | 15 s after the undo: it finds its containers and registers |
@@ -24,11 +24,12 @@
 //! | any, framework | standby | nothing | |
 //! | any, network-driver | any | nothing: it is asked when containers start and end | |
 //! | kill, stop, restart brick | any | storage | 30 s after the undo: clients connect again, and it heals |
-//! | squeeze node | follower | hosts ssh storage etcd mesos network: it is slow, or a process of it is killed | 30 s after the undo: as after a death |
+//! | squeeze node | follower | hosts ssh storage etcd mesos network: it may be too slow for any of them | 30 s after the undo: as after a death |
 //! | squeeze node | leader | the same and jupyter | likewise |
 //! | disk-full brick | any | storage: the others take the files, and the self-heal has work | likewise |
 //! | disk-full brick | majority, all | storage jupyter: nothing can be saved | likewise |
 //! | pause, isolate, loss, slow-link brick | any | storage jupyter: a silent brick stalls the volume for 10 s | likewise |
+//! | squeeze brick | any | storage jupyter: every save waits for its syncs | likewise |
 //! | any, bird | not the leader's | hosts ssh etcd network: nobody has a route to the host's nodes | 20 s after the undo: BGP, leases, tables |
 //! | any, bird | the leader's | the same and jupyter | likewise |
 //! | any, proxy | | jupyter; cut off, or heard badly, also network | 20 s after the undo |
@@ -290,6 +291,22 @@ mod tests {
         squeezed.life.step(Stage::Undone, Millis(9_000)).expect("legal");
         assert!(names(std::slice::from_ref(&squeezed), 9_000 + HEAL_MS).contains(&Name::Etcd));
         assert_eq!(names(&[squeezed], 9_001 + HEAL_MS), []);
+    }
+
+    #[test]
+    fn a_bad_disk_excuses_what_waits_for_it_and_an_oom_what_a_kill_does() {
+        let bad = |class| excused(&fault("s1", FaultKind::Squeeze { what: Means::Fsync }, class, 1));
+        assert_eq!(bad(TargetClass::Brick), [Name::Storage, Name::Jupyter]);
+        assert!(bad(TargetClass::Etcd).contains(&Name::Etcd) && !bad(TargetClass::Etcd).contains(&Name::Mesos));
+        assert_eq!(bad(TargetClass::ZooKeeper), [Name::ZooKeeper]);
+        let mut etcd = fault("s1", FaultKind::Squeeze { what: Means::Fsync }, TargetClass::Etcd, 1);
+        etcd.life.step(Stage::Undone, Millis(9_000)).expect("legal");
+        assert_eq!(ends(&etcd, &[]), Some(Millis(9_000 + HEAL_MS)));
+        for class in [TargetClass::Node, TargetClass::Etcd, TargetClass::Sshd, TargetClass::Jupyter] {
+            let [oom, kill] = [FaultKind::Oom, FaultKind::Kill].map(|kind| fault("s1", kind, class, 1));
+            assert_eq!(excused(&oom), excused(&kill), "{class}");
+            assert_eq!(ends(&oom, &[]), ends(&kill, &[]), "{class}");
+        }
     }
 
     #[test]

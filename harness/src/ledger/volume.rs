@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use stormbed::outpost::protocol::{Call, GlusterView, Reply};
+use stormbed::outpost::protocol::{Call, Reply};
 
 use super::{Ledger, READ_MAX};
 use crate::history::volume::{HEAL_WITHIN_MS, VolumeOutcome, audit};
@@ -20,22 +20,13 @@ impl Ledger {
         let clock = self.world.clock;
         let end = clock.now() + Duration::from_millis(HEAL_WITHIN_MS);
         loop {
-            let (state, bricks) = tokio::join!(self.state(), self.bricks());
+            let (state, bricks) = tokio::join!(self.world.volume(STATE_MAX), self.bricks());
             let volume = VolumeOutcome { state, bricks };
             if audit(Some(&volume)).is_empty() || clock.now() >= end {
                 return volume;
             }
             tokio::time::sleep(AGAIN).await;
         }
-    }
-
-    async fn state(&self) -> Result<GlusterView, String> {
-        let host = self.world.any_host();
-        let probe = self.world.call(host, Call::Gluster, STATE_MAX, |r| match r {
-            Reply::Gluster(seen) => Some(seen),
-            _ => None,
-        });
-        probe.await.result
     }
 
     async fn bricks(&self) -> BTreeMap<String, Result<BTreeMap<String, String>, String>> {

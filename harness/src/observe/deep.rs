@@ -25,9 +25,10 @@ use crate::invariant::own::Answer;
 /// Logins in rotation: each second from the next node to all others, which is four logins a second for five nodes. One way in
 /// for all of them, because the way in costs as much as a login does (0.1 CPU-seconds on both ends together).
 const ROTATION_EVERY: Duration = Duration::from_secs(1);
-/// First hops of a sweep at the same time. Two of them take both cores of a small machine for three seconds, and etcd's heartbeats and
-/// Jupyter, which the fast tier asks meanwhile, are late for no fault of their own.
-const SWEEP_HOPS: usize = 1;
+/// First hops of a sweep at the same time. All at once would take both cores of a small machine for a second or two, and
+/// Jupyter, which the fast tier asks meanwhile, would be late for no fault of its own; one alone would wait for every login to a frozen
+/// node in turn.
+const SWEEP_HOPS: usize = 2;
 /// The slower probes: the greatest gap in deep evidence is 8 s.
 const ROUND_EVERY: Duration = Duration::from_secs(5);
 /// A look at the volume starts a client of all its bricks, which takes a second or two: half as often as the rest.
@@ -54,6 +55,8 @@ pub struct DeepTier {
     /// Last notebook that was saved and not yet read back.
     saved: tokio::sync::Mutex<Option<SavedNotebook>>,
     serial: AtomicU64,
+    /// Who logs in next.
+    turn: AtomicUsize,
     rotating: AtomicUsize,
     /// The rotation rests while a sweep logs in everywhere.
     sweeping: AtomicUsize,
@@ -76,6 +79,7 @@ impl DeepTier {
             board: Mutex::default(),
             saved: tokio::sync::Mutex::default(),
             serial: AtomicU64::new(0),
+            turn: AtomicUsize::new(0),
             rotating: AtomicUsize::new(0),
             sweeping: AtomicUsize::new(0),
         }
@@ -115,10 +119,18 @@ impl DeepTier {
         );
     }
 
+    /// Leaves nothing behind that was kept for the next probe.
+    pub async fn end(&self) {
+        self.world.jupyter.remove_kept().await;
+    }
+
     /// Everything once, with every ordered pair of logins, one group after another to leave the system some CPU. All results are on the board when it returns.
     pub async fn sweep(&self) {
         let _resting = Resting::new(&self.sweeping);
-        let actors = self.actors();
+        // Whoever would be next in the rotation comes first: nobody's last login grows older than a round of it.
+        let mut actors = self.actors();
+        let turn = self.turn.load(Ordering::Relaxed) % actors.len().max(1);
+        actors.rotate_left(turn);
         let hops: Vec<(Actor, Vec<String>)> = actors.iter().map(|from| (from.clone(), names(&actors, from))).collect();
         let logins = stream::iter(hops).map(|(from, names)| self.login(from, names)).buffer_unordered(SWEEP_HOPS);
         logins.collect::<()>().await;
@@ -144,7 +156,6 @@ impl DeepTier {
     async fn rotate_logins(self: &Arc<Self>) {
         let mut rhythm = tokio::time::interval(ROTATION_EVERY);
         rhythm.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut turn = 0usize;
         loop {
             rhythm.tick().await;
             let actors = self.actors();
@@ -153,9 +164,9 @@ impl DeepTier {
             if actors.len() < 2 || busy {
                 continue;
             }
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
             let from = actors[turn % actors.len()].clone();
             let names = names(&actors, &from);
-            turn += 1;
             let tier = Arc::clone(self);
             self.rotating.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(async move {
@@ -326,12 +337,7 @@ impl DeepTier {
     }
 
     async fn gluster(&self) {
-        let host = self.world.any_host();
-        let probe = self.world.call(host, Call::Gluster, OTHERS_MAX, |r| match r {
-            Reply::Gluster(seen) => Some(seen),
-            _ => None,
-        });
-        let probe = probe.await;
+        let probe = bounded(self.world.clock, OTHERS_MAX * 2, self.world.volume(OTHERS_MAX)).await;
         keep_seen(&mut self.locked().gluster, probe);
     }
 }

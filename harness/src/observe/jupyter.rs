@@ -138,10 +138,12 @@ impl Jupyter {
     pub async fn run_cell(&self, bound: Duration) -> Result<KernelView, String> {
         let deadline = Instant::now() + bound;
         let kept = self.kept().take();
+        let mut before = String::new();
         if let Some(Kernel { id, cells }) = kept {
-            match self.execute_by(&id, deadline).await {
+            // One that hangs leaves time for another.
+            match self.execute_by(&id, Instant::now() + bound / 2).await {
                 Ok(seen) => {
-                    match cells < CELLS_MAX {
+                    match cells + 1 < CELLS_MAX {
                         true => *self.kept() = Some(Kernel { id, cells: cells + 1 }),
                         false => self.remove(&id).await,
                     }
@@ -149,18 +151,35 @@ impl Jupyter {
                 }
                 // Whoever leads by now never had that kernel.
                 Err(why) => {
-                    tracing::debug!(%id, why, "the kernel is given up");
                     self.remove(&id).await;
+                    before = format!(" (after one that was kept: {why})");
                 }
             }
         }
-        let id = self.start(deadline).await?;
-        let seen = self.execute_by(&id, deadline).await;
+        let told = |why| format!("{why}{before}");
+        let id = self.start(deadline).await.map_err(told)?;
+        let seen = self.execute_by(&id, deadline).await.map_err(told);
         match seen {
-            Ok(_) => *self.kept() = Some(Kernel { id, cells: 1 }),
+            Ok(_) => self.keep(id).await,
             Err(_) => self.remove(&id).await,
         }
         seen
+    }
+
+    /// Keeps a kernel for the next cell; one that another cell has kept meanwhile goes.
+    async fn keep(&self, id: String) {
+        let other = self.kept().replace(Kernel { id, cells: 1 });
+        if let Some(other) = other {
+            self.remove(&other.id).await;
+        }
+    }
+
+    /// Removes the kernel that is kept.
+    pub async fn remove_kept(&self) {
+        let kept = self.kept().take();
+        if let Some(Kernel { id, .. }) = kept {
+            self.remove(&id).await;
+        }
     }
 
     /// Starts a kernel, runs a cell on it, and removes it, and the one that was kept as well.
@@ -169,10 +188,7 @@ impl Jupyter {
     /// If a part of that doesn't work within `bound`.
     pub async fn run_new_cell(&self, bound: Duration) -> Result<KernelView, String> {
         let deadline = Instant::now() + bound;
-        let kept = self.kept().take();
-        if let Some(Kernel { id, .. }) = kept {
-            self.remove(&id).await;
-        }
+        self.remove_kept().await;
         let id = self.start(deadline).await?;
         let seen = self.execute_by(&id, deadline).await;
         self.remove(&id).await;
@@ -345,6 +361,15 @@ fn told(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Router;
+    use axum::extract::ws::WebSocketUpgrade;
+    use axum::extract::{Path, State};
+    use axum::response::{IntoResponse, Response};
+    use axum::routing::{any, delete, post};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -372,6 +397,89 @@ mod tests {
         let error = json!({"msg_type": "error", "parent_header": {"msg_id": "m"},
             "content": {"evalue": "boom"}});
         assert!(cell.on(&error.to_string()).is_err_and(|e| e.contains("boom")));
+    }
+
+    /// A Jupyter that runs every cell on kernels that it knows, and what it was asked for.
+    #[derive(Clone, Default)]
+    struct Fake {
+        kernels: Arc<Mutex<Vec<String>>>,
+        started: Arc<AtomicUsize>,
+    }
+
+    impl Fake {
+        async fn serve(&self) -> Jupyter {
+            let router = Router::new()
+                .route("/api/kernels", post(Self::start))
+                .route("/api/kernels/{id}", delete(Self::end))
+                .route("/api/kernels/{id}/channels", any(Self::channels))
+                .with_state(self.clone());
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            tokio::spawn(async move { axum::serve(listener, router).await });
+            Jupyter::new(&url, "t").unwrap()
+        }
+
+        fn running(&self) -> usize {
+            self.kernels.lock().unwrap().len()
+        }
+
+        fn started(&self) -> usize {
+            self.started.load(Ordering::Relaxed)
+        }
+
+        async fn start(State(fake): State<Self>) -> (axum::http::StatusCode, String) {
+            let id = format!("k{}", fake.started.fetch_add(1, Ordering::Relaxed));
+            fake.kernels.lock().unwrap().push(id.clone());
+            (axum::http::StatusCode::CREATED, json!({ "id": id }).to_string())
+        }
+
+        async fn end(State(fake): State<Self>, Path(id): Path<String>) {
+            fake.kernels.lock().unwrap().retain(|known| *known != id);
+        }
+
+        async fn channels(State(fake): State<Self>, Path(id): Path<String>, upgrade: WebSocketUpgrade) -> Response {
+            if !fake.kernels.lock().unwrap().contains(&id) {
+                return axum::http::StatusCode::NOT_FOUND.into_response();
+            }
+            upgrade.on_upgrade(|mut socket| async move {
+                let Some(Ok(asked)) = socket.recv().await else {
+                    return;
+                };
+                let asked: Value = serde_json::from_str(asked.to_text().unwrap()).unwrap();
+                let parent = json!({ "msg_id": asked["header"]["msg_id"] });
+                let message = |kind: &str, content: Value| {
+                    json!({ "msg_type": kind, "parent_header": parent, "content": content }).to_string().into()
+                };
+                for text in [
+                    message("stream", json!({ "text": format!("storm-s1 {SUM}") })),
+                    message("execute_reply", json!({})),
+                    message("status", json!({ "execution_state": "idle" })),
+                ] {
+                    socket.send(axum::extract::ws::Message::Text(text)).await.unwrap();
+                }
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kernel_runs_some_cells_and_then_another_does() {
+        let fake = Fake::default();
+        let jupyter = fake.serve().await;
+        for _ in 0..CELLS_MAX {
+            let seen = jupyter.run_cell(CONNECT_MAX * 5).await.unwrap();
+            assert!(seen.computed && seen.hostname == "storm-s1");
+        }
+        assert_eq!((fake.started(), fake.running()), (1, 0), "it has run its cells");
+        jupyter.run_cell(CONNECT_MAX * 5).await.unwrap();
+        // Whoever leads now knows nothing of it.
+        fake.kernels.lock().unwrap().clear();
+        jupyter.run_cell(CONNECT_MAX * 5).await.unwrap();
+        assert_eq!((fake.started(), fake.running()), (3, 1));
+        jupyter.run_new_cell(CONNECT_MAX * 5).await.unwrap();
+        assert_eq!((fake.started(), fake.running()), (4, 0), "a new one, and neither stays");
+        jupyter.run_cell(CONNECT_MAX * 5).await.unwrap();
+        jupyter.remove_kept().await;
+        assert_eq!(fake.running(), 0);
     }
 
     #[test]

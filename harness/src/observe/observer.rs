@@ -75,7 +75,10 @@ impl Observer {
         };
         let guard = stop.clone().drop_guard();
         let (tier, token) = (deep.clone(), stop.clone());
-        tokio::spawn(async move { token.run_until_cancelled(tier.run()).await });
+        tokio::spawn(async move {
+            token.run_until_cancelled(tier.clone().run()).await;
+            tier.end().await;
+        });
         tokio::spawn(async move { stop.run_until_cancelled(ticker.run()).await });
         Self { queue, newest, deep, dropped, _guard: guard }
     }

@@ -7,15 +7,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use stormbed::clock::Clock;
 use stormbed::config::Slot;
-use stormbed::outpost::protocol::{Call, Reply};
+use stormbed::outpost::protocol::{Call, GlusterView, Reply};
 
 use super::jupyter::Jupyter;
 use super::machines::Machines;
 use super::observation::{Probe, Shape};
 use super::outpost::Outpost;
 use crate::invariant::truth::Truth;
+
+/// With more entries than this that wait for heal nobody asks for the state of each.
+const HELD_MAX: u64 = 32;
 
 /// Everything through which a run looks at its topology. Clones share all of it.
 #[derive(Clone)]
@@ -107,6 +111,33 @@ impl World {
     pub fn any_host(&self) -> Option<&Outpost> {
         let mut hosts = self.shape.hosts.iter().filter_map(|h| self.outposts.get(h));
         hosts.find(|outpost| outpost.is_connected())
+    }
+
+    /// The volume. Of many entries that wait for heal GlusterFS isn't asked for the state of each: it locks them one after another, and
+    /// nothing heals meanwhile. The bricks themselves know how many there are: counting costs nothing, and takes no lock.
+    ///
+    /// # Errors
+    /// If GlusterFS doesn't answer within `bound`.
+    pub async fn volume(&self, bound: Duration) -> Result<GlusterView, String> {
+        let hosts = &self.shape.hosts;
+        let held = join_all(hosts.iter().map(|host| async move {
+            let probe = self.call(self.outposts.get(host), Call::Held, bound, |reply| match reply {
+                Reply::Held(held) => held,
+                _ => None,
+            });
+            probe.await.result.ok()
+        }));
+        let held: Vec<u64> = held.await.into_iter().flatten().collect();
+        let (heal_pending, number) = (held.iter().sum(), |n: usize| u32::try_from(n).unwrap_or(u32::MAX));
+        if heal_pending > HELD_MAX {
+            let (bricks_online, bricks) = (number(held.len()), number(hosts.len()));
+            return Ok(GlusterView { heal_pending, split_brain: 0, bricks_online, bricks });
+        }
+        let probe = self.call(self.any_host(), Call::Gluster, bound, |reply| match reply {
+            Reply::Gluster(seen) => Some(seen),
+            _ => None,
+        });
+        probe.await.result
     }
 
     /// Calls the outpost of a machine, or says that there is none.

@@ -25,6 +25,8 @@ const OWN_KEYS: &[(&str, &[&str])] = &[
 ];
 /// A packet that is later than this is one that was lost.
 const DELAY_MAX_MS: u64 = 10_000;
+/// A sync that is later than this is not seen to be made in time.
+const SYNC_DELAY_MAX_MS: u64 = 3_000;
 
 /// A fault as files name it.
 #[derive(Debug, Clone, Copy)]
@@ -113,8 +115,8 @@ impl Reader<'_, '_> {
             Means::Disk { .. } => ("disk", Some(("delay", "delay = \"200ms\""))),
             Means::Fsync => ("fsync", None),
         };
-        let others = ["to", "delay"].into_iter().filter(|other| key.is_none_or(|(own, _)| own != *other));
-        for other in others.filter(|other| named.has(other)) {
+        let mut others = ["to", "delay"].into_iter().filter(|other| key.is_none_or(|(own, _)| own != *other));
+        if let Some(other) = others.find(|other| named.has(other)) {
             let help = match key {
                 Some((_, example)) => format!("write {example} instead"),
                 None => "leave it out: every sync fails".to_owned(),
@@ -125,10 +127,11 @@ impl Reader<'_, '_> {
         match (what, named.to, named.delay) {
             (Means::Cpu { .. }, Some(Share(percent)), _) => Some(Means::Cpu { percent: *percent }),
             (Means::Disk { .. }, _, Some(delay)) => {
-                let delay_ms = self.delay(delay.0, at)?;
+                let delay_ms = self.delay(delay.0, SYNC_DELAY_MAX_MS, at)?;
                 Some(Means::Disk { delay_ms })
             }
             (Means::Fsync, ..) => Some(what),
+            _ if key.is_some_and(|(key, _)| self.is_told(at, key)) => None,
             _ => {
                 let example = key.map_or("", |(_, example)| example);
                 self.d.at(
@@ -142,10 +145,10 @@ impl Reader<'_, '_> {
     }
 
     /// A delay, of packets or syncs.
-    fn delay(&mut self, delay_ms: u64, at: &Place) -> Option<u32> {
-        if delay_ms > DELAY_MAX_MS {
-            let message = format!("a delay of {} is more than {}", format_ms(delay_ms), format_ms(DELAY_MAX_MS));
-            self.d.at(&at.key("delay"), message, "what is later than that doesn't come at all: isolate or pause it");
+    fn delay(&mut self, delay_ms: u64, max_ms: u64, at: &Place) -> Option<u32> {
+        if delay_ms > max_ms {
+            let message = format!("a delay of {} is more than {}", format_ms(delay_ms), format_ms(max_ms));
+            self.d.at(&at.key("delay"), message, "a shorter delay; isolate or pause what is to fall silent");
             return None;
         }
         u32::try_from(delay_ms).ok()
@@ -177,6 +180,11 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// Something stands at this key: where it has no value, what is wrong with it has been told.
+    fn is_told(&self, at: &Place, key: &str) -> bool {
+        self.d.has(&at.key(key))
+    }
+
     /// The kind of fault that `fault` and `what` mean.
     fn about(&mut self, named: &Named<'_>, at: &Place) -> Option<FaultKind> {
         let kind = named.fault.0;
@@ -184,6 +192,7 @@ impl Reader<'_, '_> {
         match named.what {
             None if words.is_empty() => Some(kind),
             Some(WhatWord(what)) if what.is_like(kind) => Some(what),
+            None if self.is_told(at, "what") => None,
             None => {
                 let message = format!("{} must say what", kind.row().word);
                 self.d.at(
@@ -222,6 +231,7 @@ impl Reader<'_, '_> {
     /// How much is lost.
     fn share(&mut self, share: Option<&Share>, at: &Place) -> Option<u8> {
         match share {
+            None if self.is_told(at, "share") => {}
             None => self.d.at(at, "loss has no 'share'", "for example: share = \"30%\""),
             Some(Share(100)) => self.d.at(
                 &at.key("share"),
@@ -235,6 +245,9 @@ impl Reader<'_, '_> {
 
     /// How slow a link is.
     fn link(&mut self, named: &Named<'_>, at: &Place) -> Option<Link> {
+        if self.is_told(at, "delay") && named.delay.is_none() || self.is_told(at, "rate") && named.rate.is_none() {
+            return None;
+        }
         if named.delay.is_none() && named.rate.is_none() {
             let key = if named.jitter.is_some() { at.key("jitter") } else { at.clone() };
             let help =
@@ -244,7 +257,7 @@ impl Reader<'_, '_> {
         }
         let ms = |time: Option<&Time>| time.map_or(0, |time| time.0);
         let (delay_ms, jitter_ms) = (ms(named.delay), ms(named.jitter));
-        let delay = self.delay(delay_ms, at)?;
+        let delay = self.delay(delay_ms, DELAY_MAX_MS, at)?;
         if jitter_ms > delay_ms {
             let message = format!("a jitter of {} is more than the delay", format_ms(jitter_ms));
             self.d.at(&at.key("jitter"), message, "no packet arrives before it was sent: at most as much as 'delay'");
