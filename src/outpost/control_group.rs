@@ -122,8 +122,7 @@ fn write(limit: &Limit) -> Result<(), String> {
 
 impl Limit {
     fn is_there(&self) -> bool {
-        let lives = |view: ProcessView| processes::look(view.pid).is_some_and(|seen| seen.view == view);
-        self.file.exists() && self.of.is_none_or(lives)
+        self.file.exists() && self.of.is_none_or(processes::lives)
     }
 }
 

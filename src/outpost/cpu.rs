@@ -36,14 +36,6 @@ pub async fn make(place: &Place, fault: &str, container: &str, percent: u8) -> R
     Ok(())
 }
 
-/// Sets the limit back to what it was.
-///
-/// # Errors
-/// If it can't be.
-pub fn unmake(fault: &str) -> Result<(), String> {
-    control_group::set_back(fault)
-}
-
 fn limit(group: &Group, percent: u8) -> Result<Limit, String> {
     let share = |period: u64| period * u64::from(percent) / 100;
     Ok(match group.unified {

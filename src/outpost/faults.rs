@@ -256,13 +256,13 @@ async fn unmake(place: &Place, fault: &str, act: &Act) -> Result<(), String> {
     match act {
         // The system under test brings them back, and heals them.
         Act::KillContainer { .. } | Act::StopContainer { .. } | Act::EndProcess { .. } | Act::Tamper(_) => Ok(()),
-        Act::OutOfMemory { .. } => oom::unmake(fault),
+        Act::OutOfMemory { .. } => control_group::set_back(fault),
         Act::PauseContainer { container } => thaw(place.engine.as_ref()?, container).await,
         Act::DownPart { part, .. } | Act::RestartPart { part } => parts::release(part).await,
         Act::FreezeProcess { process } => processes::go_on(*process),
         Act::DownBrick { .. } | Act::RestartBrick { .. } => gluster::start_bricks(&place.volume).await,
         Act::SlowCpu { .. } => {
-            cpu::unmake(fault)?;
+            control_group::set_back(fault)?;
             place.marks.put(fault, Mark::Shows(false));
             Ok(())
         }
@@ -306,8 +306,8 @@ async fn thaw(engine: &Docker, container: &str) -> Result<(), String> {
 /// If the machine can't be looked at, or something can't be undone.
 pub async fn sweep(hello: &Hello) -> Result<Vec<String>, String> {
     // Whoever is traced doesn't go on by itself.
-    let (mut swept, mount) = (spawn_blocking(syncs::sweep).await.map_err(text)?, hello.shared_mount.clone());
-    swept.extend(spawn_blocking(move || syncs::sweep_files(mount.as_deref())).await.map_err(text)?);
+    let mount = hello.shared_mount.clone();
+    let mut swept = spawn_blocking(move || syncs::sweep(mount.as_deref())).await.map_err(text)?;
     swept.extend(spawn_blocking(processes::go_on_all).await.map_err(text)?);
     let cuts = spawn_blocking(cut::unmake_all).await.map_err(text).flatten()?;
     swept.extend(cuts.into_iter().map(|chain| format!("removed the rules {chain}")));

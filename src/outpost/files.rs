@@ -132,6 +132,14 @@ pub(super) fn below(root: &Path, path: &Path) -> Result<PathBuf, String> {
     }
 }
 
+/// Removes the files of a directory whose names begin so: what a process that was killed has left there. Returns what that was.
+pub(super) fn remove_all(dir: &Path, prefix: &str) -> Vec<String> {
+    let all = fs::read_dir(dir).into_iter().flatten().flatten();
+    let ours = all.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+    let gone = ours.filter(|entry| fs::remove_file(entry.path()).is_ok());
+    gone.map(|entry| format!("removed {}", entry.path().display())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

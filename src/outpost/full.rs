@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 
+use super::files::remove_all;
 use super::protocol::Hello;
 use super::{processes, text};
 use crate::files::replace;
@@ -85,11 +86,7 @@ pub fn sweep(disk: &Disk) -> Result<Vec<String>, String> {
             swept.push("freed the disk of the brick".to_owned());
         }
     }
-    for entry in fs::read_dir(&disk.mount).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PROBE) && fs::remove_file(entry.path()).is_ok() {
-            swept.push(format!("removed {}", entry.path().display()));
-        }
-    }
+    swept.extend(remove_all(&disk.mount, PROBE));
     Ok(swept)
 }
 

@@ -41,29 +41,19 @@ pub async fn make(place: &Place, fault: &str, container: &str, process: Option<P
         Ok(()) => eat(&group, before, victim).await,
         failed => failed,
     };
-    unmake(fault)?;
+    control_group::set_back(fault)?;
     eaten?;
     let another = |why| format!("the kernel has ended another process for want of memory: {why}");
     processes::ended(victim).await.map_err(another)
 }
 
-/// Sets what was limited back.
-///
-/// # Errors
-/// If it can't be.
-pub fn unmake(fault: &str) -> Result<(), String> {
-    control_group::set_back(fault)
-}
-
 /// Whom the kernel is to end, if it must end one.
 fn choice(victim: ProcessView) -> Result<Limit, String> {
-    match processes::look(victim.pid) {
-        Some(seen) if seen.view == victim => {
-            let file = format!("/proc/{}/oom_score_adj", victim.pid).into();
-            Ok(Limit { file, text: CHOSEN.to_owned(), of: Some(victim) })
-        }
-        _ => Err(format!("process {} has ended", victim.pid)),
+    if !processes::lives(victim) {
+        return Err(format!("process {} has ended", victim.pid));
     }
+    let file = format!("/proc/{}/oom_score_adj", victim.pid).into();
+    Ok(Limit { file, text: CHOSEN.to_owned(), of: Some(victim) })
 }
 
 /// Little more than what is in use. Swap would be no want.
@@ -124,9 +114,8 @@ async fn eat(group: &Group, before: u64, victim: ProcessView) -> Result<(), Stri
 pub fn eat_memory(dir: &Path, unified: bool, before: u64, victim: ProcessView) -> Result<(), String> {
     let group = Group { dir: dir.to_owned(), unified };
     let (file, key) = counter(&group);
-    let lives = || processes::look(victim.pid).is_some_and(|seen| seen.view == victim);
     let mut eaten: Vec<Vec<u8>> = Vec::new();
-    while group.count(file, key)? == before && lives() {
+    while group.count(file, key)? == before && processes::lives(victim) {
         // Written to: a page that nobody has written to is nobody's.
         eaten.push(vec![1; BITE_BYTES]);
     }

@@ -49,6 +49,12 @@ pub fn look(pid: u32) -> Option<Seen> {
     Some(Seen { view: ProcessView { pid, started_ticks }, stopped: state == "T" })
 }
 
+/// It runs, and is still the same one.
+#[must_use]
+pub fn lives(process: ProcessView) -> bool {
+    look(process.pid).is_some_and(|seen| seen.view == process)
+}
+
 /// State and start of `/proc/<pid>/stat`; none of a zombie. The second field may hold anything, but ends with the last `)`.
 fn parse(stat: &str) -> Option<(&str, u64)> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
@@ -119,8 +125,9 @@ pub async fn end(process: ProcessView, signal: Signal) -> Result<(), String> {
 /// # Errors
 /// If it doesn't in time.
 pub async fn ended(process: ProcessView) -> Result<(), String> {
-    let gone = || look(process.pid).is_none_or(|seen| seen.view != process);
-    until(END_MAX, gone).await.map_err(|()| format!("process {} still runs {} s", process.pid, END_MAX.as_secs()))
+    until(END_MAX, || !lives(process))
+        .await
+        .map_err(|()| format!("process {} still runs {} s", process.pid, END_MAX.as_secs()))
 }
 
 /// Stops a process where it is, and waits until the kernel says so.
@@ -131,10 +138,7 @@ pub async fn stop(process: ProcessView) -> Result<(), String> {
     send(process, Signal::SIGSTOP)?;
     let stopped = || look(process.pid).is_none_or(|seen| seen.view != process || seen.stopped);
     until(STOP_MAX, stopped).await.map_err(|()| format!("process {} doesn't stop", process.pid))?;
-    match look(process.pid) {
-        Some(seen) if seen.view == process => Ok(()),
-        _ => Err(format!("process {} has ended", process.pid)),
-    }
+    if lives(process) { Ok(()) } else { Err(format!("process {} has ended", process.pid)) }
 }
 
 /// Lets a stopped process go on. One that is gone meanwhile, or whose id is another's by now, is fine.
@@ -156,7 +160,7 @@ pub fn go_on_all() -> Vec<String> {
 
 /// Sends a signal, if it is still the same process.
 pub(super) fn send(process: ProcessView, signal: Signal) -> Result<(), String> {
-    if look(process.pid).is_none_or(|seen| seen.view != process) {
+    if !lives(process) {
         return Ok(());
     }
     let pid = i32::try_from(process.pid).map_err(|error| format!("process {}: {error}", process.pid))?;

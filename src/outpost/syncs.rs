@@ -21,6 +21,7 @@ use tokio::time::sleep;
 
 use super::cut::chain;
 use super::faults::Place;
+use super::files::remove_all;
 use super::processes::{self, ProcessView};
 use super::{tamper, text};
 
@@ -142,16 +143,17 @@ pub async fn unmake(place: &Place, fault: &str) -> Result<(), String> {
     }
 }
 
-/// Ends the tracers of an outpost before this one. Returns what that was.
+/// Ends the tracers of an outpost before this one, and removes what it has written. Returns what that was.
 #[must_use]
-pub fn sweep() -> Vec<String> {
+pub fn sweep(mount: Option<&Path>) -> Vec<String> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let line = |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let is_tracer = |pid: &u32| line(*pid).split('\0').any(|word| word.starts_with(INJECT));
     let found = pids.filter(is_tracer).filter_map(processes::look);
     let ended = found.filter(|seen| processes::send(seen.view, Signal::SIGKILL).is_ok());
-    ended.map(|seen| format!("ended the tracer {}", seen.view.pid)).collect()
+    let ended = ended.map(|seen| format!("ended the tracer {}", seen.view.pid));
+    ended.chain(mount.into_iter().flat_map(|mount| remove_all(mount, PROBE))).collect()
 }
 
 impl BadDisks {
@@ -207,8 +209,7 @@ impl Tracer {
             return Ok(());
         };
         let status = child.wait().map_err(text)?;
-        let ended =
-            self.over.load(Ordering::Relaxed) || processes::look(process.pid).is_none_or(|seen| seen.view != process);
+        let ended = self.over.load(Ordering::Relaxed) || !processes::lives(process);
         match status.success() || ended {
             true => Ok(()),
             false => Err(format!("{TRACER} of process {} ended with {status}: {}", process.pid, self.said())),
@@ -266,8 +267,7 @@ async fn finder(
             let init = processes::look(pid).ok_or_else(|| format!("container {container} has ended"))?.view;
             Box::new(move || {
                 // A container isn't started again: when its process 1 is gone, so is the program.
-                let lives = processes::look(init.pid).is_some_and(|seen| seen.view == init);
-                let programs = lives.then(|| processes::of_node(init.pid))?;
+                let programs = processes::lives(init).then(|| processes::of_node(init.pid))?;
                 programs.get(program.as_str()).map(|seen| seen.view)
             })
         }
@@ -311,15 +311,6 @@ fn write(path: &Path) -> Result<(), String> {
     written.map_err(failed)
 }
 
-/// Removes the files that such writes have left. Returns which.
-#[must_use]
-pub fn sweep_files(mount: Option<&Path>) -> Vec<String> {
-    let all = mount.map(fs::read_dir).into_iter().flatten().flatten().flatten();
-    let ours = all.filter(|entry| entry.file_name().to_string_lossy().starts_with(PROBE));
-    let gone = ours.filter(|entry| fs::remove_file(entry.path()).is_ok());
-    gone.map(|entry| format!("removed {}", entry.path().display())).collect()
-}
-
 fn name(program: &Program) -> String {
     match program {
         Program::Init => "process 1".to_owned(),
@@ -350,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_the_programs_place_is_traced_until_it_is_told_to_end() {
+    fn a_tracer_that_is_told_to_end_does_so_whatever_became_of_it() {
         let tracer = Arc::<Tracer>::default();
         let told = Arc::clone(&tracer);
         // There is no such process: whatever tracer this machine has, it fails.
@@ -372,8 +363,7 @@ mod tests {
         for name in [".stormbed-sync-left", "kept"] {
             fs::write(mount.path().join(name), "").unwrap();
         }
-        assert_eq!(sweep_files(Some(mount.path())).len(), 1);
+        assert_eq!(remove_all(mount.path(), PROBE).len(), 1);
         assert!(mount.path().join("kept").exists());
-        assert!(sweep_files(None).is_empty());
     }
 }

@@ -32,7 +32,7 @@ use crate::scenario::plan::Plan;
 use crate::status::live::Teller;
 use crate::target::{Scene, is_led};
 
-/// Ticks come four times a second and take 3 s at most: after this long the observer itself is broken.
+/// Ticks come twice a second at least and take 3 s at most: after this long the observer itself is broken.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// A sweep takes 3 s at most on a healthy cluster; its parts have bounds of their own, which add up to this.
 const SWEEP_MAX: Duration = Duration::from_secs(20);
